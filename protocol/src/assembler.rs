@@ -1,0 +1,258 @@
+//! Frames → messages, and messages → frames.
+//!
+//! A message longer than a frame is cut into frames that carry [`FLAG_MORE`] but for the last. Frames
+//! of different exchanges may be interleaved, so one long reply never blocks a short one.
+
+use std::collections::HashMap;
+
+use crate::frame::{ExchangeId, FLAG_MORE, FRAGMENT_BYTES, Header, Kind};
+
+/// What a peer may make us hold of messages that are not complete yet.
+#[derive(Clone, Copy, Debug)]
+pub struct AssemblerLimits {
+    /// Bytes of one message.
+    pub max_message_bytes: usize,
+    /// Bytes of all incomplete messages together.
+    pub max_buffered_bytes: usize,
+    /// How many messages may be incomplete at once.
+    pub max_incomplete_messages: usize,
+}
+
+/// Why a frame does not fit what came before it. Each of these ends the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AssemblyError {
+    /// One message grew too long.
+    #[error("a message is over the limit of {max_bytes} bytes")]
+    MessageTooLong {
+        /// The limit in force.
+        max_bytes: usize,
+    },
+    /// All incomplete messages together grew too long.
+    #[error("incomplete messages are over the limit of {max_bytes} bytes together")]
+    TooMuchBuffered {
+        /// The limit in force.
+        max_bytes: usize,
+    },
+    /// Too many messages were begun and not ended.
+    #[error("more than {max} messages are incomplete at once")]
+    TooManyIncomplete {
+        /// The limit in force.
+        max: usize,
+    },
+    /// A frame of another kind came between two frames of one message.
+    #[error("exchange {id} went on as {found} within a {expected}", expected = .expected.name(), found = .found.name())]
+    KindChanged {
+        /// The exchange.
+        id: ExchangeId,
+        /// What it began as.
+        expected: Kind,
+        /// What came.
+        found: Kind,
+    },
+}
+
+/// A complete message, not decoded yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawMessage {
+    /// What it is.
+    pub kind: Kind,
+    /// The flags of its last frame, without [`FLAG_MORE`].
+    pub flags: u8,
+    /// The exchange it belongs to.
+    pub id: ExchangeId,
+    /// All of its bytes.
+    pub payload: Vec<u8>,
+}
+
+/// Puts the frames of one direction of one connection together.
+#[derive(Debug)]
+pub struct Assembler {
+    limits: AssemblerLimits,
+    incomplete: HashMap<ExchangeId, (Kind, Vec<u8>)>,
+    buffered_bytes: usize,
+}
+
+impl Assembler {
+    /// An assembler that has seen nothing yet.
+    pub fn new(limits: AssemblerLimits) -> Self {
+        Assembler {
+            limits,
+            incomplete: HashMap::new(),
+            buffered_bytes: 0,
+        }
+    }
+
+    /// Other limits from now on: those before a hello are far lower than those after it.
+    pub fn set_limits(&mut self, limits: AssemblerLimits) {
+        self.limits = limits;
+    }
+
+    /// Takes one frame; gives the message that it completes, if it does.
+    pub fn accept(
+        &mut self,
+        header: Header,
+        payload: Vec<u8>,
+    ) -> Result<Option<RawMessage>, AssemblyError> {
+        let more = header.flags & FLAG_MORE != 0;
+        let begun = self.incomplete.remove(&header.id);
+        if let Some((kind, _)) = &begun
+            && *kind != header.kind
+        {
+            return Err(AssemblyError::KindChanged {
+                id: header.id,
+                expected: *kind,
+                found: header.kind,
+            });
+        }
+        let payload = match begun {
+            None => payload,
+            Some((_, mut earlier)) => {
+                self.buffered_bytes = self.buffered_bytes.saturating_sub(earlier.len());
+                earlier.extend_from_slice(&payload);
+                earlier
+            }
+        };
+        if payload.len() > self.limits.max_message_bytes {
+            return Err(AssemblyError::MessageTooLong {
+                max_bytes: self.limits.max_message_bytes,
+            });
+        }
+        if !more {
+            return Ok(Some(RawMessage {
+                kind: header.kind,
+                flags: header.flags,
+                id: header.id,
+                payload,
+            }));
+        }
+        self.buffered_bytes = self.buffered_bytes.saturating_add(payload.len());
+        if self.buffered_bytes > self.limits.max_buffered_bytes {
+            return Err(AssemblyError::TooMuchBuffered {
+                max_bytes: self.limits.max_buffered_bytes,
+            });
+        }
+        if self.incomplete.len() >= self.limits.max_incomplete_messages {
+            return Err(AssemblyError::TooManyIncomplete {
+                max: self.limits.max_incomplete_messages,
+            });
+        }
+        self.incomplete.insert(header.id, (header.kind, payload));
+        Ok(None)
+    }
+}
+
+/// The frames of one message, in order: header and the part of the payload that follows it.
+pub fn fragments(message: &RawMessage) -> impl Iterator<Item = (Header, &[u8])> {
+    let count = message.payload.len().div_ceil(FRAGMENT_BYTES).max(1);
+    (0..count).map(move |index| {
+        let start = index * FRAGMENT_BYTES;
+        let end = message.payload.len().min(start + FRAGMENT_BYTES);
+        let part = message.payload.get(start..end).unwrap_or_default();
+        let more = if index + 1 < count { FLAG_MORE } else { 0 };
+        let header = Header {
+            // At most FRAGMENT_BYTES, so the conversion never saturates.
+            length_bytes: u32::try_from(part.len()).unwrap_or(u32::MAX),
+            kind: message.kind,
+            flags: message.flags | more,
+            id: message.id,
+        };
+        (header, part)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: AssemblerLimits = AssemblerLimits {
+        max_message_bytes: 100_000,
+        max_buffered_bytes: 120_000,
+        max_incomplete_messages: 3,
+    };
+
+    fn message(id: u32, bytes: usize) -> RawMessage {
+        RawMessage {
+            kind: Kind::Reply,
+            flags: 0,
+            id: ExchangeId(id),
+            payload: (0..=250).cycle().take(bytes).collect(),
+        }
+    }
+
+    #[test]
+    fn interleaved_messages_come_out_whole() {
+        let (long, short) = (message(1, 50_000), message(3, 10));
+        let mut assembler = Assembler::new(LIMITS);
+        let mut out = Vec::new();
+        let mut frames: Vec<_> = fragments(&long).collect();
+        assert_eq!(frames.len(), 4);
+        frames.splice(1..1, fragments(&short));
+        for (header, part) in frames {
+            out.extend(assembler.accept(header, part.to_vec()).unwrap());
+        }
+        assert_eq!(
+            out,
+            [short, long],
+            "the short one did not wait for the long one"
+        );
+        assert_eq!(assembler.buffered_bytes, 0);
+    }
+
+    #[test]
+    fn an_empty_message_is_one_frame() {
+        let empty = message(1, 0);
+        assert_eq!(fragments(&empty).count(), 1);
+    }
+
+    #[test]
+    fn every_budget_is_enforced() {
+        let feed = |messages: &[RawMessage], all: bool| {
+            let mut assembler = Assembler::new(LIMITS);
+            for message in messages {
+                let mut frames: Vec<_> = fragments(message).collect();
+                if !all {
+                    frames.pop();
+                }
+                for (header, part) in frames {
+                    assembler.accept(header, part.to_vec())?;
+                }
+            }
+            Ok(())
+        };
+        assert_eq!(feed(&[message(1, 100_000)], true), Ok(()));
+        assert_eq!(
+            feed(&[message(1, 100_001)], true),
+            Err(AssemblyError::MessageTooLong { max_bytes: 100_000 })
+        );
+        assert_eq!(
+            feed(&[message(1, 90_000), message(3, 90_000)], false),
+            Err(AssemblyError::TooMuchBuffered { max_bytes: 120_000 })
+        );
+        let four: Vec<_> = [1, 3, 5, 7].map(|id| message(id, 20_000)).into();
+        assert_eq!(feed(&four[..3], false), Ok(()));
+        assert_eq!(
+            feed(&four, false),
+            Err(AssemblyError::TooManyIncomplete { max: 3 })
+        );
+    }
+
+    #[test]
+    fn a_message_cannot_change_its_kind() {
+        let mut assembler = Assembler::new(LIMITS);
+        let first = Header {
+            length_bytes: 1,
+            kind: Kind::Call,
+            flags: FLAG_MORE,
+            id: ExchangeId(1),
+        };
+        assembler.accept(first, vec![0]).unwrap();
+        let second = Header {
+            kind: Kind::Chunk,
+            ..first
+        };
+        assert!(matches!(
+            assembler.accept(second, vec![0]),
+            Err(AssemblyError::KindChanged { .. })
+        ));
+    }
+}

@@ -1,0 +1,252 @@
+//! Reads CBOR item by item, refusing everything outside of the strict subset.
+
+use ciborium_ll::{Decoder, Header, simple};
+
+use super::HANDLE_TAG;
+
+/// The beginning of a CBOR item; text and bytes are whole.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Head<'a> {
+    /// An integer ≥ 0.
+    Unsigned(u64),
+    /// An integer < 0: −1 − this.
+    Negative(u64),
+    /// A float of any width.
+    Float(f64),
+    /// `false` or `true`.
+    Bool(bool),
+    /// `null`
+    Null,
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Text.
+    Text(&'a str),
+    /// An array; so many items follow.
+    Array(usize),
+    /// A map; so many pairs of items follow.
+    Map(usize),
+    /// A handle's tag; an unsigned integer follows.
+    Handle,
+}
+
+impl Head<'_> {
+    /// What it is, for a message.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Head::Unsigned(_) | Head::Negative(_) => "integer",
+            Head::Float(_) => "float",
+            Head::Bool(_) => "bool",
+            Head::Null => "null",
+            Head::Bytes(_) => "bytes",
+            Head::Text(_) => "text",
+            Head::Array(_) => "array",
+            Head::Map(_) => "map",
+            Head::Handle => "handle",
+        }
+    }
+}
+
+/// Why bytes are not the strict subset of CBOR.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SyntaxError {
+    /// The bytes end within an item.
+    #[error("the data ends in the middle of an item")]
+    Truncated,
+    /// No item begins so, or it is outside of the subset.
+    #[error("byte {offset} does not begin an item of the strict subset of cbor: {reason}")]
+    Malformed {
+        /// Where.
+        offset: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// More bytes after the item that should have been the last.
+    #[error("{0} bytes follow the last item")]
+    Trailing(usize),
+    /// Nested too deep.
+    #[error("nested deeper than {0} levels")]
+    TooDeep(u32),
+    /// Too many items.
+    #[error("more than the limit of items")]
+    TooManyItems,
+    /// A map has the same key twice.
+    #[error("a map has the same key twice")]
+    DuplicateKey,
+}
+
+/// A cursor over CBOR bytes with a budget of items.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    position: usize,
+    items_left: u32,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, at most `max_items` items of them.
+    pub fn new(bytes: &'a [u8], max_items: u32) -> Self {
+        Reader {
+            bytes,
+            position: 0,
+            items_left: max_items,
+        }
+    }
+
+    /// How many bytes have been read.
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// The bytes that have not been read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.bytes.get(self.position..).unwrap_or_default()
+    }
+
+    /// The next head, without moving.
+    pub fn peek(&mut self) -> Result<Head<'a>, SyntaxError> {
+        let (position, items_left) = (self.position, self.items_left);
+        let head = self.head();
+        (self.position, self.items_left) = (position, items_left);
+        head
+    }
+
+    /// The next head. Of an array or map, at least as many bytes follow as it announces items, so
+    /// reserving room for them is bounded by the length of the message and the budget of items.
+    pub fn head(&mut self) -> Result<Head<'a>, SyntaxError> {
+        self.items_left = self
+            .items_left
+            .checked_sub(1)
+            .ok_or(SyntaxError::TooManyItems)?;
+        let start = self.position;
+        let malformed = |reason| SyntaxError::Malformed {
+            offset: start,
+            reason,
+        };
+        let mut decoder = Decoder::from(self.rest());
+        let header = decoder.pull().map_err(|error| match error {
+            ciborium_ll::Error::Io(_) => SyntaxError::Truncated,
+            ciborium_ll::Error::Syntax(_) => malformed("no item begins so"),
+        })?;
+        let head_bytes = decoder.offset();
+        self.position += head_bytes;
+        let shortest = |argument: u64| {
+            if head_bytes == shortest_head_bytes(argument) {
+                Ok(())
+            } else {
+                Err(malformed("a number or length is not in its shortest form"))
+            }
+        };
+        let shortest_length = |length: Option<usize>| match length {
+            None => Err(malformed("an indefinite length")),
+            Some(length) => shortest(length as u64).map(|()| length),
+        };
+        Ok(match header {
+            Header::Positive(number) => {
+                shortest(number)?;
+                Head::Unsigned(number)
+            }
+            Header::Negative(number) => {
+                shortest(number)?;
+                Head::Negative(number)
+            }
+            Header::Float(number) => Head::Float(number),
+            Header::Simple(simple::FALSE) => Head::Bool(false),
+            Header::Simple(simple::TRUE) => Head::Bool(true),
+            Header::Simple(simple::NULL) => Head::Null,
+            Header::Simple(_) => return Err(malformed("a simple value without meaning here")),
+            Header::Break => return Err(malformed("a break outside of an indefinite length")),
+            Header::Tag(HANDLE_TAG) => Head::Handle,
+            Header::Tag(_) => return Err(malformed("a tag without meaning here")),
+            Header::Bytes(length) => Head::Bytes(self.take(shortest_length(length)?)?),
+            Header::Text(length) => {
+                let bytes = self.take(shortest_length(length)?)?;
+                Head::Text(
+                    std::str::from_utf8(bytes).map_err(|_| malformed("text that is not utf-8"))?,
+                )
+            }
+            Header::Array(length) => Head::Array(self.announced(shortest_length(length)?, 1)?),
+            Header::Map(length) => Head::Map(self.announced(shortest_length(length)?, 2)?),
+        })
+    }
+
+    /// Reads one whole item, checking all of it, and gives its bytes.
+    pub fn item(&mut self, max_depth: u32) -> Result<&'a [u8], SyntaxError> {
+        let start = self.position;
+        self.walk(max_depth, max_depth)?;
+        Ok(self.bytes.get(start..self.position).unwrap_or_default())
+    }
+
+    /// That nothing is left.
+    pub fn finish(&self) -> Result<(), SyntaxError> {
+        match self.rest().len() {
+            0 => Ok(()),
+            trailing => Err(SyntaxError::Trailing(trailing)),
+        }
+    }
+
+    fn walk(&mut self, levels_left: u32, max_depth: u32) -> Result<(), SyntaxError> {
+        let deeper = || {
+            levels_left
+                .checked_sub(1)
+                .ok_or(SyntaxError::TooDeep(max_depth))
+        };
+        match self.head()? {
+            Head::Array(length) => {
+                let levels_left = deeper()?;
+                for _ in 0..length {
+                    self.walk(levels_left, max_depth)?;
+                }
+            }
+            Head::Map(length) => {
+                let levels_left = deeper()?;
+                let mut keys = std::collections::HashSet::new();
+                for _ in 0..length {
+                    let key = self.position;
+                    self.walk(levels_left, max_depth)?;
+                    if !keys.insert(self.bytes.get(key..self.position)) {
+                        return Err(SyntaxError::DuplicateKey);
+                    }
+                    self.walk(levels_left, max_depth)?;
+                }
+            }
+            Head::Handle => {
+                let offset = self.position;
+                if !matches!(self.head()?, Head::Unsigned(_)) {
+                    let reason = "a handle is an unsigned integer";
+                    return Err(SyntaxError::Malformed { offset, reason });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], SyntaxError> {
+        let taken = self.rest().get(..length).ok_or(SyntaxError::Truncated)?;
+        self.position += length;
+        Ok(taken)
+    }
+
+    fn announced(&self, length: usize, items_each: usize) -> Result<usize, SyntaxError> {
+        let items = length
+            .checked_mul(items_each)
+            .ok_or(SyntaxError::Truncated)?;
+        if items > self.rest().len() {
+            return Err(SyntaxError::Truncated);
+        }
+        if items > self.items_left as usize {
+            return Err(SyntaxError::TooManyItems);
+        }
+        Ok(length)
+    }
+}
+
+fn shortest_head_bytes(argument: u64) -> usize {
+    match argument {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
+    }
+}

@@ -1,0 +1,1 @@
+//! Values through CBOR, JSON and back; and everything that must be refused.

@@ -1,0 +1,328 @@
+//! Requests about modules, registrations, tenants and tokens, and what answers them.
+//!
+//! A request is answered by one reply whose value is the type named beside the operation, or by a
+//! failure. Names are checked by the host; here they are text.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::Signature;
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Operation {
+    /// Points a name at an uploaded module, in a new revision. → [`RevisionEntry`]
+    Register(Register),
+    /// All registrations of the tenant. → `Vec<`[`RegistrationEntry`]`>`
+    List {},
+    /// One registration. → [`RegistrationEntry`]
+    Show(Named),
+    /// The revisions of one registration, newest first. → `Vec<`[`RevisionEntry`]`>`
+    History(Named),
+    /// Takes a registration away. → nothing
+    Remove(Named),
+    /// What the module behind a registration exports and imports. → [`Inspection`]
+    Inspect(Named),
+    /// The functions of a registration as data. → [`Description`]
+    Describe(Describe),
+    /// All modules of the tenant. → `Vec<`[`ModuleEntry`]`>`
+    Modules {},
+    /// Deletes a module that no registration points at. → nothing
+    RemoveModule(ByDigest),
+    /// Makes a tenant. → [`TenantEntry`]
+    TenantCreate(Named),
+    /// All tenants. → `Vec<`[`TenantEntry`]`>`
+    TenantList {},
+    /// One tenant. → [`TenantEntry`]
+    TenantShow(Named),
+    /// Removes a tenant with all it has. → nothing
+    TenantRemove(Named),
+    /// Makes a token. → [`NewToken`]
+    TokenCreate(TokenCreate),
+    /// The tokens of a tenant. → `Vec<`[`TokenEntry`]`>`
+    TokenList(TokenList),
+    /// Makes a token worthless at once. → nothing
+    TokenRevoke(TokenRevoke),
+}
+
+impl Operation {
+    /// Its name, as on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Operation::Register(_) => "register",
+            Operation::List {} => "list",
+            Operation::Show(_) => "show",
+            Operation::History(_) => "history",
+            Operation::Remove(_) => "remove",
+            Operation::Inspect(_) => "inspect",
+            Operation::Describe(_) => "describe",
+            Operation::Modules {} => "modules",
+            Operation::RemoveModule(_) => "remove-module",
+            Operation::TenantCreate(_) => "tenant-create",
+            Operation::TenantList {} => "tenant-list",
+            Operation::TenantShow(_) => "tenant-show",
+            Operation::TenantRemove(_) => "tenant-remove",
+            Operation::TokenCreate(_) => "token-create",
+            Operation::TokenList(_) => "token-list",
+            Operation::TokenRevoke(_) => "token-revoke",
+        }
+    }
+}
+
+/// See [`Operation::Register`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Register {
+    /// The registration.
+    pub name: String,
+    /// The module.
+    pub digest: String,
+    /// What the module may do. Nothing, if empty.
+    #[serde(default)]
+    pub grants: Vec<String>,
+    /// Limits below the node's own, by name.
+    #[serde(default)]
+    pub limits: BTreeMap<String, u64>,
+    /// Which registration answers an import.
+    #[serde(default)]
+    pub bindings: BTreeMap<String, String>,
+    /// Refuse unless this is the present revision (0: the name is not taken).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
+}
+
+/// An operation on a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Named {
+    /// The name.
+    pub name: String,
+}
+
+/// An operation on a module.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ByDigest {
+    /// `sha256:` and 64 hex digits.
+    pub digest: String,
+}
+
+/// See [`Operation::Describe`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Describe {
+    /// The registration.
+    pub name: String,
+    /// Only this function, by any path that a call may use; all of them where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+}
+
+/// See [`Operation::TokenCreate`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenCreate {
+    /// The tenant; the caller's own where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    /// `reader`, `caller`, `deployer` or `admin`.
+    pub role: String,
+    /// How long it is good for; for ever where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_s: Option<u64>,
+}
+
+/// See [`Operation::TokenList`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenList {
+    /// The tenant; the caller's own where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// See [`Operation::TokenRevoke`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenRevoke {
+    /// The token's public id.
+    pub id: String,
+}
+
+/// One revision of a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RevisionEntry {
+    /// The registration.
+    pub name: String,
+    /// Counts from 1.
+    pub revision: u64,
+    /// The module.
+    pub digest: String,
+    /// What it may do.
+    pub grants: Vec<String>,
+    /// Its own limits.
+    pub limits: BTreeMap<String, u64>,
+    /// Which registration answers an import.
+    pub bindings: BTreeMap<String, String>,
+    /// Milliseconds since 1970, UTC.
+    pub created_at_ms: u64,
+    /// The public id of the token that made it.
+    pub created_by: String,
+}
+
+/// One registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RegistrationEntry {
+    /// The present revision.
+    pub current: RevisionEntry,
+    /// Bytes of its module.
+    pub size_bytes: u64,
+}
+
+/// One uploaded module. Also what answers an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ModuleEntry {
+    /// `sha256:` and 64 hex digits.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size_bytes: u64,
+    /// Whether the tenant had it before.
+    pub already_known: bool,
+}
+
+/// What a component exports and imports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Inspection {
+    /// `sha256:` and 64 hex digits.
+    pub digest: String,
+    /// Bytes of the component.
+    pub size_bytes: u64,
+    /// Its world as WIT text.
+    pub wit: String,
+    /// What can be called.
+    pub exports: Vec<FunctionEntry>,
+    /// What it wants from outside.
+    pub imports: Vec<ImportEntry>,
+}
+
+/// One function that can be called, as text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FunctionEntry {
+    /// The interface that it is in; `None` at world level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The function.
+    pub name: String,
+    /// As WIT writes it.
+    pub signature: String,
+}
+
+/// One import, and what stands behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ImportEntry {
+    /// The interface or function.
+    pub name: String,
+    /// What stands behind it.
+    pub standing: ImportStanding,
+    /// In words: the grant that opens it, or the registration that answers.
+    pub note: String,
+}
+
+/// What stands behind an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImportStanding {
+    /// The host serves it, by a grant or because it gives no power.
+    Granted,
+    /// It is linked, but a call of it ends with an error that names the missing grant.
+    Inert,
+    /// Another registration answers.
+    Bound,
+    /// It holds types only; nothing is called.
+    TypesOnly,
+    /// Nothing answers: the component cannot be uploaded.
+    Refused,
+}
+
+/// The functions of a registration as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Description {
+    /// All of them, or the one asked for.
+    pub functions: Vec<FunctionDescription>,
+}
+
+/// One function as data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FunctionDescription {
+    /// The interface that it is in; `None` at world level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The function.
+    pub name: String,
+    /// What it takes and gives.
+    pub signature: Signature,
+}
+
+/// A tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TenantEntry {
+    /// Its name.
+    pub name: String,
+    /// Milliseconds since 1970, UTC.
+    pub created_at_ms: u64,
+    /// How many registrations it has.
+    pub registrations: u64,
+    /// How many modules it has.
+    pub modules: u64,
+    /// Bytes of its modules.
+    pub stored_bytes: u64,
+    /// How many tokens it has.
+    pub tokens: u64,
+}
+
+/// A token, without what makes it one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TokenEntry {
+    /// Its public id.
+    pub id: String,
+    /// Its tenant.
+    pub tenant: String,
+    /// `reader`, `caller`, `deployer` or `admin`.
+    pub role: String,
+    /// Milliseconds since 1970, UTC.
+    pub created_at_ms: u64,
+    /// Milliseconds since 1970, UTC; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at_ms: Option<u64>,
+}
+
+/// A new token. Its secret is shown this once.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct NewToken {
+    /// What the host keeps of it.
+    pub entry: TokenEntry,
+    /// What its holder keeps.
+    pub token: String,
+}
+
+impl std::fmt::Debug for NewToken {
+    /// Never shows the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewToken")
+            .field("entry", &self.entry)
+            .finish_non_exhaustive()
+    }
+}
