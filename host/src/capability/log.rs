@@ -1,0 +1,84 @@
+//! `rpc-host:guest/log`: structured lines in the node's log.
+//!
+//! A line carries tenant, registration and call as the node knows them, never as the guest says, and
+//! comes under the target `guest`, so that it cannot pass for a line of the node.
+
+use rpc_host_protocol::error::printable;
+use wasmtime::component::{HasData, Linker};
+
+use crate::sandbox::{CallLabel, State};
+
+pub(super) const INTERFACE: &str = "rpc-host:guest/log";
+
+/// Lines of one call.
+const MAX_LINES: u32 = 1000;
+/// Bytes of one message, and of one field.
+const MAX_TEXT_BYTES: usize = 4096;
+/// Fields of one line.
+const MAX_FIELDS: usize = 32;
+
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "rpc-host:guest/guest",
+    });
+}
+
+use bindings::rpc_host::guest::log::{Field, Host, Level, add_to_linker as add_bindings};
+
+/// The log of one call.
+pub(crate) struct LogCtx {
+    label: CallLabel,
+    lines: u32,
+}
+
+impl LogCtx {
+    pub(crate) fn new(label: CallLabel) -> Self {
+        LogCtx { label, lines: 0 }
+    }
+}
+
+struct HasLog;
+
+impl HasData for HasLog {
+    type Data<'a> = &'a mut LogCtx;
+}
+
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    add_bindings::<State, HasLog>(linker, |state| &mut state.log)
+}
+
+impl Host for LogCtx {
+    fn log(&mut self, level: Level, message: String, fields: Vec<Field>) {
+        self.lines = self.lines.saturating_add(1);
+        let CallLabel { tenant, module, call } = &self.label;
+        if self.lines > MAX_LINES {
+            if self.lines == MAX_LINES + 1 {
+                tracing::warn!(target: "guest", %tenant, %module, %call, limit = MAX_LINES,
+                    "lines over the limit are dropped");
+            }
+            return;
+        }
+        let message = printable(&message, MAX_TEXT_BYTES);
+        let fields: Vec<String> = fields
+            .iter()
+            .take(MAX_FIELDS)
+            .map(|Field { key, value }| {
+                format!("{}={:?}", printable(key, 128), printable(value, MAX_TEXT_BYTES))
+            })
+            .collect();
+        let fields = printable(&fields.join(" "), MAX_TEXT_BYTES);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::event!(target: "guest", tracing::Level::$level, %tenant, %module, %call, fields, "{message}")
+            };
+        }
+        match level {
+            Level::Trace => line!(TRACE),
+            Level::Debug => line!(DEBUG),
+            Level::Info => line!(INFO),
+            Level::Warn => line!(WARN),
+            Level::Error => line!(ERROR),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What a module may do beyond computing: the closed list.
+//!
+//! Deny is the default value of [`Grants`]. Interfaces that give no power (an empty environment, a
+//! closed stdin, coarse clocks, no directories) are served to every module, because the standard
+//! libraries of all languages import them; whatever would give power needs a grant, and without one
+//! stands there inert: it can be imported, and a call of it ends with [`MissingGrant`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | `grant` | the grants there are, and the parsing of their text |
+//! | `wasi_base` | the part of WASI that gives no power |
+//! | `clock` | clocks too coarse to time a neighbour with |
+//! | `log` | `rpc-host:guest/log` |
+
+mod clock;
+mod grant;
+mod log;
+mod wasi_base;
+
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+pub use grant::{Grants, InvalidGrant};
+pub(crate) use log::LogCtx;
+pub(crate) use wasi_base::wasi_ctx;
+
+use crate::sandbox::State;
+
+/// A guest called what it has no grant for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the module called `{called}`, which needs the grant `{grant}`{}", remedy(.grant))]
+pub struct MissingGrant {
+    /// Interface and function.
+    pub called: String,
+    /// The grant.
+    pub grant: &'static str,
+}
+
+fn remedy(grant: &str) -> String {
+    if grant::GRANTS.contains(&grant) {
+        format!("; register it with `--grant {grant}`")
+    } else {
+        "; this node has no such grant to give".to_owned()
+    }
+}
+
+/// What the node has for an import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Served to every module.
+    Served,
+    /// Served by this grant.
+    Granted(&'static str),
+    /// Inert for want of this grant.
+    Ungranted(&'static str),
+    /// Nothing; why.
+    Unknown(String),
+}
+
+/// A linker with what every module is served.
+pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    wasi_base::add_to_linker(&mut linker)?;
+    Ok(linker)
+}
+
+/// What the node has for the interface `name` under `grants`.
+pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
+    let (interface, version) = match name.split_once('@') {
+        Some((interface, version)) => (interface, semver::Version::parse(version).ok()),
+        None => (name, None),
+    };
+    let (package, _) = interface.split_once('/').unwrap_or((interface, ""));
+    let is_version = |major, minor| {
+        version.as_ref().is_some_and(|version| version.major == major && version.minor == minor)
+    };
+    match package {
+        "wasi:http" if is_version(0, 2) => Offer::Ungranted("http"),
+        "wasi:sockets" if is_version(0, 2) => Offer::Ungranted("sockets"),
+        _ if package.starts_with("wasi:") && wasi_base::INTERFACES.contains(&interface) => {
+            if is_version(0, 2) {
+                Offer::Served
+            } else {
+                Offer::Unknown("is not WASI 0.2, the version that this node serves; build the component for wasm32-wasip2".to_owned())
+            }
+        }
+        "rpc-host:guest" if interface == log::INTERFACE => match (is_version(0, 1), grants.log) {
+            (true, true) => Offer::Granted(grant::LOG),
+            (true, false) => Offer::Ungranted(grant::LOG),
+            (false, _) => Offer::Unknown("is of a version that this node does not have".to_owned()),
+        },
+        _ if package.starts_with("wasi:") || package.starts_with("rpc-host:") => {
+            Offer::Unknown("this node does not have".to_owned())
+        }
+        _ => Offer::Unknown("nothing on this node answers".to_owned()),
+    }
+}
+
+/// Links a capability that is granted.
+pub(crate) fn link(linker: &mut Linker<State>, _name: &str) -> wasmtime::Result<()> {
+    log::add_to_linker(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_with_power_is_offered_without_a_grant() {
+        let none = Grants::default();
+        assert_eq!(offer("wasi:cli/environment@0.2.12", &none), Offer::Served);
+        assert_eq!(offer("wasi:http/types@0.2.10", &none), Offer::Ungranted("http"));
+        assert_eq!(offer("wasi:sockets/tcp@0.2.9", &none), Offer::Ungranted("sockets"));
+        assert_eq!(offer("rpc-host:guest/log@0.1.0", &none), Offer::Ungranted("log"));
+        assert_eq!(offer("rpc-host:guest/log@0.1.0", &Grants { log: true }), Offer::Granted("log"));
+        for unknown in [
+            "wasi:cli/environment@0.3.0",
+            "wasi:cli/environment",
+            "wasi:cli/run@0.2.0",
+            "wasi:keyvalue/store@0.2.0",
+            "WASI:cli/environment@0.2.0",
+            "rpc-host:guest/log@0.2.0",
+            "rpc-host:guest/power@0.1.0",
+            "acme:log/logger@0.1.0",
+            "hello",
+            "",
+        ] {
+            assert!(matches!(offer(unknown, &Grants { log: true }), Offer::Unknown(_)), "{unknown}");
+        }
+    }
+}

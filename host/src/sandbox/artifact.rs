@@ -1,0 +1,214 @@
+//! Compiled code on disk.
+//!
+//! Running an artifact is running machine code, and the engine checks no more than that it was made by
+//! the same version. So every artifact is sealed with a MAC under the node's own key, over everything
+//! that it must belong to: the tenant, the engine and its settings, and the code itself. What does not
+//! verify is never given to the engine; the component is compiled again.
+//!
+//! This is the one file of the host with `unsafe` code: [`Sealer::open`].
+
+use std::hash::{Hash, Hasher};
+use std::io::{Read, Write};
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::SandboxError;
+
+/// First bytes of the file; the digit is the version of its layout.
+const MAGIC: &[u8; 8] = b"rpchart1";
+const TAG_BYTES: usize = 32;
+
+/// The node's key for artifacts: 32 random bytes that never leave the data directory.
+pub struct ArtifactKey(hmac::Key);
+
+impl ArtifactKey {
+    /// The key of these bytes.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        ArtifactKey(hmac::Key::new(hmac::HMAC_SHA256, bytes))
+    }
+}
+
+/// What the compile worker makes of a component.
+pub(super) struct Compiled {
+    /// Its world as WIT text; empty where WIT cannot express it.
+    pub(super) wit: String,
+    /// Machine code.
+    pub(super) code: Vec<u8>,
+}
+
+impl Compiled {
+    pub(super) fn write_to(&self, output: &mut impl Write) -> std::io::Result<()> {
+        output.write_all(&(self.wit.len() as u64).to_be_bytes())?;
+        output.write_all(self.wit.as_bytes())?;
+        output.write_all(&self.code)
+    }
+
+    pub(super) fn read_from(mut bytes: Vec<u8>) -> Result<Compiled, SandboxError> {
+        let malformed = || SandboxError::Artifact("is cut off");
+        let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| malformed())?;
+        let wit = rest.get(..length).ok_or_else(malformed)?;
+        let wit = String::from_utf8(wit.to_vec()).map_err(|_| malformed())?;
+        let code = bytes.split_off(8 + length);
+        Ok(Compiled { wit, code })
+    }
+}
+
+/// A component loaded from an artifact that verified.
+pub(super) struct Opened {
+    pub(super) component: Component,
+    pub(super) wit: String,
+}
+
+/// Seals artifacts, and opens those that it sealed.
+#[derive(Clone)]
+pub(super) struct Sealer {
+    key: hmac::Key,
+    /// Stands for the engine's version and all settings that decide about the code.
+    environment: [u8; 8],
+}
+
+/// Hashes the engine's environment with a fixed function: the standard hasher may change with the
+/// compiler that built this program, which would only cost a recompilation.
+struct Fnv(u64);
+
+impl Hasher for Fnv {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+}
+
+impl Sealer {
+    pub(super) fn new(key: &ArtifactKey, engine: &Engine) -> Sealer {
+        let mut hasher = Fnv(0xcbf2_9ce4_8422_2325);
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        Sealer {
+            key: key.0.clone(),
+            environment: hasher.finish().to_be_bytes(),
+        }
+    }
+
+    fn context(&self, binding: &[u8]) -> hmac::Context {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(MAGIC);
+        context.update(&self.environment);
+        context.update(&(binding.len() as u64).to_be_bytes());
+        context.update(binding);
+        context
+    }
+
+    /// Writes an artifact so that after a crash there is the whole of it or nothing.
+    pub(super) fn seal(
+        &self,
+        path: &Path,
+        compiled: &Compiled,
+        binding: &[u8],
+    ) -> Result<(), SandboxError> {
+        let io = || SandboxError::io("cannot store the compiled code");
+        let mut body = Vec::with_capacity(compiled.code.len() + compiled.wit.len() + 8);
+        compiled.write_to(&mut body).map_err(io())?;
+        let mut context = self.context(binding);
+        context.update(&body);
+        let directory = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(directory).map_err(io())?;
+        // Readable by the node's user only, as all temporary files are.
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io())?;
+        file.write_all(MAGIC).map_err(io())?;
+        file.write_all(context.sign().as_ref()).map_err(io())?;
+        file.write_all(&body).map_err(io())?;
+        file.as_file().sync_all().map_err(io())?;
+        file.persist(path).map_err(|error| io()(error.error))?;
+        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io())
+    }
+
+    /// Loads an artifact that this node sealed for `binding` under this very engine.
+    #[allow(unsafe_code, reason = "the engine cannot check machine code; the MAC does")]
+    pub(super) fn open(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        binding: &[u8],
+    ) -> Result<Opened, SandboxError> {
+        let mut bytes = Vec::new();
+        let read = std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes));
+        match read {
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(SandboxError::Artifact("is not there"));
+            }
+            Err(error) => return Err(SandboxError::io("cannot read the compiled code")(error)),
+        }
+        let head = bytes.split_at_checked(MAGIC.len() + TAG_BYTES);
+        let (head, body) = head.ok_or(SandboxError::Artifact("is cut off"))?;
+        let (magic, tag) = head.split_at_checked(MAGIC.len()).unwrap_or_default();
+        if magic != MAGIC {
+            return Err(SandboxError::Artifact("has another layout"));
+        }
+        let mut signed = self.context(binding).clone();
+        signed.update(body);
+        if aws_lc_rs::constant_time::verify_slices_are_equal(signed.sign().as_ref(), tag).is_err() {
+            return Err(SandboxError::Artifact("is stale, foreign or changed: its seal does not verify"));
+        }
+        let compiled = Compiled::read_from(body.to_vec())?;
+        // SAFETY: the bytes are held in memory and are, byte for byte, what `seal` wrote under the
+        // node's key: the output of our own compile worker for this engine version and settings.
+        // Nobody without the key can make other bytes that verify.
+        #[allow(clippy::disallowed_methods, reason = "the one place, after the MAC")]
+        let component = unsafe { Component::deserialize(engine, &compiled.code) };
+        let component = component.map_err(|error| {
+            tracing::warn!(error = %format!("{error:#}"), "the engine refused an artifact that verified");
+            SandboxError::Artifact("does not fit this engine")
+        })?;
+        Ok(Opened { component, wit: compiled.wit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{SandboxLimits, engine};
+
+    #[test]
+    fn only_what_this_node_sealed_for_this_binding_is_opened() {
+        let limits = SandboxLimits { max_live_instances: 1, ..SandboxLimits::default() };
+        let engine = engine::runtime(&limits).unwrap();
+        let wasm = wat::parse_str("(component)").unwrap();
+        let code = engine::compiler().unwrap().precompile_component(&wasm).unwrap();
+        let compiled = Compiled { wit: "package a:b;".to_owned(), code };
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("x.artifact");
+        let sealer = Sealer::new(&ArtifactKey::new(&[7; 32]), &engine);
+        sealer.seal(&path, &compiled, b"tenant 1").unwrap();
+        assert_eq!(sealer.open(&engine, &path, b"tenant 1").unwrap().wit, "package a:b;");
+
+        assert!(sealer.open(&engine, &path, b"tenant 2").is_err(), "another tenant's");
+        let other = Sealer::new(&ArtifactKey::new(&[8; 32]), &engine);
+        assert!(other.open(&engine, &path, b"tenant 1").is_err(), "another node's");
+        let mut aged = sealer.clone();
+        aged.environment[0] ^= 1;
+        assert!(aged.open(&engine, &path, b"tenant 1").is_err(), "another engine's");
+
+        let good = std::fs::read(&path).unwrap();
+        let places = [0, 7, 8, 39, 40, 47, good.len() / 2, good.len() - 1];
+        for place in places {
+            let mut bad = good.clone();
+            bad[place] ^= 1;
+            std::fs::write(&path, &bad).unwrap();
+            assert!(sealer.open(&engine, &path, b"tenant 1").is_err(), "byte {place} changed");
+        }
+        for length in [0, 1, 8, 39, 40, 48, good.len() - 1] {
+            std::fs::write(&path, &good[..length]).unwrap();
+            assert!(sealer.open(&engine, &path, b"tenant 1").is_err(), "cut at {length}");
+        }
+        std::fs::write(&path, &good).unwrap();
+        assert!(sealer.open(&engine, &path, b"tenant 1").is_ok());
+    }
+}

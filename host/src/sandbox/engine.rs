@@ -1,0 +1,108 @@
+//! The settings under which guests are compiled and run.
+//!
+//! Compiler and runtime live in different processes, so what decides about the machine code
+//! ([`code_config`]) is set in one place for both; an artifact made under other settings is refused by
+//! the engine.
+
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
+};
+
+use super::{SandboxError, SandboxLimits};
+
+/// How often a running guest looks whether it should stop. A guest that computes without end gives up
+/// its thread once a tick, so a cancelled or late call ends within one.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// Elements of one table. Interpreters compiled to WebAssembly have tens of thousands of functions.
+pub(super) const MAX_TABLE_ELEMENTS: usize = 65_536;
+/// Core instances, memories and tables of one component: what the largest known toolchains make, twice.
+pub(super) const MAX_CORE_INSTANCES: u32 = 128;
+pub(super) const MAX_MEMORIES: u32 = 16;
+pub(super) const MAX_TABLES: u32 = 64;
+
+/// What both processes must agree on.
+fn code_config() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .wasm_memory64(false)
+        .wasm_component_model_map(true)
+        .wasm_component_model_fixed_length_lists(true)
+        .max_wasm_stack(512 << 10)
+        .memory_init_cow(true)
+        .memory_reservation(1 << 32)
+        .memory_guard_size(32 << 20);
+    config
+}
+
+/// The engine of the compile worker.
+pub(super) fn compiler() -> Result<Engine, SandboxError> {
+    Engine::new(&code_config()).map_err(SandboxError::setup)
+}
+
+/// The engine of the node.
+pub(super) fn runtime(limits: &SandboxLimits) -> Result<Engine, SandboxError> {
+    let live = limits.max_live_instances;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.max_memory_size(usize::try_from(limits.max_memory_bytes).unwrap_or(usize::MAX))
+        .table_elements(MAX_TABLE_ELEMENTS)
+        .total_component_instances(live)
+        .total_core_instances(live.saturating_mul(8).max(MAX_CORE_INSTANCES))
+        .total_memories(live.saturating_mul(2))
+        .total_tables(live.saturating_mul(4))
+        .total_stacks(live)
+        .max_core_instances_per_component(MAX_CORE_INSTANCES)
+        .max_memories_per_component(MAX_MEMORIES)
+        .max_tables_per_component(MAX_TABLES)
+        .max_tables_per_module(16)
+        // Memory that a slot keeps for its next instance: cleared, never handed on with its content.
+        .max_unused_warm_slots(64)
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(64 << 10)
+        .pagemap_scan(Enabled::Auto);
+    let mut config = code_config();
+    config
+        .async_stack_size(2 << 20)
+        .async_stack_zeroing(true)
+        // Debug information is the guest's own text; names are enough and cost nothing to read.
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(24))
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    Engine::new(&config).map_err(SandboxError::setup)
+}
+
+/// The thread that counts epochs.
+pub(super) struct Ticker {
+    stop: Arc<AtomicBool>,
+}
+
+impl Ticker {
+    pub(super) fn start(engine: &Engine) -> Result<Ticker, SandboxError> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (engine, stopped) = (engine.clone(), Arc::clone(&stop));
+        std::thread::Builder::new()
+            .name("epoch-ticker".to_owned())
+            .spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    std::thread::sleep(TICK);
+                    engine.increment_epoch();
+                }
+            })
+            .map_err(SandboxError::io("cannot start the epoch ticker"))?;
+        Ok(Ticker { stop })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}

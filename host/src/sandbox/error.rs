@@ -1,0 +1,121 @@
+//! Why a component was refused, or how a call of it ended.
+
+use std::time::Duration;
+
+use rpc_host_protocol::value::ValueError;
+
+/// What can go wrong with a component.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// The bytes are something else.
+    #[error("{0}")]
+    NotAComponent(String),
+    /// A component, but not a valid one.
+    #[error("the component is not valid: {0}")]
+    InvalidComponent(String),
+    /// A component that is larger or more complex than the node takes.
+    #[error("the component has {found} {what}, the limit is {limit}")]
+    TooComplex {
+        /// What was counted.
+        what: &'static str,
+        /// How many there are, at least.
+        found: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The compiler took too long.
+    #[error("compiling took longer than {} s; make the component smaller", .0.as_secs())]
+    CompileTimeout(Duration),
+    /// The compiler's process ended without a result.
+    #[error("the component is too expensive to compile ({0})")]
+    CompilerDied(String),
+    /// Compiled code is larger than the node stores.
+    #[error("compiled code is over the limit of {limit_bytes} bytes")]
+    ArtifactTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The component imports what the node does not have.
+    #[error("the component imports `{import}`, which {reason}")]
+    RefusedImport {
+        /// The import.
+        import: String,
+        /// Why it cannot be had.
+        reason: String,
+    },
+    /// An artifact that cannot be used; a new one is compiled.
+    #[error("the compiled code {0}")]
+    Artifact(&'static str),
+    /// No function of this name.
+    #[error("there is no function `{function}`{hint}")]
+    NoFunction {
+        /// What was asked for.
+        function: String,
+        /// What there is instead.
+        hint: String,
+    },
+    /// A short name that stands for several functions.
+    #[error("`{function}` is ambiguous; say which: {}", candidates.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        function: String,
+        /// The full names that it may stand for.
+        candidates: Vec<String>,
+    },
+    /// A function with live objects, which cannot be called from outside yet.
+    #[error("`{0}` takes or returns a resource; live objects cannot cross the connection in this version")]
+    HoldsHandles(String),
+    /// The arguments do not fit the function.
+    #[error("{0}")]
+    Arguments(#[from] ValueError),
+    /// The guest was ended by the engine.
+    #[error("{message}")]
+    Trapped {
+        /// What happened.
+        message: String,
+        /// Frames of the guest, innermost first, demangled.
+        backtrace: Vec<String>,
+    },
+    /// The guest called what it has no grant for.
+    #[error("{0}")]
+    MissingGrant(#[from] crate::capability::MissingGrant),
+    /// The time for the call ran out.
+    #[error("the call did not end within {} ms", .0.as_millis())]
+    DeadlineExceeded(Duration),
+    /// What the function returned is too large.
+    #[error("the function returned more than the limit of {limit_bytes} bytes")]
+    ResultTooLarge {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The component needs more memory than an instance may have.
+    #[error("the module needs more memory than its limit of {limit_bytes} bytes")]
+    OutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// The node's engine cannot hold another instance.
+    #[error("the node is at its limit of live instances; try again")]
+    Busy,
+    /// Reading or writing a file failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A fault of the node.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl SandboxError {
+    pub(super) fn setup(error: wasmtime::Error) -> Self {
+        SandboxError::Internal(format!("{error:#}"))
+    }
+
+    pub(super) fn io(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| SandboxError::Io { what, source }
+    }
+}

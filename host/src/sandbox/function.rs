@@ -1,0 +1,149 @@
+//! The functions of a component, and how a call names one of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rpc_host_protocol::Signature;
+
+use super::SandboxError;
+
+/// A function that a component exports.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// The interface that it is in; `None` at world level.
+    pub interface: Option<Arc<str>>,
+    /// Its name as in WIT, `[method]…` and the like included.
+    pub name: Arc<str>,
+    /// What it takes and gives.
+    pub signature: Signature,
+}
+
+impl Function {
+    pub(super) fn new(interface: Option<Arc<str>>, name: Arc<str>, signature: Signature) -> Self {
+        Function { interface, name, signature }
+    }
+
+    /// Whether a call may say `path` for this function: its name alone, or behind the interface in any
+    /// of the forms `demo:calc/calc@0.1.0`, `demo:calc/calc`, `calc@0.1.0` and `calc`.
+    fn answers_to(&self, path: &str) -> bool {
+        if path == &*self.name {
+            return true;
+        }
+        let Some(before) = path.strip_suffix(&*self.name).and_then(|rest| rest.strip_suffix('.')) else {
+            return false;
+        };
+        let Some(full) = self.interface.as_deref() else {
+            return false;
+        };
+        let short = full.rsplit_once('/').map_or(full, |(_, short)| short);
+        let without_version = |name| str::split_once(name, '@').map_or(name, |(name, _)| name);
+        [full, without_version(full), short, without_version(short)].contains(&before)
+    }
+}
+
+impl fmt::Display for Function {
+    /// The full path, which is never ambiguous.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interface {
+            None => f.write_str(&self.name),
+            Some(interface) => write!(f, "{interface}.{}", self.name),
+        }
+    }
+}
+
+/// All functions of a component.
+#[derive(Clone, Debug)]
+pub struct Functions(Vec<Function>);
+
+/// How many functions an error lists.
+const MAX_HINTS: usize = 8;
+
+impl Functions {
+    pub(super) fn new(functions: Vec<Function>) -> Self {
+        Functions(functions)
+    }
+
+    /// In the order of the component.
+    pub fn iter(&self) -> impl Iterator<Item = &Function> {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, index: usize) -> Option<&Function> {
+        self.0.get(index)
+    }
+
+    /// The one function that `path` names. Names with `_` are taken for those with `-`, which WIT
+    /// never confuses, so that callers may use the spelling of their language.
+    pub fn find(&self, path: &str) -> Result<(usize, &Function), SandboxError> {
+        let kebab = path.replace('_', "-");
+        // A full path is exact, and at world level the bare name is one.
+        let exact = self.0.iter().position(|function| function.to_string() == kebab);
+        if let Some((index, function)) = exact.and_then(|index| Some((index, self.0.get(index)?))) {
+            return Ok((index, function));
+        }
+        let mut found = self.0.iter().enumerate().filter(|(_, function)| function.answers_to(&kebab));
+        match (found.next(), found.next()) {
+            (Some(only), None) => Ok(only),
+            (None, _) => Err(self.not_found(path)),
+            (Some(first), Some(second)) => Err(SandboxError::Ambiguous {
+                function: path.to_owned(),
+                candidates: [first, second]
+                    .into_iter()
+                    .chain(found)
+                    .take(MAX_HINTS)
+                    .map(|(_, function)| function.to_string())
+                    .collect(),
+            }),
+        }
+    }
+
+    fn not_found(&self, path: &str) -> SandboxError {
+        let hint = if self.0.is_empty() {
+            "; the component exports no functions".to_owned()
+        } else {
+            let names: Vec<_> = self.0.iter().take(MAX_HINTS).map(Function::to_string).collect();
+            let more = self.0.len().saturating_sub(MAX_HINTS);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("; there are {}{more}", names.join(", "))
+        };
+        SandboxError::NoFunction { function: path.to_owned(), hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn functions(names: &[(&str, &str)]) -> Functions {
+        let make = |(interface, name): &(&str, &str)| {
+            let interface = (!interface.is_empty()).then(|| Arc::from(*interface));
+            Function::new(interface, Arc::from(*name), Signature::default())
+        };
+        Functions::new(names.iter().map(make).collect())
+    }
+
+    #[test]
+    fn a_function_answers_to_all_its_names() {
+        let all = functions(&[("demo:calc/calc@0.1.0", "add"), ("demo:calc/calc@0.1.0", "line-length"), ("", "run")]);
+        for path in ["add", "calc.add", "calc@0.1.0.add", "demo:calc/calc.add", "demo:calc/calc@0.1.0.add"] {
+            assert_eq!(all.find(path).unwrap().0, 0, "{path}");
+        }
+        assert_eq!(all.find("line_length").unwrap().0, 1);
+        assert_eq!(all.find("run").unwrap().0, 2);
+        for path in ["", "ad", "alc.add", "calc.run", "demo:calc/calc@0.2.0.add", ".add"] {
+            assert!(matches!(all.find(path), Err(SandboxError::NoFunction { .. })), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_short_name_for_two_functions_is_refused_with_both() {
+        let all = functions(&[("a:b/one", "go"), ("a:b/two", "go"), ("a:c/two@1.0.0", "go")]);
+        assert!(all.find("one.go").is_ok());
+        let error = all.find("go").unwrap_err().to_string();
+        assert!(error.contains("a:b/one.go, a:b/two.go"), "{error}");
+        assert!(matches!(all.find("two.go"), Err(SandboxError::Ambiguous { candidates, .. }) if candidates.len() == 2));
+        assert_eq!(all.find("a:c/two.go").unwrap().0, 2);
+        // At world level the bare name is the full path.
+        assert_eq!(functions(&[("a:b/one", "go"), ("", "go")]).find("go").unwrap().0, 1);
+    }
+}

@@ -1,0 +1,64 @@
+//! A component that is linked and ready for calls.
+
+use rpc_host_protocol::operation::ImportStanding;
+use wasmtime::Engine;
+use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
+
+use super::artifact::Opened;
+use super::{Function, Functions, Import, SandboxError, State, import, types};
+use crate::capability::Grants;
+
+/// A component with its grants, checked and linked: all that a call needs but the instance.
+pub struct Prepared {
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Vec<ComponentExportIndex>,
+    functions: Functions,
+    imports: Vec<Import>,
+    wit: String,
+}
+
+impl Prepared {
+    pub(super) fn link(
+        engine: &Engine,
+        mut linker: Linker<State>,
+        opened: Opened,
+        grants: Grants,
+    ) -> Result<Prepared, SandboxError> {
+        let Opened { component, wit } = opened;
+        let imports = import::define(engine, &mut linker, &component, &grants)?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| {
+            SandboxError::InvalidComponent(format!("an import does not fit what the node has: {error:#}"))
+        })?;
+        let functions = types::functions(engine, &component)?;
+        let export = |function: &Function| {
+            let instance = match &function.interface {
+                None => None,
+                Some(interface) => Some(component.get_export_index(None, &**interface)?),
+            };
+            component.get_export_index(instance.as_ref(), &*function.name)
+        };
+        let exports = functions.iter().map(export).collect::<Option<_>>();
+        let exports = exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
+        Ok(Prepared { pre, exports, functions: Functions::new(functions), imports, wit })
+    }
+
+    /// What can be called.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// What the component imports, and what stands behind it.
+    pub fn imports(&self) -> &[Import] {
+        &self.imports
+    }
+
+    /// Whether it imports anything that it has no grant for.
+    pub fn has_inert_imports(&self) -> bool {
+        self.imports.iter().any(|import| import.standing == ImportStanding::Inert)
+    }
+
+    /// Its world as WIT text; empty where WIT cannot express it.
+    pub fn wit(&self) -> &str {
+        &self.wit
+    }
+}

@@ -1,0 +1,61 @@
+//! How a call ended that did not return.
+
+use rpc_host_protocol::error::printable;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::SandboxError;
+use crate::capability::MissingGrant;
+
+/// What a guest printed on stderr is often the only account of its end that a person can read.
+const MAX_LAST_WORDS_BYTES: usize = 1024;
+const MAX_FRAMES: usize = 20;
+
+/// `refused_memory_bytes`: the limit, if the guest asked for more memory than it.
+pub(super) fn classify(
+    error: &wasmtime::Error,
+    stderr: &str,
+    refused_memory_bytes: Option<u64>,
+) -> SandboxError {
+    if let Some(missing) = error.downcast_ref::<MissingGrant>() {
+        return missing.clone().into();
+    }
+    if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
+        return SandboxError::Busy;
+    }
+    let trap = error.downcast_ref::<Trap>();
+    let exit = error.downcast_ref::<I32Exit>();
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    if trap.is_none()
+        && exit.is_none()
+        && let Some(limit_bytes) = refused_memory_bytes
+    {
+        // Instantiation failed for want of memory.
+        return SandboxError::OutOfMemory { limit_bytes };
+    }
+    let mut message = match (trap, exit) {
+        (Some(Trap::UnreachableCodeReached), _) => "the module panicked or aborted".to_owned(),
+        (Some(Trap::StackOverflow), _) => "the module overflowed its stack".to_owned(),
+        (Some(trap), _) => trap.to_string(),
+        (None, Some(I32Exit(status))) => format!("the module exited with status {status}"),
+        (None, None) => format!("{:#}", error.root_cause()),
+    };
+    let last_words = stderr.trim();
+    if !last_words.is_empty() {
+        // The end of it: that is where the reason stands.
+        let start = last_words.len().saturating_sub(MAX_LAST_WORDS_BYTES);
+        let start = (start..=last_words.len()).find(|at| last_words.is_char_boundary(*at));
+        let end = last_words.get(start.unwrap_or_default()..).unwrap_or_default();
+        message.push_str(": ");
+        message.push_str(&printable(&end.lines().collect::<Vec<_>>().join(" | "), 2 * MAX_LAST_WORDS_BYTES));
+    }
+    if let Some(limit_bytes) = refused_memory_bytes {
+        message.push_str(&format!(" (after it asked for more memory than its limit of {limit_bytes} bytes)"));
+    }
+    let frames = backtrace.map(WasmBacktrace::frames).unwrap_or_default();
+    let backtrace = frames.iter().take(MAX_FRAMES).map(|frame| match frame.func_name() {
+        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+        None => format!("function {}", frame.func_index()),
+    });
+    SandboxError::Trapped { message, backtrace: backtrace.collect() }
+}

@@ -1,0 +1,166 @@
+//! [`Value`] ↔ the engine's [`Val`], by type.
+//!
+//! The engine checks every value once more against the function it is passed to, so a mistake here ends
+//! in an error and never in a wrong value.
+
+use rpc_host_protocol::Type;
+use rpc_host_protocol::Value;
+use wasmtime::component::Val;
+
+/// A value of another shape than its type.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WrongShape;
+
+/// For a guest.
+pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
+    let boxed = |value: Option<Box<Value>>, ty: Option<&Type>| match (value, ty) {
+        (Some(value), Some(ty)) => lower(*value, ty).map(|val| Some(Box::new(val))),
+        (None, None) => Ok(None),
+        _ => Err(WrongShape),
+    };
+    Ok(match (value, ty) {
+        (Value::Bool(value), Type::Bool) => Val::Bool(value),
+        (Value::S8(value), Type::S8) => Val::S8(value),
+        (Value::U8(value), Type::U8) => Val::U8(value),
+        (Value::S16(value), Type::S16) => Val::S16(value),
+        (Value::U16(value), Type::U16) => Val::U16(value),
+        (Value::S32(value), Type::S32) => Val::S32(value),
+        (Value::U32(value), Type::U32) => Val::U32(value),
+        (Value::S64(value), Type::S64) => Val::S64(value),
+        (Value::U64(value), Type::U64) => Val::U64(value),
+        (Value::F32(value), Type::F32) => Val::Float32(value),
+        (Value::F64(value), Type::F64) => Val::Float64(value),
+        (Value::Char(value), Type::Char) => Val::Char(value),
+        (Value::String(value), Type::String) => Val::String(value),
+        (Value::Bytes(bytes), Type::List(_)) => Val::List(bytes.into_iter().map(Val::U8).collect()),
+        (Value::Bytes(bytes), Type::FixedList(..)) => {
+            Val::FixedLengthList(bytes.into_iter().map(Val::U8).collect())
+        }
+        (Value::List(values), Type::List(inner)) => Val::List(lower_all(values, inner)?),
+        (Value::List(values), Type::FixedList(inner, _)) => {
+            Val::FixedLengthList(lower_all(values, inner)?)
+        }
+        (Value::Map(entries), Type::Map(key_type, value_type)) => {
+            let entries = entries
+                .into_iter()
+                .map(|(key, value)| Ok((lower(key, key_type)?, lower(value, value_type)?)));
+            Val::Map(entries.collect::<Result<_, _>>()?)
+        }
+        (Value::Record(values), Type::Record(fields)) if values.len() == fields.len() => {
+            let values = values
+                .into_iter()
+                .zip(fields.iter())
+                .map(|((name, value), field)| Ok((name.to_string(), lower(value, &field.ty)?)));
+            Val::Record(values.collect::<Result<_, _>>()?)
+        }
+        (Value::Tuple(values), Type::Tuple(types)) if values.len() == types.len() => {
+            let values = values.into_iter().zip(types.iter()).map(|(value, ty)| lower(value, ty));
+            Val::Tuple(values.collect::<Result<_, _>>()?)
+        }
+        (Value::Variant(name, payload), Type::Variant(cases)) => {
+            let case = cases.iter().find(|case| case.name == name).ok_or(WrongShape)?;
+            Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref())?)
+        }
+        (Value::Enum(name), Type::Enum(_)) => Val::Enum(name.to_string()),
+        (Value::Option(value), Type::Option(inner)) => {
+            let inner = value.is_some().then_some(&**inner);
+            Val::Option(boxed(value, inner)?)
+        }
+        (Value::Result(Ok(value)), Type::Result(result)) => {
+            Val::Result(Ok(boxed(value, result.ok.as_deref())?))
+        }
+        (Value::Result(Err(value)), Type::Result(result)) => {
+            Val::Result(Err(boxed(value, result.err.as_deref())?))
+        }
+        (Value::Flags(names), Type::Flags(_)) => {
+            Val::Flags(names.iter().map(|name| name.to_string()).collect())
+        }
+        _ => return Err(WrongShape),
+    })
+}
+
+fn lower_all(values: Vec<Value>, ty: &Type) -> Result<Vec<Val>, WrongShape> {
+    values.into_iter().map(|value| lower(value, ty)).collect()
+}
+
+/// From a guest.
+pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
+    let boxed = |val: Option<Box<Val>>, ty: Option<&Type>| match (val, ty) {
+        (Some(val), Some(ty)) => lift(*val, ty).map(|value| Some(Box::new(value))),
+        (None, None) => Ok(None),
+        _ => Err(WrongShape),
+    };
+    Ok(match (val, ty) {
+        (Val::Bool(value), Type::Bool) => Value::Bool(value),
+        (Val::S8(value), Type::S8) => Value::S8(value),
+        (Val::U8(value), Type::U8) => Value::U8(value),
+        (Val::S16(value), Type::S16) => Value::S16(value),
+        (Val::U16(value), Type::U16) => Value::U16(value),
+        (Val::S32(value), Type::S32) => Value::S32(value),
+        (Val::U32(value), Type::U32) => Value::U32(value),
+        (Val::S64(value), Type::S64) => Value::S64(value),
+        (Val::U64(value), Type::U64) => Value::U64(value),
+        (Val::Float32(value), Type::F32) => Value::F32(value),
+        (Val::Float64(value), Type::F64) => Value::F64(value),
+        (Val::Char(value), Type::Char) => Value::Char(value),
+        (Val::String(value), Type::String) => Value::String(value),
+        (Val::List(vals), Type::List(inner)) | (Val::FixedLengthList(vals), Type::FixedList(inner, _)) => {
+            if **inner == Type::U8 {
+                let bytes = vals.into_iter().map(|val| match val {
+                    Val::U8(byte) => Ok(byte),
+                    _ => Err(WrongShape),
+                });
+                Value::Bytes(bytes.collect::<Result<_, _>>()?)
+            } else {
+                Value::List(vals.into_iter().map(|val| lift(val, inner)).collect::<Result<_, _>>()?)
+            }
+        }
+        (Val::Map(entries), Type::Map(key_type, value_type)) => {
+            let mut distinct: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
+            let mut places = std::collections::HashMap::new();
+            for (key, val) in entries {
+                let (key, value) = (lift(key, key_type)?, lift(val, value_type)?);
+                // A guest may give a key twice; the last one counts, as the component model says.
+                let place = *places
+                    .entry(rpc_host_protocol::cbor::encode_value(&key))
+                    .or_insert(distinct.len());
+                match distinct.get_mut(place) {
+                    Some(entry) => entry.1 = value,
+                    None => distinct.push((key, value)),
+                }
+            }
+            Value::Map(distinct)
+        }
+        (Val::Record(vals), Type::Record(fields)) if vals.len() == fields.len() => {
+            let values = vals
+                .into_iter()
+                .zip(fields.iter())
+                .map(|((_, val), field)| Ok((field.name.clone(), lift(val, &field.ty)?)));
+            Value::Record(values.collect::<Result<_, _>>()?)
+        }
+        (Val::Tuple(vals), Type::Tuple(types)) if vals.len() == types.len() => {
+            let values = vals.into_iter().zip(types.iter()).map(|(val, ty)| lift(val, ty));
+            Value::Tuple(values.collect::<Result<_, _>>()?)
+        }
+        (Val::Variant(name, payload), Type::Variant(cases)) => {
+            let case = cases.iter().find(|case| *case.name == *name).ok_or(WrongShape)?;
+            Value::Variant(case.name.clone(), boxed(payload, case.ty.as_ref())?)
+        }
+        (Val::Enum(name), Type::Enum(names)) => {
+            Value::Enum(names.iter().find(|known| ***known == *name).ok_or(WrongShape)?.clone())
+        }
+        (Val::Option(val), Type::Option(inner)) => {
+            let inner = val.is_some().then_some(&**inner);
+            Value::Option(boxed(val, inner)?)
+        }
+        (Val::Result(Ok(val)), Type::Result(result)) => Value::Result(Ok(boxed(val, result.ok.as_deref())?)),
+        (Val::Result(Err(val)), Type::Result(result)) => {
+            Value::Result(Err(boxed(val, result.err.as_deref())?))
+        }
+        (Val::Flags(names), Type::Flags(known)) => {
+            let set = known.iter().filter(|flag| names.iter().any(|name| **name == ***flag));
+            Value::Flags(set.cloned().collect())
+        }
+        _ => return Err(WrongShape),
+    })
+}
