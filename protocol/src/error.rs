@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn failure_text_is_bounded_and_printable() {
         let long = "x\u{1b}[31m\n".repeat(10_000);
-        let failure = Failure::new(ErrorCode::Trapped, Fault::Guest, &long[..2000])
+        let failure = Failure::new(ErrorCode::Trapped, Fault::Guest, &long[..700])
             .with_backtrace(std::iter::repeat_n(long.clone(), 100));
         let text: usize =
             failure.message.len() + failure.backtrace.iter().map(String::len).sum::<usize>();

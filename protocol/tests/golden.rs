@@ -1,0 +1,397 @@
+//! Wire bytes, pinned: a change of any of these files is a change of the protocol.
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p rpc-host-protocol --test golden` writes them anew; look at the
+//! difference before you keep it. Each `.bin` holds the frames of one message, the `.txt` beside it
+//! says what they are.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
+use rpc_host_protocol::cbor::{encode_arguments, encode_envelope, encode_value};
+use rpc_host_protocol::frame::{FRAGMENT_BYTES, HEADER_BYTES, Header};
+use rpc_host_protocol::message::*;
+use rpc_host_protocol::operation::*;
+use rpc_host_protocol::types::{Case, Field, ResultType};
+use rpc_host_protocol::value::Handle;
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Signature, Type, Value};
+
+fn to_bytes(message: &RawMessage) -> Vec<u8> {
+    let frames = fragments(message);
+    frames
+        .flat_map(|(header, part)| [header.encode().as_slice(), part].concat())
+        .collect()
+}
+
+fn from_bytes(mut bytes: &[u8]) -> RawMessage {
+    let limits = AssemblerLimits {
+        max_message_bytes: 1 << 20,
+        max_buffered_bytes: 1 << 20,
+        max_incomplete_messages: 1,
+    };
+    let mut assembler = Assembler::new(limits);
+    loop {
+        let (head, rest) = bytes.split_first_chunk::<HEADER_BYTES>().unwrap();
+        let header = Header::decode(*head).unwrap();
+        let (payload, rest) = rest.split_at(header.length_bytes as usize);
+        bytes = rest;
+        if let Some(message) = assembler.accept(header, payload.to_vec()).unwrap() {
+            assert!(bytes.is_empty());
+            return message;
+        }
+    }
+}
+
+/// One value of every type.
+fn all_values() -> Value {
+    let some = |value| Value::Option(Some(Box::new(value)));
+    Value::Tuple(vec![
+        Value::Bool(true),
+        Value::S8(i8::MIN),
+        Value::U8(u8::MAX),
+        Value::S16(i16::MIN),
+        Value::U16(u16::MAX),
+        Value::S32(i32::MIN),
+        Value::U32(u32::MAX),
+        Value::S64(i64::MIN),
+        Value::U64(u64::MAX),
+        Value::F32(0.1),
+        Value::F64(0.1),
+        Value::F64(f64::NAN),
+        Value::F64(f64::NEG_INFINITY),
+        Value::Char('😀'),
+        Value::String("grüße".to_owned()),
+        Value::Bytes(vec![0, 1, 255]),
+        Value::List(vec![Value::U16(1), Value::U16(2)]),
+        Value::Map(vec![(Value::String("k".to_owned()), Value::S32(1))]),
+        Value::Record(vec![("line-length".into(), Value::U32(80))]),
+        Value::Record(vec![]),
+        Value::Tuple(vec![]),
+        Value::Variant("circle".into(), Some(Box::new(Value::F32(1.5)))),
+        Value::Variant("nothing".into(), None),
+        Value::Enum("dark-blue".into()),
+        Value::Option(None),
+        some(Value::S32(1)),
+        some(Value::Option(None)),
+        some(some(Value::S32(1))),
+        Value::Result(Ok(None)),
+        Value::Result(Ok(Some(Box::new(Value::S32(1))))),
+        Value::Result(Err(None)),
+        Value::Result(Err(Some(Box::new(Value::String("no".to_owned()))))),
+        Value::Flags(vec!["read".into(), "write".into()]),
+        Value::Handle(Handle(7)),
+    ])
+}
+
+fn all_types() -> Signature {
+    let shared = |ty| Arc::new(ty);
+    let field = |name: &str, ty| Field {
+        name: name.into(),
+        ty,
+    };
+    Signature {
+        parameters: vec![
+            field("list", Type::List(shared(Type::U8))),
+            field("fixed", Type::FixedList(shared(Type::U8), 3)),
+            field("map", Type::Map(shared(Type::String), shared(Type::S64))),
+            field("record", Type::Record(Arc::from([field("x", Type::S32)]))),
+            field("tuple", Type::Tuple(Arc::from([Type::Bool, Type::Char]))),
+            field("option", Type::Option(shared(Type::F32))),
+            field("flags", Type::Flags(Arc::from(["read".into()]))),
+            field("enum", Type::Enum(Arc::from(["red".into()]))),
+            field(
+                "variant",
+                Type::Variant(Arc::from([
+                    Case {
+                        name: "none".into(),
+                        ty: None,
+                    },
+                    Case {
+                        name: "some".into(),
+                        ty: Some(Type::String),
+                    },
+                ])),
+            ),
+            field("own", Type::Own("counter".into())),
+            field("borrow", Type::Borrow("counter".into())),
+        ],
+        result: Some(Type::Result(ResultType {
+            ok: None,
+            err: Some(shared(Type::String)),
+        })),
+    }
+}
+
+fn messages() -> Vec<(&'static str, u32, Message)> {
+    let reply = |value: &Value| Message::Reply {
+        value: encode_value(value),
+        is_result: false,
+    };
+    let digest = format!("sha256:{}", "ab".repeat(32));
+    let revision = RevisionEntry {
+        name: "calc".to_owned(),
+        revision: 2,
+        digest: digest.clone(),
+        grants: vec!["log".to_owned()],
+        limits: BTreeMap::from([("memory-bytes".to_owned(), 1 << 20)]),
+        bindings: BTreeMap::new(),
+        created_at_ms: 1_790_000_000_000,
+        created_by: "t1".to_owned(),
+    };
+    vec![
+        (
+            "hello",
+            0,
+            Message::Hello(Hello {
+                versions: vec![1],
+                client: "golden/1.0".to_owned(),
+                token: Some("secret".to_owned()),
+            }),
+        ),
+        (
+            "welcome",
+            0,
+            Message::Welcome(Welcome {
+                version: 1,
+                host: "rpc-host/0.1.0".to_owned(),
+                session: "00112233445566aa".to_owned(),
+                tenant: "default".to_owned(),
+                role: "admin".to_owned(),
+                max_message_bytes: 16 << 20,
+                max_calls_in_flight: 256,
+                idle_timeout_ms: 60_000,
+            }),
+        ),
+        (
+            "call",
+            1,
+            Message::Call {
+                header: CallHeader {
+                    module: "calc".to_owned(),
+                    function: "add".to_owned(),
+                    timeout_ms: Some(5000),
+                },
+                arguments: encode_arguments(&[Value::S64(2)], &[("b".to_owned(), Value::S64(3))]),
+            },
+        ),
+        ("reply", 1, reply(&Value::S64(5))),
+        ("reply-nothing", 1, reply(&Value::Option(None))),
+        (
+            "reply-guest-error",
+            3,
+            Message::Reply {
+                value: encode_value(&Value::Result(Err(Some(Box::new(Value::String(
+                    "division by zero".to_owned(),
+                )))))),
+                is_result: true,
+            },
+        ),
+        ("reply-all-values", 5, reply(&all_values())),
+        (
+            "reply-fragmented",
+            7,
+            reply(&Value::Bytes(vec![0x5a; FRAGMENT_BYTES + 1])),
+        ),
+        (
+            "failure",
+            9,
+            Message::Failure(
+                Failure::new(
+                    ErrorCode::Trapped,
+                    Fault::Guest,
+                    "the module panicked or aborted",
+                )
+                .with_backtrace(["calc::div".to_owned()]),
+            ),
+        ),
+        ("cancel", 11, Message::Cancel),
+        (
+            "request-register",
+            13,
+            Message::Request(Operation::Register(Register {
+                name: "calc".to_owned(),
+                digest: digest.clone(),
+                grants: vec!["log".to_owned()],
+                limits: BTreeMap::from([("memory-bytes".to_owned(), 1 << 20)]),
+                bindings: BTreeMap::from([(
+                    "acme:log/logger@0.1.0".to_owned(),
+                    "logger".to_owned(),
+                )]),
+                if_revision: Some(1),
+            })),
+        ),
+        (
+            "reply-revision",
+            13,
+            Message::Reply {
+                value: encode_envelope(&revision),
+                is_result: false,
+            },
+        ),
+        ("request-list", 15, Message::Request(Operation::List {})),
+        (
+            "request-describe",
+            17,
+            Message::Request(Operation::Describe(Describe {
+                name: "calc".to_owned(),
+                function: None,
+            })),
+        ),
+        (
+            "reply-description",
+            17,
+            Message::Reply {
+                value: encode_envelope(&Description {
+                    functions: vec![FunctionDescription {
+                        interface: Some("demo:calc/calc@0.1.0".to_owned()),
+                        name: "everything".to_owned(),
+                        signature: all_types(),
+                    }],
+                }),
+                is_result: false,
+            },
+        ),
+        (
+            "upload",
+            19,
+            Message::Upload(UploadHeader {
+                digest,
+                size_bytes: 3,
+            }),
+        ),
+        ("chunk", 19, Message::Chunk(vec![1, 2, 3])),
+        (
+            "ack",
+            19,
+            Message::Ack(Ack {
+                received_bytes: 3,
+                window_bytes: 1 << 20,
+            }),
+        ),
+        (
+            "provide",
+            21,
+            Message::Provide(Provide {
+                name: "acme:log/logger".to_owned(),
+                scope: ProvideScope::Session,
+                lease_ms: 10_000,
+                window: 8,
+                wit: None,
+            }),
+        ),
+        (
+            "withdraw",
+            23,
+            Message::Withdraw(Withdraw {
+                name: "acme:log/logger".to_owned(),
+            }),
+        ),
+        (
+            "call-into-client",
+            2,
+            Message::Call {
+                header: CallHeader {
+                    module: "acme:log/logger".to_owned(),
+                    function: "log".to_owned(),
+                    timeout_ms: Some(900),
+                },
+                arguments: encode_arguments(&[Value::String("hello".to_owned())], &[]),
+            },
+        ),
+        (
+            "release",
+            25,
+            Message::Release(Release {
+                handles: vec![(7, 2)],
+            }),
+        ),
+        (
+            "event",
+            0,
+            Message::Event(Event {
+                event: "draining".to_owned(),
+                message: "the host is stopping".to_owned(),
+            }),
+        ),
+        ("ping", 0, Message::Ping(Beat { nonce: 42 })),
+        ("pong", 0, Message::Pong(Beat { nonce: 42 })),
+        (
+            "goaway",
+            0,
+            Message::Goaway(Goaway {
+                failure: Failure::new(ErrorCode::Unavailable, Fault::Host, "the host is stopping"),
+            }),
+        ),
+    ]
+}
+
+#[test]
+fn the_wire_is_what_it_was() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut kinds = Vec::new();
+    for (name, id, message) in messages() {
+        let raw = message.clone().encode(ExchangeId(id));
+        kinds.push(raw.kind);
+        let bytes = to_bytes(&raw);
+        let twin = format!("{:?} of exchange #{id}\n{message:#?}\n", raw.kind);
+        let (bin, txt) = (
+            directory.join(name).with_extension("bin"),
+            directory.join(name).with_extension("txt"),
+        );
+        if update {
+            std::fs::write(&bin, &bytes).unwrap();
+            std::fs::write(&txt, &twin).unwrap();
+        }
+        let pinned =
+            std::fs::read(&bin).unwrap_or_else(|error| panic!("{}: {error}", bin.display()));
+        assert_eq!(
+            bytes, pinned,
+            "{name}: the bytes of this message have changed"
+        );
+        assert_eq!(
+            std::fs::read_to_string(&txt).unwrap(),
+            twin,
+            "{name}: its readable twin"
+        );
+        let back = from_bytes(&pinned);
+        assert_eq!(back, raw, "{name}");
+        assert_eq!(Message::decode(back).unwrap(), message, "{name}");
+    }
+    for kind in Kind::ALL {
+        assert!(
+            kinds.contains(kind),
+            "no golden file shows a {}",
+            kind.name()
+        );
+    }
+}
+
+#[test]
+fn a_message_with_anything_unknown_is_refused() {
+    let refused = |kind: Kind, payload: &[u8]| {
+        let raw = RawMessage {
+            kind,
+            flags: 0,
+            id: ExchangeId(1),
+            payload: payload.to_vec(),
+        };
+        Message::decode(raw).unwrap_err().to_string()
+    };
+    let ping = encode_envelope(&BTreeMap::from([("nonce", 1), ("none", 2)]));
+    assert!(
+        refused(Kind::Ping, &ping).contains("unknown field"),
+        "{}",
+        refused(Kind::Ping, &ping)
+    );
+    let ping = encode_envelope(&BTreeMap::<&str, u8>::new());
+    assert!(refused(Kind::Ping, &ping).contains("missing field"));
+    assert!(refused(Kind::Cancel, &[0xf6]).contains("carries nothing"));
+    let mut trailing = encode_envelope(&Beat { nonce: 1 });
+    trailing.push(0);
+    assert!(refused(Kind::Ping, &trailing).contains("1 bytes follow"));
+    assert!(refused(Kind::Call, &[]).contains("malformed call"));
+    let unknown = encode_envelope(&BTreeMap::from([("reboot", BTreeMap::<&str, u8>::new())]));
+    assert!(refused(Kind::Request, &unknown).contains("unknown variant"));
+}
