@@ -12,8 +12,6 @@ pub(super) const INTERFACE: &str = "rpc-host:guest/log";
 
 /// Lines of one call.
 const MAX_LINES: u32 = 1000;
-/// Bytes of one message, and of one field.
-const MAX_TEXT_BYTES: usize = 4096;
 /// Fields of one line.
 const MAX_FIELDS: usize = 32;
 
@@ -29,12 +27,14 @@ use bindings::rpc_host::guest::log::{Field, Host, Level, add_to_linker as add_bi
 /// The log of one call.
 pub(crate) struct LogCtx {
     label: CallLabel,
+    max_line_bytes: usize,
     lines: u32,
 }
 
 impl LogCtx {
-    pub(crate) fn new(label: CallLabel) -> Self {
-        LogCtx { label, lines: 0 }
+    pub(crate) fn new(label: CallLabel, max_line_bytes: u64) -> Self {
+        let max_line_bytes = usize::try_from(max_line_bytes).unwrap_or(usize::MAX);
+        LogCtx { label, max_line_bytes, lines: 0 }
     }
 }
 
@@ -59,15 +59,16 @@ impl Host for LogCtx {
             }
             return;
         }
-        let message = printable(&message, MAX_TEXT_BYTES);
+        let message = printable(&message, self.max_line_bytes);
+        let left_bytes = self.max_line_bytes.saturating_sub(message.len());
         let fields: Vec<String> = fields
             .iter()
             .take(MAX_FIELDS)
             .map(|Field { key, value }| {
-                format!("{}={:?}", printable(key, 128), printable(value, MAX_TEXT_BYTES))
+                format!("{}={:?}", printable(key, 128), printable(value, left_bytes))
             })
             .collect();
-        let fields = printable(&fields.join(" "), MAX_TEXT_BYTES);
+        let fields = printable(&fields.join(" "), left_bytes);
         macro_rules! line {
             ($level:ident) => {
                 tracing::event!(target: "guest", tracing::Level::$level, %tenant, %module, %call, fields, "{message}")

@@ -44,6 +44,8 @@ pub struct CallLimits {
     pub timeout: Duration,
     /// Linear memory of the instance.
     pub max_memory_bytes: u64,
+    /// Bytes of one line that the guest logs.
+    pub max_log_line_bytes: u64,
 }
 
 impl Sandbox {

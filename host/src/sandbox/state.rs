@@ -32,7 +32,7 @@ impl State {
             limiter: Limiter::new(limits.max_memory_bytes),
             stdout,
             stderr,
-            log: LogCtx::new(label.clone()),
+            log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
         }
     }
 }

@@ -1,0 +1,152 @@
+//! The errors of all layers → what a peer is told.
+//!
+//! Every cause has a code and somebody whose fault it is. There is no catch-all: a new cause does not
+//! compile until someone has given it both. Causes that are the node's own go to the log with all they
+//! say; the peer gets a reference to look for there.
+
+use rpc_host_protocol::value::ValueError;
+use rpc_host_protocol::{ErrorCode, Failure, Fault};
+
+use crate::registry::RegistryError;
+use crate::sandbox::SandboxError;
+use crate::storage::StorageError;
+use crate::tenant::TenantError;
+
+/// Any error that an exchange can end with.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// Who may do what.
+    #[error(transparent)]
+    Tenant(#[from] TenantError),
+    /// Modules and registrations.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Components and calls.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// Values of a call.
+    #[error(transparent)]
+    Value(#[from] ValueError),
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let (code, fault) = match &error {
+            HostError::Tenant(error) => tenant(error),
+            HostError::Registry(error) => registry(error),
+            HostError::Sandbox(error) => sandbox(error),
+            HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+        };
+        if fault == Fault::Host && code == ErrorCode::Internal {
+            return internal(&error);
+        }
+        let failure = Failure::new(code, fault, error.to_string());
+        match error {
+            HostError::Sandbox(SandboxError::Trapped { backtrace, .. }) => {
+                failure.with_backtrace(backtrace)
+            }
+            _ => failure,
+        }
+    }
+}
+
+/// The text of an error of the node itself may name paths and other tenants; it stays here.
+fn internal(error: &HostError) -> Failure {
+    let mut reference = [0; 8];
+    // Without randomness all references are alike, which the log survives.
+    let _unlikely = aws_lc_rs::rand::fill(&mut reference);
+    let reference = format!("{:016x}", u64::from_be_bytes(reference));
+    tracing::error!(reference, %error, "an exchange failed by the node's own fault");
+    let text = format!("the node failed; its operator finds the reason in its log under {reference}");
+    Failure::new(ErrorCode::Internal, Fault::Host, text)
+}
+
+fn storage(error: &StorageError) -> (ErrorCode, Fault) {
+    match error {
+        StorageError::Conflict { .. } => (ErrorCode::Aborted, Fault::Tenant),
+        StorageError::TooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        StorageError::Stopped => (ErrorCode::Unavailable, Fault::Host),
+        StorageError::NewerFormat { .. }
+        | StorageError::InUse { .. }
+        | StorageError::NotOurs { .. }
+        | StorageError::Damaged { .. }
+        | StorageError::Engine(_)
+        | StorageError::File { .. } => (ErrorCode::Internal, Fault::Host),
+    }
+}
+
+fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
+    match error {
+        TenantError::Unauthenticated => (ErrorCode::Unauthenticated, Fault::Peer),
+        TenantError::RoleTooLow { .. } | TenantError::NotAdminOf | TenantError::NotOperator => {
+            (ErrorCode::PermissionDenied, Fault::Peer)
+        }
+        TenantError::NoSuchTenant(_) | TenantError::NoSuchToken(_) => {
+            (ErrorCode::NotFound, Fault::Peer)
+        }
+        TenantError::TenantExists(_) => (ErrorCode::AlreadyExists, Fault::Peer),
+        TenantError::DefaultStays
+        | TenantError::LastOperatorToken
+        | TenantError::AlreadyFounded => (ErrorCode::FailedPrecondition, Fault::Peer),
+        TenantError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        TenantError::InvalidName
+        | TenantError::UnknownRole
+        | TenantError::InvalidTokenId
+        | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
+        TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
+        TenantError::Storage(error) => storage(error),
+    }
+}
+
+fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
+    match error {
+        RegistryError::InvalidDigest
+        | RegistryError::InvalidName
+        | RegistryError::InvalidImport
+        | RegistryError::BoundTwice { .. }
+        | RegistryError::UnknownGrant { .. }
+        | RegistryError::UnknownLimit { .. }
+        | RegistryError::LimitOutOfBounds { .. }
+        | RegistryError::EmptyUpload
+        | RegistryError::UploadTooLong { .. }
+        | RegistryError::UploadTooShort { .. }
+        | RegistryError::DigestMismatch { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
+        RegistryError::NoSuchRegistration { .. } | RegistryError::NoSuchModule { .. } => {
+            (ErrorCode::NotFound, Fault::Peer)
+        }
+        RegistryError::NotAsExpected { .. } => (ErrorCode::Aborted, Fault::Peer),
+        RegistryError::ModuleInUse { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        RegistryError::TooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        RegistryError::TooManyBindings { .. }
+        | RegistryError::NoRoom { .. }
+        | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
+        RegistryError::Storage(error) => storage(error),
+    }
+}
+
+fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
+    match error {
+        SandboxError::NotAComponent(_)
+        | SandboxError::InvalidComponent(_)
+        | SandboxError::NoFunction { .. }
+        | SandboxError::Ambiguous { .. }
+        | SandboxError::Arguments(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+        SandboxError::TooComplex { .. }
+        | SandboxError::CompileTimeout(_)
+        | SandboxError::CompilerDied(_)
+        | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
+        SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
+        SandboxError::MissingGrant(_) => (ErrorCode::PermissionDenied, Fault::Tenant),
+        SandboxError::DeadlineExceeded(_) => (ErrorCode::DeadlineExceeded, Fault::Guest),
+        SandboxError::ResultTooLarge { .. } | SandboxError::OutOfMemory { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Guest)
+        }
+        SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
+        SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
+            (ErrorCode::Internal, Fault::Host)
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The node: everything behind a session, put together.
+//!
+//! Sessions see it as a [`Backend`]. Here a request meets the layers in order: the principal gives a
+//! permit, the permit a registration, the registration a component, the component a result. Each step
+//! takes what the one before it gave, so none can be left out.
+
+mod calls;
+mod operations;
+mod uploads;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rpc_host_protocol::message::UploadHeader;
+use rpc_host_protocol::{Failure, Operation};
+
+use crate::clock::WallClock;
+use crate::config::Limits;
+use crate::error::HostError;
+use crate::registry::{Registry, Targets};
+use crate::session::{Backend, CallReply, CallRequest, UploadStart};
+use crate::tenant::{Directory, Principal, TenantError};
+
+/// What a node consists of. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Parts>,
+}
+
+/// The parts of a node.
+pub struct Parts {
+    /// Tenants and tokens.
+    pub directory: Directory,
+    /// Modules and registrations.
+    pub registry: Registry,
+    /// Components that are ready for calls.
+    pub targets: Targets,
+    /// What the node allows.
+    pub limits: Limits,
+    /// The time of day.
+    pub clock: Arc<dyn WallClock>,
+}
+
+impl Node {
+    /// A node of these parts.
+    pub fn new(parts: Parts) -> Self {
+        Node { inner: Arc::new(parts) }
+    }
+}
+
+impl std::ops::Deref for Node {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.inner
+    }
+}
+
+impl Backend for Node {
+    type Upload = uploads::NodeUpload;
+
+    fn authenticate(&self, token: Option<&str>, _peer: IpAddr) -> Result<Principal, Failure> {
+        let principal = match token {
+            Some(token) => self.directory.authenticate(token),
+            None => Err(TenantError::Unauthenticated),
+        };
+        principal.map_err(|error| HostError::from(error).into())
+    }
+
+    fn still_valid(&self, principal: &Principal) -> bool {
+        self.directory.still_valid(principal)
+    }
+
+    async fn call(&self, principal: &Principal, call: CallRequest) -> Result<CallReply, Failure> {
+        Ok(calls::call(self, principal, call).await?)
+    }
+
+    async fn operate(&self, principal: &Principal, operation: Operation) -> Result<Vec<u8>, Failure> {
+        Ok(operations::operate(self, principal, operation).await?)
+    }
+
+    async fn begin_upload(
+        &self,
+        principal: &Principal,
+        header: UploadHeader,
+    ) -> Result<UploadStart<uploads::NodeUpload>, Failure> {
+        Ok(uploads::begin(self, principal, header).await?)
+    }
+}

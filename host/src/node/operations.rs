@@ -1,0 +1,265 @@
+//! Operations on modules, registrations, tenants and tokens.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rpc_host_protocol::Operation;
+use rpc_host_protocol::cbor::encode_envelope;
+use rpc_host_protocol::operation::{
+    Description, FunctionDescription, FunctionEntry, ImportEntry, Inspection, NewToken, Register,
+    RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
+};
+
+use super::Node;
+use super::uploads::entry;
+use crate::capability::Grants;
+use crate::error::HostError;
+use crate::registry::{
+    Bindings, Digest, IfRevision, Narrowing, RegisterOptions, Registration, RegistrationName,
+    RegistryError, Revision,
+};
+use crate::sandbox::{Function, Prepared};
+use crate::tenant::{Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId};
+
+/// Does one operation; gives the CBOR of what [`Operation`] names as its answer.
+pub(super) async fn operate(
+    node: &Node,
+    principal: &Principal,
+    operation: Operation,
+) -> Result<Vec<u8>, HostError> {
+    let catalog = &node.registry.catalog;
+    match operation {
+        Operation::Register(request) => register(node, principal, request).await,
+        Operation::List {} => {
+            let permit = principal.permit_read()?;
+            let registrations = catalog.list(&permit);
+            let entries = registrations.iter().map(|one| registration(node, &permit, one));
+            Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
+        }
+        Operation::Show(request) => {
+            let permit = principal.permit_read()?;
+            let found = catalog.show(&permit, &request.name)?;
+            Ok(encode_envelope(&registration(node, &permit, &found)?))
+        }
+        Operation::History(request) => {
+            let permit = principal.permit_read()?;
+            let revisions = catalog.history(&permit, &request.name).await?;
+            let entries: Vec<_> = revisions.iter().map(|one| revision(&request.name, one)).collect();
+            Ok(encode_envelope(&entries))
+        }
+        Operation::Remove(request) => {
+            let permit = principal.permit_deploy()?;
+            Ok(encode_envelope(&catalog.remove(&permit, &request.name).await?))
+        }
+        Operation::Inspect(request) => {
+            let permit = principal.permit_read()?;
+            let found = catalog.show(&permit, &request.name)?;
+            let module = node.registry.modules.show(&permit, &found.current.digest)?;
+            let prepared = node.targets.load(&found).await?;
+            let digest = module.digest.to_string();
+            Ok(encode_envelope(&inspection(digest, module.size_bytes, &prepared)))
+        }
+        Operation::Describe(request) => {
+            let permit = principal.permit_read()?;
+            let found = catalog.show(&permit, &request.name)?;
+            let prepared = node.targets.load(&found).await?;
+            let functions = match request.function {
+                Some(path) => vec![describe(prepared.functions().find(&path)?.1)],
+                None => prepared.functions().iter().map(describe).collect(),
+            };
+            Ok(encode_envelope(&Description { functions }))
+        }
+        Operation::Modules {} => {
+            let modules = node.registry.modules.list(&principal.permit_read()?);
+            let entries: Vec<_> = modules.iter().map(|module| entry(module, true)).collect();
+            Ok(encode_envelope(&entries))
+        }
+        Operation::RemoveModule(request) => {
+            let permit = principal.permit_deploy()?;
+            let digest: Digest = request.digest.parse()?;
+            Ok(encode_envelope(&catalog.remove_module(&permit, digest).await?))
+        }
+        Operation::TenantCreate(request) => {
+            let permit = principal.permit_operate()?;
+            let name: TenantName = request.name.parse()?;
+            let made = node.directory.create_tenant(&permit, name).await?;
+            Ok(encode_envelope(&tenant(node, principal, &made)?))
+        }
+        Operation::TenantList {} => {
+            let tenants = node.directory.tenants(&principal.permit_operate()?);
+            let entries = tenants.iter().map(|one| tenant(node, principal, one));
+            Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
+        }
+        Operation::TenantShow(request) => {
+            let name: TenantName = request.name.parse()?;
+            let own = (name == *principal.tenant_name())
+                .then(|| principal.permit_read())
+                .transpose()?
+                .and_then(|permit| node.directory.own_tenant(&permit));
+            let found = match own {
+                Some(own) => own,
+                None => node.directory.tenant(&principal.permit_operate()?, &name)?,
+            };
+            Ok(encode_envelope(&tenant(node, principal, &found)?))
+        }
+        Operation::TenantRemove(request) => {
+            let permit = principal.permit_operate()?;
+            let name: TenantName = request.name.parse()?;
+            let removed = node.directory.remove_tenant(&permit, &name).await?;
+            node.targets.forget(removed.id());
+            Ok(encode_envelope(&node.registry.forget(removed).await?))
+        }
+        Operation::TokenCreate(request) => {
+            let of = tenant_or_own(principal, request.tenant)?;
+            let permit = principal.permit_tokens(&of)?;
+            let role: Role = request.role.parse()?;
+            let now = node.clock.now();
+            let expires_at = request.expires_in_s.map(|s| now.plus(Duration::from_secs(s)));
+            let issued = node.directory.create_token(&permit, role, expires_at).await?;
+            Ok(encode_envelope(&NewToken {
+                entry: token(&of, &issued.description),
+                token: issued.token.expose().to_string(),
+            }))
+        }
+        Operation::TokenList(request) => {
+            let of = tenant_or_own(principal, request.tenant)?;
+            let tokens = node.directory.tokens(&principal.permit_tokens(&of)?)?;
+            let entries: Vec<_> = tokens.iter().map(|one| token(&of, one)).collect();
+            Ok(encode_envelope(&entries))
+        }
+        Operation::TokenRevoke(request) => {
+            let id: TokenId = request.id.parse()?;
+            Ok(encode_envelope(&revoke(node, principal, id).await?))
+        }
+    }
+}
+
+async fn register(
+    node: &Node,
+    principal: &Principal,
+    request: Register,
+) -> Result<Vec<u8>, HostError> {
+    let permit = principal.permit_deploy()?;
+    let name: RegistrationName = request.name.parse()?;
+    let digest: Digest = request.digest.parse()?;
+    let options = RegisterOptions {
+        grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
+        narrowing: Narrowing::parse(request.limits, &node.limits)?,
+        bindings: Bindings::collect(request.bindings)?,
+        if_revision: match request.if_revision {
+            None => IfRevision::Any,
+            Some(0) => IfRevision::Absent,
+            Some(number) => IfRevision::Is(number),
+        },
+    };
+    let registered = node.registry.catalog.register(&permit, name, digest, options).await?;
+    Ok(encode_envelope(&revision(registered.name.as_str(), &registered.current)))
+}
+
+/// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
+/// the caller does not administer is, to the caller, not there.
+async fn revoke(node: &Node, principal: &Principal, id: TokenId) -> Result<(), HostError> {
+    let own = principal.permit_tokens(principal.tenant_name())?;
+    let mut permit = own;
+    if let Ok(operator) = principal.permit_operate() {
+        for tenant in node.directory.tenants(&operator) {
+            let candidate = principal.permit_tokens(&tenant.name)?;
+            if node.directory.tokens(&candidate)?.iter().any(|token| token.id == id) {
+                permit = candidate;
+                break;
+            }
+        }
+    }
+    Ok(node.directory.revoke_token(&permit, id).await?)
+}
+
+fn tenant_or_own(principal: &Principal, name: Option<String>) -> Result<TenantName, HostError> {
+    Ok(match name {
+        Some(name) => name.parse()?,
+        None => principal.tenant_name().clone(),
+    })
+}
+
+fn revision(name: &str, revision: &Revision) -> RevisionEntry {
+    let bindings = revision.bindings.iter();
+    let limits = revision.narrowing.set().into_iter();
+    RevisionEntry {
+        name: name.to_owned(),
+        revision: revision.number,
+        digest: revision.digest.to_string(),
+        grants: revision.grants.iter().map(|grant| grant.to_string()).collect(),
+        limits: limits.map(|(name, value)| (name.to_owned(), value)).collect(),
+        bindings: bindings
+            .map(|(import, name)| (import.to_string(), name.to_string()))
+            .collect::<BTreeMap<_, _>>(),
+        created_at_ms: revision.created_at.unix_ms(),
+        created_by: revision.created_by.to_string(),
+    }
+}
+
+fn registration(
+    node: &Node,
+    permit: &ReadPermit,
+    registration: &Registration,
+) -> Result<RegistrationEntry, HostError> {
+    let module = node.registry.modules.show(permit, &registration.current.digest)?;
+    Ok(RegistrationEntry {
+        current: revision(registration.name.as_str(), &registration.current),
+        size_bytes: module.size_bytes,
+    })
+}
+
+fn inspection(digest: String, size_bytes: u64, prepared: &Prepared) -> Inspection {
+    let export = |function: &Function| FunctionEntry {
+        interface: function.interface.as_deref().map(str::to_owned),
+        name: function.name.to_string(),
+        signature: function.signature.to_string(),
+    };
+    let imports = prepared.imports().iter().map(|import| ImportEntry {
+        name: import.name.clone(),
+        standing: import.standing,
+        note: import.note.clone(),
+    });
+    Inspection {
+        digest,
+        size_bytes,
+        wit: prepared.wit().to_owned(),
+        exports: prepared.functions().iter().map(export).collect(),
+        imports: imports.collect(),
+    }
+}
+
+fn describe(function: &Function) -> FunctionDescription {
+    FunctionDescription {
+        interface: function.interface.as_deref().map(str::to_owned),
+        name: function.name.to_string(),
+        signature: function.signature.clone(),
+    }
+}
+
+fn tenant(node: &Node, principal: &Principal, tenant: &Tenant) -> Result<TenantEntry, HostError> {
+    let usage = node.registry.usage(tenant.id);
+    // Who may not manage a tenant's tokens is not told how many there are.
+    let tokens = match principal.permit_tokens(&tenant.name) {
+        Ok(permit) => node.directory.tokens(&permit)?.len() as u64,
+        Err(_) => 0,
+    };
+    Ok(TenantEntry {
+        name: tenant.name.to_string(),
+        created_at_ms: tenant.created_at.unix_ms(),
+        registrations: usage.registrations,
+        modules: usage.modules,
+        stored_bytes: usage.stored_bytes,
+        tokens,
+    })
+}
+
+fn token(of: &TenantName, token: &TokenDescription) -> TokenEntry {
+    TokenEntry {
+        id: token.id.to_string(),
+        tenant: of.to_string(),
+        role: token.role.to_string(),
+        created_at_ms: token.created_at.unix_ms(),
+        expires_at_ms: token.expires_at.map(|at| at.unix_ms()),
+    }
+}

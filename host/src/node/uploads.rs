@@ -1,0 +1,72 @@
+//! An upload, from its first byte to a module that is durable and ready for calls.
+
+use rpc_host_protocol::Failure;
+use rpc_host_protocol::message::UploadHeader;
+use rpc_host_protocol::operation::ModuleEntry;
+
+use super::Node;
+use crate::capability::Grants;
+use crate::error::HostError;
+use crate::registry::{Digest, Module, Upload, UploadStart as Start, binding};
+use crate::session::{UploadSink, UploadStart};
+use crate::tenant::Principal;
+
+/// An upload that takes bytes.
+pub struct NodeUpload {
+    node: Node,
+    upload: Upload,
+}
+
+pub(super) async fn begin(
+    node: &Node,
+    principal: &Principal,
+    header: UploadHeader,
+) -> Result<UploadStart<NodeUpload>, HostError> {
+    let permit = principal.permit_deploy()?;
+    let digest: Digest = header.digest.parse()?;
+    Ok(match node.registry.modules.begin_upload(&permit, digest, header.size_bytes).await? {
+        Start::Held(module) => UploadStart::Known(entry(&module, true)),
+        Start::Open(upload) => UploadStart::Proceed(NodeUpload { node: node.clone(), upload }),
+    })
+}
+
+impl UploadSink for NodeUpload {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.upload.write(&bytes).await.map_err(|error| HostError::from(error).into())
+    }
+
+    async fn finish(self) -> Result<ModuleEntry, Failure> {
+        Ok(self.keep().await?)
+    }
+}
+
+impl NodeUpload {
+    /// Compiles first and keeps afterwards: a module that cannot be run never becomes one.
+    async fn keep(self) -> Result<ModuleEntry, HostError> {
+        let NodeUpload { node, upload } = self;
+        let staged = upload.finish().await?;
+        let (tenant, digest) = (staged.tenant(), *staged.digest());
+        let artifact = node.registry.modules.artifact_path(tenant, &digest);
+        let binding = binding(tenant, &digest);
+        let sandbox = node.targets.sandbox();
+        // Without any grant: what is refused now is refused with every grant.
+        let prepared = sandbox.prepare(staged.path(), &artifact, &binding, Grants::default()).await;
+        if let Err(error) = prepared {
+            // The module is not kept, so its artifact must not be either.
+            let _absent = tokio::fs::remove_file(&artifact).await;
+            return Err(error.into());
+        }
+        let module = node.registry.modules.commit(staged).await?;
+        tracing::info!(digest = %module.digest, size_bytes = module.size_bytes, "module uploaded");
+        Ok(entry(&module, false))
+    }
+}
+
+pub(super) fn entry(module: &Module, already_known: bool) -> ModuleEntry {
+    ModuleEntry {
+        digest: module.digest.to_string(),
+        size_bytes: module.size_bytes,
+        already_known,
+    }
+}
+

@@ -1,0 +1,127 @@
+//! Registrations → components that are ready for calls.
+//!
+//! A component is loaded when it is first called and kept, with its links, for the next call. What is
+//! loaded is bounded in number; the one that was not used for longest goes first.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::OnceCell;
+
+use super::{Digest, Modules, Registration};
+use crate::capability::Grants;
+use crate::sandbox::{Prepared, Sandbox, SandboxError};
+use crate::tenant::TenantId;
+
+/// Components that are kept loaded. A small one takes some hundred kilobytes, an interpreter tens of
+/// megabytes.
+const MAX_LOADED: usize = 256;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    tenant: TenantId,
+    digest: Digest,
+    grants: Grants,
+}
+
+#[derive(Clone)]
+struct Loaded {
+    cell: Arc<OnceCell<Arc<Prepared>>>,
+    last_use: u64,
+}
+
+/// The components of all tenants that are ready for calls. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Targets {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    sandbox: Arc<Sandbox>,
+    modules: Modules,
+    loaded: Mutex<HashMap<Key, Loaded>>,
+    uses: AtomicU64,
+}
+
+impl Targets {
+    /// Loads from `modules` into `sandbox`.
+    pub fn new(sandbox: Arc<Sandbox>, modules: Modules) -> Self {
+        Targets {
+            inner: Arc::new(Inner {
+                sandbox,
+                modules,
+                loaded: Mutex::new(HashMap::new()),
+                uses: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// The sandbox that they run in.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.inner.sandbox
+    }
+
+    /// What a registration stands for, ready for calls. Loading goes on if the caller gives up, so
+    /// that impatient callers cannot keep a large component from ever being loaded.
+    ///
+    /// # Errors
+    /// When the component cannot be loaded; the next call tries again.
+    pub async fn load(&self, registration: &Registration) -> Result<Arc<Prepared>, SandboxError> {
+        let key = Key {
+            tenant: registration.tenant,
+            digest: registration.current.digest,
+            grants: registration.current.grants.clone(),
+        };
+        let cell = self.inner.cell(&key);
+        if let Some(prepared) = cell.get() {
+            return Ok(Arc::clone(prepared));
+        }
+        let inner = Arc::clone(&self.inner);
+        let loading = tokio::spawn(async move {
+            cell.get_or_try_init(|| inner.prepare(&key)).await.map(Arc::clone)
+        });
+        loading.await.unwrap_or_else(|error| Err(SandboxError::Internal(error.to_string())))
+    }
+
+    /// Lets go of what a removed tenant had.
+    pub fn forget(&self, tenant: TenantId) {
+        self.inner.loaded().retain(|key, _| key.tenant != tenant);
+    }
+}
+
+/// What an artifact belongs to: it is not valid for another tenant, nor for another module.
+pub(crate) fn binding(tenant: TenantId, digest: &Digest) -> Vec<u8> {
+    [&tenant.number().to_be_bytes()[..], &digest.as_bytes()[..]].concat()
+}
+
+impl Inner {
+    fn loaded(&self) -> MutexGuard<'_, HashMap<Key, Loaded>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cell(&self, key: &Key) -> Arc<OnceCell<Arc<Prepared>>> {
+        let last_use = self.uses.fetch_add(1, Ordering::Relaxed);
+        let mut loaded = self.loaded();
+        if let Some(found) = loaded.get_mut(key) {
+            found.last_use = last_use;
+            return Arc::clone(&found.cell);
+        }
+        if loaded.len() >= MAX_LOADED {
+            let oldest = loaded.iter().min_by_key(|(_, one)| one.last_use).map(|(key, _)| key.clone());
+            if let Some(oldest) = oldest {
+                loaded.remove(&oldest);
+            }
+        }
+        let cell = Arc::new(OnceCell::new());
+        loaded.insert(key.clone(), Loaded { cell: Arc::clone(&cell), last_use });
+        cell
+    }
+
+    async fn prepare(&self, key: &Key) -> Result<Arc<Prepared>, SandboxError> {
+        let wasm = self.modules.path(key.tenant, &key.digest);
+        let artifact = self.modules.artifact_path(key.tenant, &key.digest);
+        let binding = binding(key.tenant, &key.digest);
+        self.sandbox.prepare(&wasm, &artifact, &binding, key.grants.clone()).await
+    }
+}
