@@ -1,1 +1,5 @@
-//! host
+//! The library behind the `rpc-host` binary: a node that runs uploaded WebAssembly components
+//! for many tenants.
+#![forbid(unsafe_code)]
+
+pub mod storage;
