@@ -2,4 +2,7 @@
 //! for many tenants.
 #![forbid(unsafe_code)]
 
+pub mod clock;
+pub mod config;
 pub mod storage;
+pub mod tenant;

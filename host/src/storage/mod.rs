@@ -16,6 +16,7 @@ mod blocking;
 mod error;
 pub mod file;
 mod key;
+mod record;
 mod redb;
 mod watch;
 
@@ -23,6 +24,7 @@ pub use batch::{Batch, Expect};
 pub use blocking::{Stopped, blocking};
 pub use error::StorageError;
 pub use key::{Key, Prefix};
+pub use record::{damaged, decode, encode};
 pub use redb::RedbStorage;
 pub use watch::{Change, Lagged, Watch};
 
