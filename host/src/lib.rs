@@ -2,7 +2,9 @@
 //! for many tenants.
 #![forbid(unsafe_code)]
 
+pub mod bootstrap;
 pub mod clock;
 pub mod config;
 pub mod storage;
 pub mod tenant;
+pub mod transport;

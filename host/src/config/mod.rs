@@ -3,16 +3,22 @@
 //! Raw text is read once, here, into types that cannot hold a value out of bounds. Nothing below
 //! this folder reads the environment, a configuration file or a flag.
 
+mod data_dir;
 mod error;
 mod limits;
 mod listen;
 mod log;
+mod node_key;
+mod profile;
 mod serve;
 
+pub use data_dir::DataDir;
 pub use error::ConfigError;
 pub use limits::{LIMITS, LimitRow, Limits};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
+pub use node_key::NodeKey;
+pub use profile::Profile;
 pub use serve::{Config, Flags};
 
 /// A limit as a count of things in memory.
