@@ -5,6 +5,8 @@
 pub mod bootstrap;
 pub mod clock;
 pub mod config;
+mod hex;
+pub mod registry;
 pub mod storage;
 pub mod tenant;
 pub mod transport;

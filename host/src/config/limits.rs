@@ -102,6 +102,8 @@ limits! {
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
     /// Modules of one tenant.
     max_modules_per_tenant, "max-modules-per-tenant" = 1024, at most 1_000_000;
+    /// Uploads of one tenant under way at once.
+    max_uploads_per_tenant, "max-uploads-per-tenant" = 8, at most 1024;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::TenantError;
+use crate::hex;
 
 const MARK: &str = "rpch";
 const ID_BYTES: usize = 8;
@@ -34,7 +35,9 @@ impl FromStr for TokenId {
     type Err = TenantError;
 
     fn from_str(text: &str) -> Result<Self, TenantError> {
-        from_hex(text).map(Self).ok_or(TenantError::InvalidTokenId)
+        hex::decode(text)
+            .map(Self)
+            .ok_or(TenantError::InvalidTokenId)
     }
 }
 
@@ -67,14 +70,8 @@ impl Token {
 
     /// The whole token as text, secret included: for the one who asked for it, once.
     pub fn expose(&self) -> Zeroizing<String> {
-        let mut text = Zeroizing::new(format!("{MARK}_{}_", self.id));
-        text.reserve(SECRET_BYTES * 2);
-        for byte in self.secret.iter() {
-            for digit in [byte >> 4, byte & 0xf] {
-                text.push(char::from_digit(digit.into(), 16).unwrap_or_default());
-            }
-        }
-        text
+        let secret = Zeroizing::new(hex::encode(self.secret.as_slice()));
+        Zeroizing::new(format!("{MARK}_{}_{}", self.id, *secret))
     }
 
     pub(super) fn hash(&self) -> SecretHash {
@@ -93,9 +90,11 @@ impl FromStr for Token {
         if mark != Some(MARK) || parts.next().is_some() {
             return Err(TenantError::Unauthenticated);
         }
-        let id = id.and_then(from_hex).ok_or(TenantError::Unauthenticated)?;
+        let id = id
+            .and_then(hex::decode)
+            .ok_or(TenantError::Unauthenticated)?;
         let mut secret = secret
-            .and_then(from_hex)
+            .and_then(hex::decode)
             .ok_or(TenantError::Unauthenticated)?;
         let token = Self {
             id: TokenId(id),
@@ -126,11 +125,11 @@ impl SecretHash {
     }
 
     pub(super) fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0)
     }
 
     pub(super) fn from_hex(text: &str) -> Option<Self> {
-        from_hex(text).map(Self)
+        hex::decode(text).map(Self)
     }
 }
 
@@ -138,26 +137,6 @@ impl fmt::Debug for SecretHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("SecretHash(…)")
     }
-}
-
-/// Exactly `N` bytes in lower-case hexadecimal, so that every token has one spelling.
-fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    fn digit(byte: u8) -> Option<u8> {
-        match byte {
-            b'0'..=b'9' => Some(byte - b'0'),
-            b'a'..=b'f' => Some(byte - b'a' + 10),
-            _ => None,
-        }
-    }
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    if pairs.len() != N || !rest.is_empty() {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-        *byte = digit(*high)? << 4 | digit(*low)?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::config::ServerName;
+use crate::hex;
 use crate::storage::StorageError;
 use crate::storage::file::{self, Access};
 
@@ -155,12 +156,7 @@ impl Authority {
 /// issuer can be made anew from the key at each start.
 fn parameters(key: &KeyPair, now: Timestamp) -> CertificateParams {
     let fingerprint = digest::digest(&digest::SHA256, key.der_bytes());
-    let short: String = fingerprint
-        .as_ref()
-        .iter()
-        .take(8)
-        .map(|b| format!("{b:02x}"))
-        .collect();
+    let short: String = hex::encode(fingerprint.as_ref()).chars().take(16).collect();
     let mut parameters = CertificateParams::default();
     parameters.distinguished_name = common_name(&format!("rpc-host authority {short}"));
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
