@@ -1,5 +1,26 @@
-//! The host of rpc-host.
+//! The library behind the `rpc-host` binary: a node that runs uploaded WebAssembly components
+//! for many tenants.
+//!
+//! One way through the house, each step a small typed interface, nothing reaching back up:
+//!
+//! ```text
+//! transport → session → node (registry → sandbox → capability)
+//! ```
+//!
+//! `tenant`, `storage`, `config` and `clock` are the ground that all of these stand on. See
+//! `ARCHITECTURE.md` for the map.
+
+// One function of `sandbox/artifact.rs` is exempt, and says why.
 #![deny(unsafe_code)]
 
+pub mod bootstrap;
 pub mod capability;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod node;
+pub mod registry;
 pub mod sandbox;
+pub mod storage;
+pub mod tenant;
+pub mod transport;

@@ -1,0 +1,27 @@
+//! What a node is told before it starts: where to listen, where to keep things, and every limit.
+//!
+//! Raw text is read once, here, into types that cannot hold a value out of bounds. Nothing below
+//! this folder reads the environment, a configuration file or a flag.
+
+mod data_dir;
+mod error;
+mod limits;
+mod listen;
+mod log;
+mod node_key;
+mod profile;
+mod serve;
+
+pub use data_dir::DataDir;
+pub use error::ConfigError;
+pub use limits::{LIMITS, LimitRow, Limits};
+pub use listen::{ListenAddress, ServerName};
+pub use log::{LogFormat, LogLevel};
+pub use node_key::NodeKey;
+pub use profile::Profile;
+pub use serve::{Config, Flags};
+
+/// A limit as a count of things in memory.
+pub fn count(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,226 @@
+//! What `serve` runs with: flags over the configuration file over defaults.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::limits::LimitsTable;
+use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, ServerName};
+
+/// A configuration file is a page of text; a larger one is not one.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+const MAX_SERVER_NAMES: usize = 64;
+const DEFAULT_DATA: &str = "rpc-host-data";
+
+/// What was said on the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// `--config`
+    pub config: Option<PathBuf>,
+    /// `--listen`
+    pub listen: Option<ListenAddress>,
+    /// `--data`
+    pub data: Option<PathBuf>,
+    /// `--log-format`
+    pub log_format: Option<LogFormat>,
+    /// `--log-level`
+    pub log_level: Option<LogLevel>,
+}
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen. Default `127.0.0.1:7443`.
+    pub listen: ListenAddress,
+    /// Where to keep everything. Default `./rpc-host-data`.
+    pub data: PathBuf,
+    /// Names beside `localhost` and the address listened on that clients know the node by; they
+    /// go into its certificate. Default none.
+    pub server_names: Vec<ServerName>,
+    /// For whom the log is. Default `human`.
+    pub log_format: LogFormat,
+    /// How much is logged. Default `info`.
+    pub log_level: LogLevel,
+    /// What the node allows.
+    pub limits: Limits,
+}
+
+/// The configuration file as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileTable {
+    listen: Option<String>,
+    data: Option<PathBuf>,
+    #[serde(default)]
+    server_names: Vec<String>,
+    log_format: Option<LogFormat>,
+    log_level: Option<LogLevel>,
+    #[serde(default)]
+    limits: LimitsTable,
+}
+
+impl Config {
+    /// Reads the configuration file, if the flags name one, and resolves both.
+    ///
+    /// # Errors
+    /// When the file cannot be read or anything in it or in the flags is not allowed.
+    pub fn load(flags: Flags) -> Result<Self, ConfigError> {
+        match flags.config.clone() {
+            None => Self::resolve(flags, FileTable::default()),
+            Some(path) => {
+                let text = read(&path)?;
+                Self::from_text(flags, &text).map_err(|error| error.in_file(&path))
+            }
+        }
+    }
+
+    fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
+        let table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            reason: error.to_string().trim().to_owned(),
+        })?;
+        Self::resolve(flags, table)
+    }
+
+    fn resolve(flags: Flags, file: FileTable) -> Result<Self, ConfigError> {
+        let listen = file.listen.as_deref().map(str::parse).transpose()?;
+        if file.server_names.len() > MAX_SERVER_NAMES {
+            return Err(ConfigError::TooManyServerNames {
+                limit: MAX_SERVER_NAMES,
+            });
+        }
+        let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        Ok(Self {
+            listen: flags.listen.or(listen).unwrap_or_default(),
+            data: flags
+                .data
+                .or(file.data)
+                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            server_names: names?,
+            log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
+            log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
+            limits: file.limits.resolve()?,
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |reason: String| ConfigError::Unreadable {
+        path: path.to_owned(),
+        reason,
+    };
+    let file = File::open(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut text = String::new();
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text);
+    read.map_err(|error| unreadable(error.to_string()))?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MAX_FILE_BYTES {
+        return Err(unreadable(format!("it is over {MAX_FILE_BYTES} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(text: &str) -> Result<Config, String> {
+        Config::from_text(Flags::default(), text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_means_the_documented_defaults() {
+        let config = Config::load(Flags::default()).unwrap();
+        assert_eq!(config, resolve("").unwrap());
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7443");
+        assert_eq!(config.data, Path::new("rpc-host-data"));
+        assert_eq!(
+            (config.log_format, config.log_level),
+            (LogFormat::Human, LogLevel::Info)
+        );
+        assert_eq!(config.limits, Limits::default());
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let text = r#"
+            listen = "0.0.0.0:1"
+            data = "/file"
+            server-names = ["Node.example.com", "10.0.0.7"]
+            log-format = "json"
+            log-level = "debug"
+            [limits]
+            max-connections = 7
+        "#;
+        let flags = Flags {
+            listen: Some("[::1]:0".parse().unwrap()),
+            data: Some("/flag".into()),
+            ..Flags::default()
+        };
+        let config = Config::from_text(flags, text).unwrap();
+        assert_eq!(config.listen.to_string(), "[::1]:0");
+        assert_eq!(config.data, Path::new("/flag"));
+        assert_eq!(
+            (config.log_format, config.log_level),
+            (LogFormat::Json, LogLevel::Debug)
+        );
+        assert_eq!(config.limits.max_connections, 7);
+        let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
+        assert_eq!(names, ["node.example.com", "10.0.0.7"]);
+    }
+
+    #[test]
+    fn bad_configurations_say_what_to_do() {
+        let table = [
+            ("listem = 'x'", "unknown field `listem`"),
+            ("listen = 'x'", "`x` is not HOST:PORT"),
+            ("listen = 7", "invalid type"),
+            (
+                "server-names = ['*.example.com']",
+                "`*.example.com` is not a DNS name",
+            ),
+            ("log-format = 'xml'", "expected `human` or `json`"),
+            ("log-level = 'loud'", "unknown variant `loud`"),
+            (
+                "[limits]\nmax-connections = 0",
+                "`max-connections` is 0, but must be between 1 and",
+            ),
+            (
+                "[limits]\nmax-connections = 99999",
+                "is 99999, but must be between 1 and 65536",
+            ),
+            ("[limits]\nmax-connections = 'many'", "invalid type"),
+            (
+                "[limits]\nmax-connection = 1",
+                "unknown field `max-connection`",
+            ),
+            ("[limit]\nmax-connections = 1", "unknown field `limit`"),
+            ("listen = 'a:1'\nlisten = 'b:1'", "duplicate key"),
+        ];
+        for (text, expected) in table {
+            let refused = resolve(text).unwrap_err();
+            assert!(refused.contains(expected), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_bad_file_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("node.toml");
+        let flags = Flags {
+            config: Some(path.clone()),
+            ..Flags::default()
+        };
+        let missing = Config::load(flags.clone()).unwrap_err().to_string();
+        assert!(
+            missing.contains("node.toml") && missing.contains("cannot read"),
+            "{missing}"
+        );
+        std::fs::write(&path, "listen = 'x'").unwrap();
+        let bad = Config::load(flags).unwrap_err().to_string();
+        assert!(
+            bad.contains("node.toml") && bad.contains("HOST:PORT"),
+            "{bad}"
+        );
+    }
+}

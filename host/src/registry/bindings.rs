@@ -1,0 +1,109 @@
+//! Which registration answers which import.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use super::{RegistrationName, RegistryError};
+
+const MAX_BINDINGS: usize = 64;
+const MAX_CHARACTERS: usize = 256;
+
+/// The name of an import as a component states it: `acme:log/logger@1.0.0`, `log`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ImportName(String);
+
+impl ImportName {
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ImportName {
+    type Err = RegistryError;
+
+    fn from_str(text: &str) -> Result<Self, RegistryError> {
+        let of_the_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"-:/.@+".contains(&byte);
+        let begins_well = text.starts_with(|first: char| first.is_ascii_alphabetic());
+        if !begins_well || text.len() > MAX_CHARACTERS || !text.bytes().all(of_the_alphabet) {
+            return Err(RegistryError::InvalidImport);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for ImportName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Imports and who answers them. The default is that nobody does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bindings(BTreeMap<ImportName, RegistrationName>);
+
+impl Bindings {
+    /// Collects bindings.
+    ///
+    /// # Errors
+    /// When one import is bound twice, or there are too many.
+    pub fn collect(
+        bindings: impl IntoIterator<Item = (ImportName, RegistrationName)>,
+    ) -> Result<Self, RegistryError> {
+        let mut collected = BTreeMap::new();
+        for (import, name) in bindings {
+            if collected.len() == MAX_BINDINGS {
+                return Err(RegistryError::TooManyBindings {
+                    limit: MAX_BINDINGS,
+                });
+            }
+            if collected.contains_key(&import) {
+                return Err(RegistryError::BoundTwice { import });
+            }
+            collected.insert(import, name);
+        }
+        Ok(Self(collected))
+    }
+
+    /// Who answers an import.
+    pub fn get(&self, import: &ImportName) -> Option<&RegistrationName> {
+        self.0.get(import)
+    }
+
+    /// All of them, by import.
+    pub fn iter(&self) -> impl Iterator<Item = (&ImportName, &RegistrationName)> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collect(imports: impl IntoIterator<Item = String>) -> Result<Bindings, RegistryError> {
+        let bind = |import: String| (import.parse().unwrap(), "log".parse().unwrap());
+        Bindings::collect(imports.into_iter().map(bind))
+    }
+
+    #[test]
+    fn one_import_has_one_answer() {
+        let bindings = collect(["acme:log/logger@1.0.0-rc+7".to_owned()]).unwrap();
+        let import = "acme:log/logger@1.0.0-rc+7".parse().unwrap();
+        assert_eq!(bindings.get(&import).unwrap().as_str(), "log");
+        assert!(matches!(
+            collect(["a".to_owned(), "a".to_owned()]),
+            Err(RegistryError::BoundTwice { .. })
+        ));
+    }
+
+    #[test]
+    fn there_are_so_many_and_no_more() {
+        let numbered = |count| collect((0..count).map(|number| format!("i{number}")));
+        assert_eq!(numbered(MAX_BINDINGS).unwrap().iter().count(), MAX_BINDINGS);
+        assert!(numbered(MAX_BINDINGS + 1).is_err());
+        for bad in ["", "1", "a b", "a|b", &"x".repeat(257)] {
+            assert!(bad.parse::<ImportName>().is_err(), "{bad:?}");
+        }
+    }
+}

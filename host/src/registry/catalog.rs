@@ -1,0 +1,230 @@
+//! The catalog: which name stands for what, in each tenant.
+//!
+//! All current revisions are held in memory, so that a call finds its target without the disk.
+//! Earlier ones are read from the store when somebody asks. A change is durable first and visible
+//! second; a reader holds on to the registration it got, whatever happens to the name.
+
+mod changes;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::{
+    Digest, Modules, RegisterOptions, Registration, RegistrationName, RegistryError, Revision,
+    record,
+};
+use crate::clock::WallClock;
+use crate::config::Limits;
+use crate::storage::{KeyRevision, Storage, StorageError, blocking};
+use crate::tenant::{CallPermit, DeployPermit, ReadPermit, TenantId};
+
+type Names = HashMap<RegistrationName, Held>;
+
+/// A registration, and what only its next change needs to know.
+#[derive(Clone)]
+struct Held {
+    registration: Arc<Registration>,
+    /// The oldest revision that is still kept.
+    first_kept: u64,
+    /// The commit that wrote it, to notice another writer.
+    stored: KeyRevision,
+}
+
+/// All registrations of the node. A clone is another handle to the same.
+#[derive(Clone)]
+pub struct Catalog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    storage: Arc<dyn Storage>,
+    clock: Arc<dyn WallClock>,
+    modules: Modules,
+    max_registrations: u64,
+    max_revisions: u64,
+    known: RwLock<HashMap<TenantId, Names>>,
+    /// Held over a whole change, disk included, by threads that may block: names change in the
+    /// order in which the changes became durable, and no module goes while a name is about to
+    /// point at it.
+    changing: Mutex<()>,
+}
+
+impl Catalog {
+    pub(super) fn open(
+        storage: &Arc<dyn Storage>,
+        clock: &Arc<dyn WallClock>,
+        modules: Modules,
+        tenants: &[TenantId],
+        limits: &Limits,
+    ) -> Result<Self, RegistryError> {
+        let mut known = HashMap::new();
+        for tenant in tenants {
+            let mut names = Names::new();
+            for entry in storage.scan(&record::registrations(*tenant).below())? {
+                let (registration, first_kept) = record::read_registration(*tenant, &entry)?;
+                let (name, stored) = (registration.name.clone(), entry.revision);
+                let registration = Arc::new(registration);
+                names.insert(
+                    name,
+                    Held {
+                        registration,
+                        first_kept,
+                        stored,
+                    },
+                );
+            }
+            known.insert(*tenant, names);
+        }
+        Ok(Self {
+            inner: Arc::new(Inner {
+                storage: Arc::clone(storage),
+                clock: Arc::clone(clock),
+                modules,
+                max_registrations: limits.max_registrations_per_tenant,
+                max_revisions: limits.max_revisions_per_registration,
+                known: RwLock::new(known),
+                changing: Mutex::new(()),
+            }),
+        })
+    }
+
+    /// What a name stands for, for a call. Two look-ups in memory.
+    ///
+    /// # Errors
+    /// When the holder's tenant has no such registration.
+    pub fn resolve(
+        &self,
+        permit: &CallPermit,
+        name: &str,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        Ok(self.inner.find(permit.tenant(), name)?.registration)
+    }
+
+    /// What a name stands for, to look at.
+    ///
+    /// # Errors
+    /// When the holder's tenant has no such registration.
+    pub fn show(
+        &self,
+        permit: &ReadPermit,
+        name: &str,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        Ok(self.inner.find(permit.tenant(), name)?.registration)
+    }
+
+    /// All registrations of the holder's tenant, by name.
+    pub fn list(&self, permit: &ReadPermit) -> Vec<Arc<Registration>> {
+        let mut registrations = self.inner.all(permit.tenant());
+        registrations.sort_by(|one, other| one.name.cmp(&other.name));
+        registrations
+    }
+
+    /// The revisions that are kept of a registration, newest first.
+    ///
+    /// # Errors
+    /// When the holder's tenant has no such registration, or the store fails.
+    pub async fn history(
+        &self,
+        permit: &ReadPermit,
+        name: &str,
+    ) -> Result<Vec<Revision>, RegistryError> {
+        let held = self.inner.find(permit.tenant(), name)?;
+        let inner = Arc::clone(&self.inner);
+        Ok(blocking(move || inner.history(&held.registration)).await??)
+    }
+
+    /// Points a name at a module of the tenant: a new registration, or a new revision of the one
+    /// that is there. Registering what is registered already changes nothing.
+    ///
+    /// # Errors
+    /// When the tenant has no such module, when the registration is not as the options expect,
+    /// when there are too many, or when the store fails.
+    pub async fn register(
+        &self,
+        permit: &DeployPermit,
+        name: RegistrationName,
+        digest: Digest,
+        options: RegisterOptions,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        let (inner, permit) = (Arc::clone(&self.inner), permit.clone());
+        blocking(move || inner.register(&permit, name, digest, options)).await?
+    }
+
+    /// Removes a registration with its history. Its modules stay.
+    ///
+    /// # Errors
+    /// When the holder's tenant has no such registration, or the store fails.
+    pub async fn remove(&self, permit: &DeployPermit, name: &str) -> Result<(), RegistryError> {
+        let (inner, tenant, name) = (Arc::clone(&self.inner), permit.tenant(), name.to_owned());
+        blocking(move || inner.remove(tenant, &name)).await?
+    }
+
+    /// Removes a module that no kept revision of any registration refers to.
+    ///
+    /// # Errors
+    /// When the tenant has no such module, when it is in use, or when the store fails.
+    pub async fn remove_module(
+        &self,
+        permit: &DeployPermit,
+        digest: Digest,
+    ) -> Result<(), RegistryError> {
+        let (inner, tenant) = (Arc::clone(&self.inner), permit.tenant());
+        blocking(move || inner.remove_module(tenant, &digest)).await?
+    }
+
+    pub(super) fn forget(&self, tenant: TenantId) {
+        let _changing = self.inner.begin();
+        self.inner.write().remove(&tenant);
+    }
+}
+
+impl Inner {
+    fn find(&self, tenant: TenantId, name: &str) -> Result<Held, RegistryError> {
+        let known = self.read();
+        let found = known.get(&tenant).and_then(|names| names.get(name));
+        found
+            .cloned()
+            .ok_or_else(|| RegistryError::NoSuchRegistration {
+                // An outsider's text, so no more of it than a message can bear.
+                name: name.chars().take(128).collect(),
+            })
+    }
+
+    fn all(&self, tenant: TenantId) -> Vec<Arc<Registration>> {
+        let known = self.read();
+        let held = known.get(&tenant).into_iter().flat_map(HashMap::values);
+        held.map(|held| Arc::clone(&held.registration)).collect()
+    }
+
+    fn history(&self, registration: &Registration) -> Result<Vec<Revision>, StorageError> {
+        let revisions = record::revisions(registration.tenant, &registration.name);
+        let entries = self.storage.scan(&revisions.below())?;
+        entries.iter().rev().map(record::read_revision).collect()
+    }
+
+    fn begin(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<TenantId, Names>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<TenantId, Names>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Catalog {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count: usize = self.inner.read().values().map(HashMap::len).sum();
+        formatter
+            .debug_struct("Catalog")
+            .field("registrations", &count)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What this layer refuses, and what it cannot do.
+
+use super::{Digest, ImportName, RegistrationName};
+use crate::storage::{Stopped, StorageError};
+use crate::tenant::{TenantId, tenant_key};
+
+/// A refusal or a failure. All variants but `Storage` are safe to send to the peer that caused
+/// them: they speak of its own tenant only.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    /// Not a digest.
+    #[error("a digest is `sha256:` and 64 lower-case hexadecimal digits")]
+    InvalidDigest,
+    /// Not a name.
+    #[error(
+        "a registration's name is 1 to 128 of a-z, 0-9 and `-:/.@`, begins with a letter, and not \
+         with `sha256:` or `revision:`"
+    )]
+    InvalidName,
+    /// Not an import.
+    #[error("an import is named as the component names it, such as `acme:log/logger@1.0.0`")]
+    InvalidImport,
+    /// One import, two answers.
+    #[error("import `{import}` is bound twice; leave one binding out")]
+    BoundTwice {
+        /// Which import.
+        import: ImportName,
+    },
+    /// More bindings than a registration may have.
+    #[error("a registration has at most {limit} bindings")]
+    TooManyBindings {
+        /// How many it may have.
+        limit: usize,
+    },
+    /// Not a grant.
+    #[error("there is no grant `{grant}`; known grants are {known}")]
+    UnknownGrant {
+        /// What was asked for.
+        grant: String,
+        /// What there is.
+        known: String,
+    },
+    /// Not a limit of a registration.
+    #[error("a registration has no limit `{limit}`; known limits are {known}")]
+    UnknownLimit {
+        /// What was asked for.
+        limit: String,
+        /// What there is.
+        known: String,
+    },
+    /// A limit that would widen the node's, or none at all.
+    #[error("`{limit}` cannot be {value}; set it once, between 1 and {most}")]
+    LimitOutOfBounds {
+        /// Which limit.
+        limit: String,
+        /// What was asked for.
+        value: u64,
+        /// What the node allows.
+        most: u64,
+    },
+    /// Absent, or another tenant's: there is no telling which.
+    #[error("there is no registration `{name}`; see `rpc-host list`")]
+    NoSuchRegistration {
+        /// What was asked for.
+        name: String,
+    },
+    /// Absent, or another tenant's: there is no telling which.
+    #[error("there is no module {digest}; upload it first")]
+    NoSuchModule {
+        /// What was asked for.
+        digest: Digest,
+    },
+    /// The registration is not what the caller took it to be.
+    #[error("`{name}` is {}; look at it again before you change it", at(*.actual))]
+    NotAsExpected {
+        /// Which registration.
+        name: RegistrationName,
+        /// Its revision, if it is there.
+        actual: Option<u64>,
+    },
+    /// A module that a registration may still go back to.
+    #[error("module {digest} is used by `{by}`; remove that registration first")]
+    ModuleInUse {
+        /// Which module.
+        digest: Digest,
+        /// One of its users.
+        by: RegistrationName,
+    },
+    /// No bytes at all.
+    #[error("the module is empty")]
+    EmptyUpload,
+    /// More than one module may have.
+    #[error("the module has {size_bytes} bytes, the node takes at most {limit_bytes}")]
+    TooLarge {
+        /// What was declared.
+        size_bytes: u64,
+        /// What is allowed.
+        limit_bytes: u64,
+    },
+    /// More than all modules of a tenant may have.
+    #[error(
+        "the module has {size_bytes} bytes, the tenant has room for {free_bytes}; remove a module"
+    )]
+    NoRoom {
+        /// What was declared.
+        size_bytes: u64,
+        /// What is left, uploads under way taken off.
+        free_bytes: u64,
+    },
+    /// A quota is used up.
+    #[error("the tenant has {limit} {what}, the most that are allowed; remove one first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The upload did not keep to its declaration.
+    #[error("the upload has {received_bytes} bytes or more, {declared_bytes} were declared")]
+    UploadTooLong {
+        /// What came.
+        received_bytes: u64,
+        /// What was to come.
+        declared_bytes: u64,
+    },
+    /// The upload did not keep to its declaration.
+    #[error("the upload ended after {received_bytes} bytes, {declared_bytes} were declared")]
+    UploadTooShort {
+        /// What came.
+        received_bytes: u64,
+        /// What was to come.
+        declared_bytes: u64,
+    },
+    /// Damaged on the way, or declared wrongly.
+    #[error("the uploaded bytes are {actual}, {declared} was declared; upload them again")]
+    DigestMismatch {
+        /// What came.
+        actual: Digest,
+        /// What was to come.
+        declared: Digest,
+    },
+    /// The tenant was removed while this was under way.
+    #[error("the tenant was removed")]
+    TenantGone,
+    /// What is below failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl From<Stopped> for RegistryError {
+    fn from(stopped: Stopped) -> Self {
+        Self::Storage(stopped.into())
+    }
+}
+
+impl RegistryError {
+    /// A commit that expected the tenant to be there says so when it was not.
+    pub(super) fn committing(tenant: TenantId, error: StorageError) -> Self {
+        match error {
+            StorageError::Conflict { key } if key == tenant_key(tenant).to_string() => {
+                Self::TenantGone
+            }
+            other => Self::Storage(other),
+        }
+    }
+}
+
+fn at(revision: Option<u64>) -> String {
+    revision.map_or_else(
+        || "not there".to_owned(),
+        |number| format!("at revision {number}"),
+    )
+}

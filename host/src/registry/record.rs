@@ -1,0 +1,168 @@
+//! How modules and registrations are stored. Private forms, converted by hand.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Bindings, Digest, Grants, Module, Narrowing, Registration, RegistrationName, RegistryError,
+    Revision,
+};
+use crate::clock::Timestamp;
+use crate::storage::{Entry, Key, StorageError, damaged, decode};
+use crate::tenant::{TenantId, owned};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ModuleRecord {
+    size_bytes: u64,
+    uploaded_at_ms: u64,
+    uploaded_by: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RegistrationRecord {
+    created_at_ms: u64,
+    first_kept: u64,
+    current: RevisionRecord,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct RevisionRecord {
+    number: u64,
+    digest: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    grants: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    bindings: BTreeMap<String, String>,
+    created_at_ms: u64,
+    created_by: String,
+}
+
+pub(super) fn modules(tenant: TenantId) -> Key {
+    owned(tenant).join("module")
+}
+
+pub(super) fn module(tenant: TenantId, digest: &Digest) -> Key {
+    modules(tenant).join(&digest.hex())
+}
+
+pub(super) fn registrations(tenant: TenantId) -> Key {
+    owned(tenant).join("registration")
+}
+
+pub(super) fn registration(tenant: TenantId, name: &RegistrationName) -> Key {
+    registrations(tenant).join(name.as_str())
+}
+
+pub(super) fn revisions(tenant: TenantId, name: &RegistrationName) -> Key {
+    owned(tenant).join("revision").join(name.as_str())
+}
+
+impl From<&Module> for ModuleRecord {
+    fn from(module: &Module) -> Self {
+        Self {
+            size_bytes: module.size_bytes,
+            uploaded_at_ms: module.uploaded_at.unix_ms(),
+            uploaded_by: module.uploaded_by.to_string(),
+        }
+    }
+}
+
+impl RegistrationRecord {
+    pub(super) fn new(registration: &Registration, first_kept: u64) -> Self {
+        Self {
+            created_at_ms: registration.created_at.unix_ms(),
+            first_kept,
+            current: (&registration.current).into(),
+        }
+    }
+}
+
+impl From<&Revision> for RevisionRecord {
+    fn from(revision: &Revision) -> Self {
+        let bindings = revision.bindings.iter();
+        let limits = revision.narrowing.set().into_iter();
+        Self {
+            number: revision.number,
+            digest: revision.digest.to_string(),
+            grants: revision
+                .grants
+                .iter()
+                .map(|grant| grant.to_string())
+                .collect(),
+            limits: limits
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            bindings: bindings
+                .map(|(from, to)| (from.to_string(), to.to_string()))
+                .collect(),
+            created_at_ms: revision.created_at.unix_ms(),
+            created_by: revision.created_by.to_string(),
+        }
+    }
+}
+
+pub(super) fn read_module(entry: &Entry) -> Result<Module, StorageError> {
+    let record: ModuleRecord = decode(entry)?;
+    let hex = entry.key.last_segment();
+    Ok(Module {
+        digest: Digest::from_hex(&hex).ok_or_else(|| damaged(entry, "no digest in its key"))?,
+        size_bytes: record.size_bytes,
+        uploaded_at: Timestamp::from_unix_ms(record.uploaded_at_ms),
+        uploaded_by: record
+            .uploaded_by
+            .parse()
+            .map_err(|error| damaged(entry, error))?,
+    })
+}
+
+/// A registration, and its oldest revision that is still kept.
+pub(super) fn read_registration(
+    tenant: TenantId,
+    entry: &Entry,
+) -> Result<(Registration, u64), StorageError> {
+    let record: RegistrationRecord = decode(entry)?;
+    let registration = Registration {
+        tenant,
+        name: entry
+            .key
+            .last_segment()
+            .parse()
+            .map_err(|error| damaged(entry, error))?,
+        created_at: Timestamp::from_unix_ms(record.created_at_ms),
+        current: record.current.into_revision(entry)?,
+    };
+    Ok((registration, record.first_kept))
+}
+
+pub(super) fn read_revision(entry: &Entry) -> Result<Revision, StorageError> {
+    decode::<RevisionRecord>(entry)?.into_revision(entry)
+}
+
+impl RevisionRecord {
+    fn into_revision(self, entry: &Entry) -> Result<Revision, StorageError> {
+        let broken = |error: RegistryError| damaged(entry, error);
+        let limits = self
+            .limits
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value));
+        let mut bindings = Vec::with_capacity(self.bindings.len());
+        for (from, to) in &self.bindings {
+            bindings.push((from.parse().map_err(broken)?, to.parse().map_err(broken)?));
+        }
+        Ok(Revision {
+            number: self.number,
+            digest: self.digest.parse().map_err(broken)?,
+            grants: Grants::parse(&self.grants).map_err(broken)?,
+            narrowing: Narrowing::restore(limits).map_err(broken)?,
+            bindings: Bindings::collect(bindings).map_err(broken)?,
+            created_at: Timestamp::from_unix_ms(self.created_at_ms),
+            created_by: self
+                .created_by
+                .parse()
+                .map_err(|error| damaged(entry, error))?,
+        })
+    }
+}

@@ -1,0 +1,277 @@
+use super::*;
+use crate::clock::ManualClock;
+use crate::storage::RedbStorage;
+use crate::tenant::record::owned;
+
+struct Node {
+    directory: Directory,
+    storage: Arc<dyn Storage>,
+    clock: Arc<ManualClock>,
+    operator: Principal,
+}
+
+fn limits() -> Limits {
+    Limits {
+        max_tenants: 3,
+        max_tokens_per_tenant: 3,
+        ..Limits::default()
+    }
+}
+
+fn node() -> Node {
+    let storage: Arc<dyn Storage> = Arc::new(RedbStorage::in_memory().unwrap());
+    let clock = ManualClock::at(1_000);
+    let directory = Directory::open(storage.clone(), clock.clone(), &limits()).unwrap();
+    let token = Token::generate().unwrap();
+    directory.found(&token).unwrap();
+    let operator = directory.authenticate(&token.expose()).unwrap();
+    Node {
+        directory,
+        storage,
+        clock,
+        operator,
+    }
+}
+
+impl Node {
+    async fn tenant(&self, name: &str) -> Tenant {
+        let permit = self.operator.permit_operate().unwrap();
+        self.directory
+            .create_tenant(&permit, name.parse().unwrap())
+            .await
+            .unwrap()
+    }
+
+    async fn remove(&self, name: &str) -> Result<RemovedTenant, TenantError> {
+        let permit = self.operator.permit_operate().unwrap();
+        self.directory
+            .remove_tenant(&permit, &name.parse().unwrap())
+            .await
+    }
+
+    fn permit(&self, of: &str) -> TokenPermit {
+        self.operator.permit_tokens(&of.parse().unwrap()).unwrap()
+    }
+
+    async fn token(&self, of: &str, role: Role, ends_ms: Option<u64>) -> IssuedToken {
+        let ends = ends_ms.map(Timestamp::from_unix_ms);
+        self.directory
+            .create_token(&self.permit(of), role, ends)
+            .await
+            .unwrap()
+    }
+
+    fn restart(&self) -> Directory {
+        Directory::open(self.storage.clone(), self.clock.clone(), &limits()).unwrap()
+    }
+}
+
+#[test]
+fn the_first_token_is_made_once() {
+    let node = node();
+    assert_eq!(node.operator.tenant_name().as_str(), "default");
+    assert_eq!(node.operator.role(), Role::Admin);
+    let again = Token::generate().unwrap();
+    assert!(matches!(
+        node.directory.found(&again),
+        Err(TenantError::AlreadyFounded)
+    ));
+    let restarted = node.restart();
+    assert!(restarted.is_founded());
+    assert!(matches!(
+        restarted.found(&again),
+        Err(TenantError::AlreadyFounded)
+    ));
+    assert!(restarted.authenticate(&again.expose()).is_err());
+}
+
+#[tokio::test]
+async fn tenants_and_tokens_survive_a_restart() {
+    let node = node();
+    let team = node.tenant("team").await;
+    let issued = node.token("team", Role::Caller, None).await;
+    let restarted = node.restart();
+    let principal = restarted.authenticate(&issued.token.expose()).unwrap();
+    assert_eq!(
+        (principal.tenant(), principal.role()),
+        (team.id, Role::Caller)
+    );
+    let listed = restarted.tokens(&node.permit("team")).unwrap();
+    assert_eq!(listed, [issued.description]);
+    assert_eq!(listed[0].created_by, Some(node.operator.token_id()));
+    let permit = node.operator.permit_operate().unwrap();
+    assert_eq!(restarted.tenants(&permit).len(), 2);
+    assert_eq!(
+        restarted.own_tenant(&principal.permit_read().unwrap()),
+        Some(team)
+    );
+}
+
+#[tokio::test]
+async fn every_bad_token_gets_the_same_answer() {
+    let node = node();
+    node.tenant("team").await;
+    let good = node
+        .token("team", Role::Caller, Some(5_000))
+        .await
+        .token
+        .expose();
+    let revoked = node.token("team", Role::Caller, None).await;
+    node.directory
+        .revoke_token(&node.permit("team"), revoked.token.id())
+        .await
+        .unwrap();
+    let flipped = if good.ends_with('0') { "1" } else { "0" };
+    let wrong = format!("{}{flipped}", &good[..good.len() - 1]);
+    let unknown = Token::generate().unwrap().expose().to_string();
+    assert!(node.directory.authenticate(&good).is_ok());
+    node.clock.set(5_000);
+    let revoked = revoked.token.expose().to_string();
+    for bad in [good.to_string(), revoked, wrong, unknown, String::new()] {
+        let answer = node.directory.authenticate(&bad).unwrap_err();
+        assert!(matches!(answer, TenantError::Unauthenticated));
+    }
+}
+
+#[tokio::test]
+async fn a_live_session_learns_that_its_token_ended() {
+    let node = node();
+    node.tenant("team").await;
+    let enter = |issued: &IssuedToken| node.directory.authenticate(&issued.token.expose()).unwrap();
+    let expiring = enter(&node.token("team", Role::Caller, Some(5_000)).await);
+    let revoked = enter(&node.token("team", Role::Caller, None).await);
+    let removed = enter(&node.token("team", Role::Caller, None).await);
+    let mut departures = node.directory.departures();
+    for principal in [&expiring, &revoked, &removed] {
+        assert!(node.directory.still_valid(principal));
+    }
+    node.clock.set(5_000);
+    assert!(!node.directory.still_valid(&expiring));
+    assert!(!departures.has_changed().unwrap());
+    node.directory
+        .revoke_token(&node.permit("team"), revoked.token_id())
+        .await
+        .unwrap();
+    assert!(!node.directory.still_valid(&revoked));
+    assert!(departures.has_changed().unwrap());
+    departures.mark_unchanged();
+    assert!(node.directory.still_valid(&removed));
+    let _ = node.remove("team").await.unwrap();
+    assert!(!node.directory.still_valid(&removed));
+    assert!(departures.has_changed().unwrap());
+    assert!(node.directory.still_valid(&node.operator));
+}
+
+#[tokio::test]
+async fn a_removed_tenant_takes_all_it_owns_and_its_number_along() {
+    let node = node();
+    let first = node.tenant("team").await;
+    let other = node.tenant("other").await;
+    let put = |tenant| {
+        let key = owned(tenant).join("thing").join("x");
+        node.storage
+            .commit(crate::storage::Batch::new().put(key, b"x".to_vec()))
+            .unwrap();
+    };
+    put(first.id);
+    put(other.id);
+    let issued = node.token("team", Role::Admin, None).await;
+    assert_eq!(node.remove("team").await.unwrap().id(), first.id);
+    assert!(node.directory.authenticate(&issued.token.expose()).is_err());
+    assert_eq!(node.storage.scan(&owned(first.id).below()).unwrap(), []);
+    assert_eq!(
+        node.storage.scan(&owned(other.id).below()).unwrap().len(),
+        1
+    );
+    let second = node.tenant("team").await;
+    assert!(second.id > other.id);
+    assert_eq!(node.directory.tokens(&node.permit("team")).unwrap(), []);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_named_and_default_stays() {
+    let node = node();
+    assert!(matches!(
+        node.remove("default").await,
+        Err(TenantError::DefaultStays)
+    ));
+    assert!(matches!(
+        node.remove("team").await,
+        Err(TenantError::NoSuchTenant(_))
+    ));
+    let absent = node.directory.tokens(&node.permit("team"));
+    assert!(matches!(absent, Err(TenantError::NoSuchTenant(_))));
+    node.tenant("team").await;
+    let permit = node.operator.permit_operate().unwrap();
+    let taken = node
+        .directory
+        .create_tenant(&permit, "team".parse().unwrap())
+        .await;
+    assert!(matches!(taken, Err(TenantError::TenantExists(_))));
+    // A token of another tenant is absent.
+    let foreign = node
+        .directory
+        .revoke_token(&node.permit("team"), node.operator.token_id())
+        .await;
+    assert!(matches!(foreign, Err(TenantError::NoSuchToken(_))));
+}
+
+#[tokio::test]
+async fn the_last_operator_token_stays() {
+    let node = node();
+    let mine = node.operator.token_id();
+    let revoke = || async {
+        node.directory
+            .revoke_token(&node.permit("default"), mine)
+            .await
+    };
+    assert!(matches!(
+        revoke().await,
+        Err(TenantError::LastOperatorToken)
+    ));
+    node.token("default", Role::Deployer, None).await;
+    assert!(matches!(
+        revoke().await,
+        Err(TenantError::LastOperatorToken)
+    ));
+    node.token("default", Role::Admin, None).await;
+    let permit = node.permit("default");
+    revoke().await.unwrap();
+    assert!(!node.directory.still_valid(&node.operator));
+    // What was permitted before is refused after.
+    let late = node
+        .directory
+        .create_token(&permit, Role::Admin, None)
+        .await;
+    assert!(matches!(late, Err(TenantError::Unauthenticated)));
+}
+
+#[tokio::test]
+async fn tenants_tokens_and_expiries_have_bounds() {
+    let node = node();
+    node.tenant("one").await;
+    node.tenant("two").await;
+    let permit = node.operator.permit_operate().unwrap();
+    let refused = node
+        .directory
+        .create_tenant(&permit, "three".parse().unwrap())
+        .await;
+    assert!(matches!(
+        refused,
+        Err(TenantError::TooMany { limit: 3, .. })
+    ));
+    for _ in 0..3 {
+        node.token("one", Role::Reader, None).await;
+    }
+    let more = node
+        .directory
+        .create_token(&node.permit("one"), Role::Reader, None)
+        .await;
+    assert!(matches!(more, Err(TenantError::TooMany { limit: 3, .. })));
+    let past = Some(Timestamp::from_unix_ms(1_000));
+    let past = node
+        .directory
+        .create_token(&node.permit("two"), Role::Reader, past)
+        .await;
+    assert!(matches!(past, Err(TenantError::ExpiryInThePast)));
+}
