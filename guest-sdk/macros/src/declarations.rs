@@ -40,7 +40,7 @@ pub(crate) fn read_struct(declared: &ItemStruct, scope: &Scope) -> syn::Result<V
     faults.end()?;
     Ok(Value {
         ident: declared.ident.clone(),
-        name: Kebab::of(&declared.ident)?,
+        name: Kebab::of_type(&declared.ident)?,
         docs: docs::read(&declared.attrs),
         shape: Shape::Record(fields),
     })
@@ -72,7 +72,7 @@ pub(crate) fn read_enum(declared: &ItemEnum, scope: &Scope) -> syn::Result<Value
     };
     Ok(Value {
         ident: declared.ident.clone(),
-        name: Kebab::of(&declared.ident)?,
+        name: Kebab::of_type(&declared.ident)?,
         docs: docs::read(&declared.attrs),
         shape,
     })
@@ -82,8 +82,8 @@ pub(crate) fn read_enum(declared: &ItemEnum, scope: &Scope) -> syn::Result<Value
 pub(crate) fn refuse_generics(generics: &Generics) -> syn::Result<()> {
     match generics.params.first() {
         None => Ok(()),
-        Some(first) => Err(syn::Error::new(
-            first.span(),
+        Some(first) => Err(syn::Error::new_spanned(
+            first,
             "WIT has no generic types of one's own: declare one type for each use, with owned \
              fields",
         )),
@@ -114,14 +114,14 @@ fn read_case(variant: &syn::Variant, scope: &Scope) -> syn::Result<Case> {
             .map(|field| scope.owned(&field.ty))
             .collect::<syn::Result<_>>()?,
         Fields::Unnamed(_) => {
-            return Err(syn::Error::new(
-                variant.span(),
+            return Err(syn::Error::new_spanned(
+                variant,
                 "this case carries nothing: write it without `()`",
             ));
         }
         Fields::Named(_) => {
-            return Err(syn::Error::new(
-                variant.span(),
+            return Err(syn::Error::new_spanned(
+                variant,
                 "a case carries one value without field names: declare a struct, and write \
                  `Case(Struct)`",
             ));
@@ -129,7 +129,7 @@ fn read_case(variant: &syn::Variant, scope: &Scope) -> syn::Result<Case> {
     };
     Ok(Case {
         ident: variant.ident.clone(),
-        name: Kebab::of(&variant.ident)?,
+        name: Kebab::of_type(&variant.ident)?,
         docs: docs::read(&variant.attrs),
         payload,
     })

@@ -1,7 +1,6 @@
 //! Attributes that the interface takes notice of: doc comments become those of WIT, and
 //! conditional compilation is refused, because the WIT is made before conditions are known.
 
-use syn::spanned::Spanned as _;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 
 /// The lines of a doc comment, without the space that begins each.
@@ -41,8 +40,8 @@ pub(crate) fn read(attributes: &[Attribute]) -> Docs {
 pub(crate) fn refuse_cfg(attributes: &[Attribute]) -> syn::Result<()> {
     for attribute in attributes {
         if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
-            return Err(syn::Error::new(
-                attribute.span(),
+            return Err(syn::Error::new_spanned(
+                attribute,
                 "an interface is the same in every build: put the condition inside the function",
             ));
         }

@@ -26,6 +26,11 @@ impl Faults {
         self.keep(checked);
     }
 
+    /// Whether all is well so far.
+    pub(crate) fn is_none(&self) -> bool {
+        self.all.is_none()
+    }
+
     /// Nothing, if nothing was wrong.
     pub(crate) fn end(self) -> syn::Result<()> {
         self.all.map_or(Ok(()), Err)

@@ -1,7 +1,6 @@
 //! Functions and methods of the interface.
 
 use proc_macro2::Ident;
-use syn::spanned::Spanned as _;
 use syn::{Attribute, FnArg, GenericParam, Pat, ReceiverKind, ReturnType, Safety, Signature};
 
 use crate::docs::{self, Docs};
@@ -80,8 +79,8 @@ pub(crate) fn read_method(
                 mutable: mutability.is_some(),
             },
             _ => {
-                return Err(syn::Error::new(
-                    receiver.span(),
+                return Err(syn::Error::new_spanned(
+                    receiver,
                     "a caller keeps its handle, so a method cannot take the resource away: use \
                      `&self` or `&mut self`, or write a function that takes the resource as an \
                      ordinary parameter",
@@ -91,8 +90,8 @@ pub(crate) fn read_method(
     };
     let function = read_as(role, scope, attributes, signature)?;
     if role == Role::Constructor && !function.makes(scope) {
-        return Err(syn::Error::new(
-            signature.output.span(),
+        return Err(syn::Error::new_spanned(
+            &signature.output,
             "`new` is the constructor, so its result is `Self` or `Result<Self, E>`: name it \
              otherwise if it is not one",
         ));
@@ -119,6 +118,7 @@ fn read_as(
     attributes: &[Attribute],
     signature: &Signature,
 ) -> syn::Result<Function> {
+    refuse_generics(signature)?;
     let mut faults = Faults::default();
     faults.note(docs::refuse_cfg(attributes));
     faults.note(refuse_qualifiers(signature));
@@ -152,8 +152,8 @@ fn read_as(
 
 fn read_parameter(scope: &Scope, argument: &syn::PatType) -> syn::Result<Parameter> {
     let Pat::Ident(pattern) = &*argument.pat else {
-        return Err(syn::Error::new(
-            argument.pat.span(),
+        return Err(syn::Error::new_spanned(
+            &argument.pat,
             "callers may name this argument, so it needs a name: take it apart inside the function",
         ));
     };
@@ -167,26 +167,30 @@ fn read_parameter(scope: &Scope, argument: &syn::PatType) -> syn::Result<Paramet
 fn refuse_qualifiers(signature: &Signature) -> syn::Result<()> {
     if let Some(word) = &signature.asyncness {
         return Err(syn::Error::new(
-            word.span(),
+            word.span,
             "a call runs to its end, and the host runs many at a time: remove `async`",
         ));
     }
     if let Safety::Unsafe(word) = &signature.safety {
         return Err(syn::Error::new(
-            word.span(),
+            word.span,
             "callers from outside cannot promise anything: remove `unsafe`",
         ));
     }
     if let Some(abi) = &signature.abi {
-        return Err(syn::Error::new(
-            abi.span(),
+        return Err(syn::Error::new_spanned(
+            abi,
             "a component has a calling convention of its own: remove `extern`",
         ));
     }
+    Ok(())
+}
+
+fn refuse_generics(signature: &Signature) -> syn::Result<()> {
     for parameter in &signature.generics.params {
         if !matches!(parameter, GenericParam::Lifetime(_)) {
-            return Err(syn::Error::new(
-                parameter.span(),
+            return Err(syn::Error::new_spanned(
+                parameter,
                 "WIT has no generics: write one function for each type",
             ));
         }

@@ -21,7 +21,7 @@ pub(crate) fn child(interface: &Interface) -> TokenStream {
     let values = interface.values.iter().map(|value| glue.value(value));
     let resources = interface.resources.iter().map(|it| glue.resource(it));
     let associated = interface.resources.iter().map(|resource| {
-        let bound = resource.name.camel_ident(Span::call_site());
+        let bound = resource.name.type_ident(Span::call_site());
         let cell = cell_ident(&resource.ident);
         quote!(type #bound = #cell;)
     });
@@ -144,7 +144,7 @@ impl Glue<'_> {
     fn resource(&self, resource: &Resource) -> TokenStream {
         let ident = &resource.ident;
         let cell = cell_ident(ident);
-        let bound = resource.name.camel_ident(Span::call_site());
+        let bound = resource.name.type_ident(Span::call_site());
         let guest = format_ident!("Guest{bound}");
         let functions = resource
             .functions
@@ -162,7 +162,7 @@ impl Glue<'_> {
     /// The two conversions of a copied type.
     fn value(&self, value: &Value) -> TokenStream {
         let ident = &value.ident;
-        let bound = value.name.camel_ident(Span::call_site());
+        let bound = value.name.type_ident(Span::call_site());
         let (from, to) = (from_ident(ident), to_ident(ident));
         let (from_body, to_body) = match &value.shape {
             Shape::Record(fields) => {
@@ -202,7 +202,7 @@ impl Glue<'_> {
 
     fn case_from(&self, ident: &Ident, bound: &Ident, case: &Case) -> TokenStream {
         let ours = &case.ident;
-        let theirs = case.name.camel_ident(Span::call_site());
+        let theirs = case.name.case_ident(Span::call_site());
         let names = part_idents(case.payload.len());
         let parts = case.payload.iter().zip(&names);
         let parts = parts.map(|(ty, name)| self.to_author(ty, quote!(#name)));
@@ -217,7 +217,7 @@ impl Glue<'_> {
 
     fn case_to(&self, ident: &Ident, bound: &Ident, case: &Case) -> TokenStream {
         let ours = &case.ident;
-        let theirs = case.name.camel_ident(Span::call_site());
+        let theirs = case.name.case_ident(Span::call_site());
         let names = part_idents(case.payload.len());
         let parts = case.payload.iter().zip(&names);
         let parts = parts.map(|(ty, name)| self.to_bindings(ty, quote!(#name)));
@@ -338,7 +338,7 @@ impl Glue<'_> {
             Type::Value(ident) => {
                 let values = self.interface.values.iter();
                 let name = values.filter(|value| value.ident == *ident);
-                let name = name.map(|value| value.name.camel_ident(Span::call_site()));
+                let name = name.map(|value| value.name.type_ident(Span::call_site()));
                 quote!(wit::#(#name)*)
             }
             Type::Owned(ident) => {
@@ -359,7 +359,7 @@ impl Glue<'_> {
             .find(|resource| resource.ident == *ident)
             .map_or_else(
                 || ident.clone(),
-                |resource| resource.name.camel_ident(Span::call_site()),
+                |resource| resource.name.type_ident(Span::call_site()),
             )
     }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 
 use proc_macro2::Ident;
-use syn::spanned::Spanned as _;
 use syn::{Item, Visibility};
 
 use crate::declarations;
@@ -112,7 +111,7 @@ impl Interface {
 
         let values = read_values(&functions, &resources, &scope, &declared, &mut faults);
         check_names(&functions, &values, &resources, &mut faults);
-        if functions.is_empty() && resources.is_empty() {
+        if functions.is_empty() && resources.is_empty() && faults.is_none() {
             faults.note(Err(syn::Error::new(
                 ident.span(),
                 "this module exports nothing: make a function in it `pub`",
@@ -147,20 +146,20 @@ fn is_test_only(attributes: &[syn::Attribute]) -> bool {
 
 /// Public things that look as if they were exported and cannot be.
 fn refuse_item(item: &Item) -> syn::Result<()> {
-    let (what, span) = match item {
+    let (advice, item): (_, &dyn quote::ToTokens) = match item {
         Item::Mod(inner) if is_public(&inner.vis) && !is_test_only(&inner.attrs) => (
             "only what stands directly in this `mod` is exported: move it out of the inner \
              module, or make that one private",
-            inner.ident.span(),
+            &inner.ident,
         ),
         Item::Use(import) if is_public(&import.vis) => (
             "what is defined elsewhere cannot be exported: write a function here that calls it, \
              or make this `use` private",
-            import.span(),
+            import,
         ),
         _ => return Ok(()),
     };
-    Err(syn::Error::new(span, what))
+    Err(syn::Error::new_spanned(item, advice))
 }
 
 /// The public functions of inherent `impl` blocks, by the name of their type.
@@ -259,7 +258,7 @@ fn read_resource(
         .collect();
     Ok(Resource {
         ident: declared.ident.clone(),
-        name: Kebab::of(&declared.ident)?,
+        name: Kebab::of_type(&declared.ident)?,
         docs: docs::read(&declared.attrs),
         functions,
     })

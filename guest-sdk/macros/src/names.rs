@@ -60,6 +60,9 @@ const BINDINGS_KEYWORDS: &[&str] = &[
     "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
+/// What the bindings cannot call a type.
+const UNSPEAKABLE_TYPES: &[&str] = &["option", "result", "self"];
+
 /// A name in kebab-case, without the `%` that WIT text may need.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kebab(String);
@@ -94,6 +97,18 @@ impl Kebab {
         Ok(Self(kebab))
     }
 
+    /// The WIT name of a type or case, which the bindings must be able to spell.
+    pub(crate) fn of_type(ident: &Ident) -> syn::Result<Self> {
+        let kebab = Self::of(ident)?;
+        if UNSPEAKABLE_TYPES.contains(&kebab.as_str()) {
+            return Err(syn::Error::new(
+                ident.span(),
+                format!("`{ident}` would hide a name that generated code needs: choose another"),
+            ));
+        }
+        Ok(kebab)
+    }
+
     /// As people see it.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
@@ -108,14 +123,23 @@ impl Kebab {
         }
     }
 
-    /// As the bindings spell a type or a case.
-    pub(crate) fn camel_ident(&self, span: Span) -> Ident {
-        let mut camel: String = self.0.split('-').map(capitalized).collect();
+    /// As the bindings spell a type.
+    pub(crate) fn type_ident(&self, span: Span) -> Ident {
+        let camel = self.camel();
         // The bindings keep this name for the trait of an interface.
         if camel == "Guest" {
-            camel.push('_');
+            return Ident::new("Guest_", span);
         }
         Ident::new(&camel, span)
+    }
+
+    /// As the bindings spell a case.
+    pub(crate) fn case_ident(&self, span: Span) -> Ident {
+        Ident::new(&self.camel(), span)
+    }
+
+    fn camel(&self) -> String {
+        self.0.split('-').map(capitalized).collect()
     }
 
     /// As the bindings spell a function, field or module.
@@ -198,7 +222,7 @@ mod tests {
         let spelled = |rust: &str| {
             let kebab = Kebab::of(&syn::parse_str(rust).unwrap()).unwrap();
             (
-                kebab.camel_ident(span).to_string(),
+                kebab.type_ident(span).to_string(),
                 kebab.snake_ident(span).to_string(),
             )
         };

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use proc_macro2::{Ident, Span};
-use syn::spanned::Spanned as _;
 use syn::{GenericArgument, PathArguments, PathSegment};
 
 /// A type as WIT knows it, and as much of its Rust form as the glue needs.
@@ -79,7 +78,10 @@ impl Scope {
                 if let Ok(Type::Owned(resource)) = self.value(inner, 0) {
                     return Ok(Type::Lent { resource, mutable });
                 }
-                Err(syn::Error::new(ty.span(), reference_advice(inner, mutable)))
+                Err(syn::Error::new_spanned(
+                    ty,
+                    reference_advice(inner, mutable),
+                ))
             }
         }
     }
@@ -91,12 +93,12 @@ impl Scope {
 
     fn value(&self, ty: &syn::Type, depth: usize) -> syn::Result<Type> {
         if depth > NESTING_LIMIT {
-            return Err(syn::Error::new(
-                ty.span(),
+            return Err(syn::Error::new_spanned(
+                ty,
                 "this type is nested too deeply, or contains itself",
             ));
         }
-        let refuse = |message: &str| Err(syn::Error::new(ty.span(), message));
+        let refuse = |message: &str| Err(syn::Error::new_spanned(ty, message));
         match ty {
             syn::Type::Path(path) if path.qself.is_none() => self.path(&path.path, depth),
             syn::Type::Paren(paren) => self.value(&paren.elem, depth + 1),
@@ -141,7 +143,7 @@ impl Scope {
 
     fn path(&self, path: &syn::Path, depth: usize) -> syn::Result<Type> {
         let Some(last) = path.segments.last() else {
-            return Err(syn::Error::new(path.span(), "this type has no name"));
+            return Err(syn::Error::new_spanned(path, "this type has no name"));
         };
         let name = last.ident.to_string();
         let outer = path.segments.first().map(|first| first.ident.to_string());
@@ -156,8 +158,8 @@ impl Scope {
                 return self.declared(declared, last, depth);
             }
         } else if !standard {
-            return Err(syn::Error::new(
-                path.span(),
+            return Err(syn::Error::new_spanned(
+                path,
                 format!(
                     "the interface is made of what is written in this `mod`: declare `{name}` \
                      here, and write it without a path"
@@ -174,8 +176,8 @@ impl Scope {
         depth: usize,
     ) -> syn::Result<Type> {
         if !matches!(segment.arguments, PathArguments::None) {
-            return Err(syn::Error::new(
-                segment.span(),
+            return Err(syn::Error::new_spanned(
+                segment,
                 "WIT has no generic types of one's own: declare one type for each use",
             ));
         }
@@ -216,7 +218,7 @@ impl Scope {
                     self.side(err, depth + 1)?,
                 ));
             }
-            _ => return Err(syn::Error::new(segment.span(), name_advice(name))),
+            _ => return Err(syn::Error::new_spanned(segment, name_advice(name))),
         };
         Ok(Type::Plain(plain))
     }
@@ -276,8 +278,8 @@ fn arguments<const N: usize>(segment: &PathSegment) -> syn::Result<[&syn::Type; 
             1 => format!("`{}<T>`", segment.ident),
             _ => format!("`{}<T, E>`", segment.ident),
         };
-        syn::Error::new(
-            segment.span(),
+        syn::Error::new_spanned(
+            segment,
             format!("write it in full, as {example}: a macro does not see through aliases"),
         )
     })
