@@ -1,2 +1,116 @@
-//! Placeholder.
-fn main() {}
+//! `cargo xtask`: what cargo alone cannot do.
+//!
+//! This is the first crate that a newcomer compiles, so it depends on almost nothing and parses
+//! its arguments by hand. It deliberately knows nothing of the host's code: it runs the same
+//! binaries, with the same arguments, that a person would.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developer's tool, which speaks through the terminal"
+)]
+
+mod guest_environment;
+mod guest_toolchain;
+mod modules;
+mod patience;
+mod workspace;
+
+use std::process::ExitCode;
+
+use crate::guest_toolchain::Way;
+use crate::workspace::Workspace;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+commands:
+  modules [--way WAY]   build every guest to target/modules/NAME.wasm
+
+  WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
+    installed   the target is part of the present Rust toolchain
+    rustup      `rustup target add wasm32-wasip2`
+    debian      Debian's own Rust packages, building the standard library from source";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match Command::parse(&arguments) {
+        Ok(command) => command,
+        Err(misuse) => {
+            eprintln!("error: {misuse}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Command {
+    Help,
+    Modules { way: Option<Way> },
+}
+
+impl Command {
+    fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut arguments = arguments.iter().map(String::as_str);
+        match arguments.next() {
+            None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some("modules") => Self::parse_modules(arguments),
+            Some(other) => Err(format!("there is no command `{other}`")),
+        }
+    }
+
+    fn parse_modules<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut way = None;
+        while let Some(argument) = arguments.next() {
+            let value = match argument.split_once('=') {
+                Some(("--way", value)) => value,
+                None if argument == "--way" => arguments.next().ok_or("--way needs a value")?,
+                _ => return Err(format!("`modules` takes no `{argument}`")),
+            };
+            way = Some(Way::from_name(value).ok_or_else(|| format!("there is no way `{value}`"))?);
+        }
+        Ok(Self::Modules { way })
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Help => println!("{USAGE}"),
+        Command::Modules { way } => modules::build(&Workspace::locate()?, way)?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Command, String> {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Command::parse(&arguments)
+    }
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        assert_eq!(parse(""), Ok(Command::Help));
+        assert_eq!(parse("modules"), Ok(Command::Modules { way: None }));
+        let debian = Ok(Command::Modules {
+            way: Some(Way::Debian),
+        });
+        assert_eq!(parse("modules --way debian"), debian);
+        assert_eq!(parse("modules --way=debian"), debian);
+        assert!(parse("modules --way").is_err());
+        assert!(parse("modules --way nix").is_err());
+        assert!(parse("modules calc").is_err());
+        assert!(parse("module").is_err());
+    }
+}

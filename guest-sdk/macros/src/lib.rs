@@ -1,1 +1,71 @@
-//! guest-sdk/macros
+//! The attribute macro of `rpc-guest`, which documents it: depend on that crate instead.
+//!
+//! A `mod` of plain Rust is read ([`interface`]), written down as WIT ([`wit`]), and given a child
+//! `mod` ([`glue`]) with bindings generated from that WIT. This crate deliberately knows nothing of
+//! the component model's binary form: that is wit-bindgen's business.
+
+#![forbid(unsafe_code)]
+
+mod declarations;
+mod docs;
+mod faults;
+mod functions;
+mod glue;
+mod interface;
+mod names;
+mod types;
+mod wit;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::ItemMod;
+
+use crate::interface::Interface;
+
+/// Turn a `mod` of plain Rust into a component; see `rpc_guest::module`.
+#[proc_macro_attribute]
+pub fn module(
+    arguments: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    expand(arguments.into(), item.into()).into()
+}
+
+fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    if let Some(argument) = arguments.into_iter().next() {
+        let error = syn::Error::new(argument.span(), "`module` takes no arguments");
+        let error = error.into_compile_error();
+        return quote!(#error #item);
+    }
+    let mut module: ItemMod = match syn::parse2(item.clone()) {
+        Ok(module) => module,
+        Err(error) => {
+            let advice = syn::Error::new(
+                error.span(),
+                format!("`module` goes before a `mod` with its body: {error}"),
+            );
+            let advice = advice.into_compile_error();
+            return quote!(#advice #item);
+        }
+    };
+    let child = match read(&module) {
+        Ok(interface) => glue::child(&interface),
+        Err(error) => error.into_compile_error(),
+    };
+    if let Some((_, items)) = &mut module.content {
+        items.push(syn::Item::Verbatim(child));
+        quote!(#module)
+    } else {
+        quote!(#child)
+    }
+}
+
+fn read(module: &ItemMod) -> syn::Result<Interface> {
+    let Some((_, items)) = &module.content else {
+        return Err(syn::Error::new(
+            module.ident.span(),
+            "write the body here, between braces: a macro does not see into another file",
+        ));
+    };
+    Interface::read(&module.ident, &module.attrs, items)
+}
