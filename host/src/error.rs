@@ -57,7 +57,8 @@ fn internal(error: &HostError) -> Failure {
     let _unlikely = aws_lc_rs::rand::fill(&mut reference);
     let reference = format!("{:016x}", u64::from_be_bytes(reference));
     tracing::error!(reference, %error, "an exchange failed by the node's own fault");
-    let text = format!("the node failed; its operator finds the reason in its log under {reference}");
+    let text =
+        format!("the node failed; its operator finds the reason in its log under {reference}");
     Failure::new(ErrorCode::Internal, Fault::Host, text)
 }
 
@@ -104,7 +105,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownGrant { .. }
+        | RegistryError::UnknownGrant(_)
         | RegistryError::UnknownLimit { .. }
         | RegistryError::LimitOutOfBounds { .. }
         | RegistryError::EmptyUpload

@@ -15,7 +15,9 @@ impl HostWallClock for CoarseWallClock {
     }
 
     fn now(&self) -> Duration {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 }
@@ -27,7 +29,9 @@ pub(super) struct CoarseMonotonicClock {
 
 impl CoarseMonotonicClock {
     pub(super) fn new() -> Self {
-        CoarseMonotonicClock { start: Instant::now() }
+        CoarseMonotonicClock {
+            start: Instant::now(),
+        }
     }
 }
 

@@ -34,7 +34,11 @@ pub(crate) struct LogCtx {
 impl LogCtx {
     pub(crate) fn new(label: CallLabel, max_line_bytes: u64) -> Self {
         let max_line_bytes = usize::try_from(max_line_bytes).unwrap_or(usize::MAX);
-        LogCtx { label, max_line_bytes, lines: 0 }
+        LogCtx {
+            label,
+            max_line_bytes,
+            lines: 0,
+        }
     }
 }
 
@@ -51,7 +55,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 impl Host for LogCtx {
     fn log(&mut self, level: Level, message: String, fields: Vec<Field>) {
         self.lines = self.lines.saturating_add(1);
-        let CallLabel { tenant, module, call } = &self.label;
+        let CallLabel {
+            tenant,
+            module,
+            call,
+        } = &self.label;
         if self.lines > MAX_LINES {
             if self.lines == MAX_LINES + 1 {
                 tracing::warn!(target: "guest", %tenant, %module, %call, limit = MAX_LINES,

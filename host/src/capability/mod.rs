@@ -20,7 +20,7 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-pub use grant::{Grants, InvalidGrant};
+pub use grant::{Grant, Grants, UnknownGrant};
 pub(crate) use log::LogCtx;
 pub(crate) use wasi_base::wasi_ctx;
 
@@ -37,7 +37,7 @@ pub struct MissingGrant {
 }
 
 fn remedy(grant: &str) -> String {
-    if grant::GRANTS.contains(&grant) {
+    if grant.parse::<Grant>().is_ok() {
         format!("; register it with `--grant {grant}`")
     } else {
         "; this node has no such grant to give".to_owned()
@@ -50,7 +50,7 @@ pub(crate) enum Offer {
     /// Served to every module.
     Served,
     /// Served by this grant.
-    Granted(&'static str),
+    Granted(Grant),
     /// Inert for want of this grant.
     Ungranted(&'static str),
     /// Nothing; why.
@@ -72,7 +72,9 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
     };
     let (package, _) = interface.split_once('/').unwrap_or((interface, ""));
     let is_version = |major, minor| {
-        version.as_ref().is_some_and(|version| version.major == major && version.minor == minor)
+        version
+            .as_ref()
+            .is_some_and(|version| version.major == major && version.minor == minor)
     };
     match package {
         "wasi:http" if is_version(0, 2) => Offer::Ungranted("http"),
@@ -84,11 +86,15 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
                 Offer::Unknown("is not WASI 0.2, the version that this node serves; build the component for wasm32-wasip2".to_owned())
             }
         }
-        "rpc-host:guest" if interface == log::INTERFACE => match (is_version(0, 1), grants.log) {
-            (true, true) => Offer::Granted(grant::LOG),
-            (true, false) => Offer::Ungranted(grant::LOG),
-            (false, _) => Offer::Unknown("is of a version that this node does not have".to_owned()),
-        },
+        "rpc-host:guest" if interface == log::INTERFACE => {
+            match (is_version(0, 1), grants.allows(Grant::Log)) {
+                (true, true) => Offer::Granted(Grant::Log),
+                (true, false) => Offer::Ungranted(Grant::Log.as_str()),
+                (false, _) => {
+                    Offer::Unknown("is of a version that this node does not have".to_owned())
+                }
+            }
+        }
         _ if package.starts_with("wasi:") || package.starts_with("rpc-host:") => {
             Offer::Unknown("this node does not have".to_owned())
         }
@@ -97,8 +103,10 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
 }
 
 /// Links a capability that is granted.
-pub(crate) fn link(linker: &mut Linker<State>, _name: &str) -> wasmtime::Result<()> {
-    log::add_to_linker(linker)
+pub(crate) fn link(linker: &mut Linker<State>, grant: Grant) -> wasmtime::Result<()> {
+    match grant {
+        Grant::Log => log::add_to_linker(linker),
+    }
 }
 
 #[cfg(test)]
@@ -107,12 +115,24 @@ mod tests {
 
     #[test]
     fn nothing_with_power_is_offered_without_a_grant() {
-        let none = Grants::default();
+        let (none, log) = (Grants::default(), Grants::from_iter([Grant::Log]));
         assert_eq!(offer("wasi:cli/environment@0.2.12", &none), Offer::Served);
-        assert_eq!(offer("wasi:http/types@0.2.10", &none), Offer::Ungranted("http"));
-        assert_eq!(offer("wasi:sockets/tcp@0.2.9", &none), Offer::Ungranted("sockets"));
-        assert_eq!(offer("rpc-host:guest/log@0.1.0", &none), Offer::Ungranted("log"));
-        assert_eq!(offer("rpc-host:guest/log@0.1.0", &Grants { log: true }), Offer::Granted("log"));
+        assert_eq!(
+            offer("wasi:http/types@0.2.10", &none),
+            Offer::Ungranted("http")
+        );
+        assert_eq!(
+            offer("wasi:sockets/tcp@0.2.9", &none),
+            Offer::Ungranted("sockets")
+        );
+        assert_eq!(
+            offer("rpc-host:guest/log@0.1.0", &none),
+            Offer::Ungranted("log")
+        );
+        assert_eq!(
+            offer("rpc-host:guest/log@0.1.0", &log),
+            Offer::Granted(Grant::Log)
+        );
         for unknown in [
             "wasi:cli/environment@0.3.0",
             "wasi:cli/environment",
@@ -125,7 +145,10 @@ mod tests {
             "hello",
             "",
         ] {
-            assert!(matches!(offer(unknown, &Grants { log: true }), Offer::Unknown(_)), "{unknown}");
+            assert!(
+                matches!(offer(unknown, &log), Offer::Unknown(_)),
+                "{unknown}"
+            );
         }
     }
 }

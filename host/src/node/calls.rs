@@ -19,14 +19,22 @@ pub(super) async fn call(
 ) -> Result<CallReply, HostError> {
     let started = Instant::now();
     let permit = principal.permit_call()?;
-    let registration = node.registry.catalog.resolve(&permit, &call.header.module)?;
+    let registration = node
+        .registry
+        .catalog
+        .resolve(&permit, &call.header.module)?;
     let limits = registration.current.narrowing.apply(&node.limits);
-    let timeout_ms = call.header.timeout_ms.unwrap_or(limits.default_call_timeout_ms);
+    let timeout_ms = call
+        .header
+        .timeout_ms
+        .unwrap_or(limits.default_call_timeout_ms);
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
 
     // The first call of a component may have to load it; the time for that is the caller's too.
     let loading = tokio::time::timeout(timeout, node.targets.load(&registration));
-    let prepared = loading.await.map_err(|_| SandboxError::DeadlineExceeded(timeout))??;
+    let prepared = loading
+        .await
+        .map_err(|_| SandboxError::DeadlineExceeded(timeout))??;
     let (index, function) = prepared.functions().find(&call.header.function)?;
     let arguments = decode_arguments(&call.arguments, &function.signature, ValueLimits::default())?;
 
@@ -41,17 +49,27 @@ pub(super) async fn call(
         max_log_line_bytes: limits.max_log_line_bytes,
     };
     let sandbox = node.targets.sandbox();
-    let result = sandbox.call(&prepared, index, arguments, &label, &limits_of_call).await;
+    let result = sandbox
+        .call(&prepared, index, arguments, &label, &limits_of_call)
+        .await;
     let value = match result {
         // The caller asked for the whole time, and is told of that.
-        Err(SandboxError::DeadlineExceeded(_)) => return Err(SandboxError::DeadlineExceeded(timeout).into()),
+        Err(SandboxError::DeadlineExceeded(_)) => {
+            return Err(SandboxError::DeadlineExceeded(timeout).into());
+        }
         other => other?,
     };
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     if value.len() as u64 > limits.max_reply_bytes {
-        return Err(SandboxError::ResultTooLarge { limit_bytes: limits.max_reply_bytes }.into());
+        return Err(SandboxError::ResultTooLarge {
+            limit_bytes: limits.max_reply_bytes,
+        }
+        .into());
     }
-    Ok(CallReply { value, is_result: function.signature.returns_result() })
+    Ok(CallReply {
+        value,
+        is_result: function.signature.returns_result(),
+    })
 }
 
 /// CBOR's `null`: what a function without a result answers.

@@ -44,7 +44,9 @@ pub struct Parts {
 impl Node {
     /// A node of these parts.
     pub fn new(parts: Parts) -> Self {
-        Node { inner: Arc::new(parts) }
+        Node {
+            inner: Arc::new(parts),
+        }
     }
 }
 
@@ -75,7 +77,11 @@ impl Backend for Node {
         Ok(calls::call(self, principal, call).await?)
     }
 
-    async fn operate(&self, principal: &Principal, operation: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+    ) -> Result<Vec<u8>, Failure> {
         Ok(operations::operate(self, principal, operation).await?)
     }
 

@@ -33,7 +33,9 @@ pub(super) async fn operate(
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
-            let entries = registrations.iter().map(|one| registration(node, &permit, one));
+            let entries = registrations
+                .iter()
+                .map(|one| registration(node, &permit, one));
             Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
         }
         Operation::Show(request) => {
@@ -44,12 +46,17 @@ pub(super) async fn operate(
         Operation::History(request) => {
             let permit = principal.permit_read()?;
             let revisions = catalog.history(&permit, &request.name).await?;
-            let entries: Vec<_> = revisions.iter().map(|one| revision(&request.name, one)).collect();
+            let entries: Vec<_> = revisions
+                .iter()
+                .map(|one| revision(&request.name, one))
+                .collect();
             Ok(encode_envelope(&entries))
         }
         Operation::Remove(request) => {
             let permit = principal.permit_deploy()?;
-            Ok(encode_envelope(&catalog.remove(&permit, &request.name).await?))
+            Ok(encode_envelope(
+                &catalog.remove(&permit, &request.name).await?,
+            ))
         }
         Operation::Inspect(request) => {
             let permit = principal.permit_read()?;
@@ -57,7 +64,11 @@ pub(super) async fn operate(
             let module = node.registry.modules.show(&permit, &found.current.digest)?;
             let prepared = node.targets.load(&found).await?;
             let digest = module.digest.to_string();
-            Ok(encode_envelope(&inspection(digest, module.size_bytes, &prepared)))
+            Ok(encode_envelope(&inspection(
+                digest,
+                module.size_bytes,
+                &prepared,
+            )))
         }
         Operation::Describe(request) => {
             let permit = principal.permit_read()?;
@@ -77,7 +88,9 @@ pub(super) async fn operate(
         Operation::RemoveModule(request) => {
             let permit = principal.permit_deploy()?;
             let digest: Digest = request.digest.parse()?;
-            Ok(encode_envelope(&catalog.remove_module(&permit, digest).await?))
+            Ok(encode_envelope(
+                &catalog.remove_module(&permit, digest).await?,
+            ))
         }
         Operation::TenantCreate(request) => {
             let permit = principal.permit_operate()?;
@@ -114,8 +127,13 @@ pub(super) async fn operate(
             let permit = principal.permit_tokens(&of)?;
             let role: Role = request.role.parse()?;
             let now = node.clock.now();
-            let expires_at = request.expires_in_s.map(|s| now.plus(Duration::from_secs(s)));
-            let issued = node.directory.create_token(&permit, role, expires_at).await?;
+            let expires_at = request
+                .expires_in_s
+                .map(|s| now.plus(Duration::from_secs(s)));
+            let issued = node
+                .directory
+                .create_token(&permit, role, expires_at)
+                .await?;
             Ok(encode_envelope(&NewToken {
                 entry: token(&of, &issued.description),
                 token: issued.token.expose().to_string(),
@@ -142,18 +160,29 @@ async fn register(
     let permit = principal.permit_deploy()?;
     let name: RegistrationName = request.name.parse()?;
     let digest: Digest = request.digest.parse()?;
+    let bindings = request
+        .bindings
+        .iter()
+        .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
     let options = RegisterOptions {
         grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
         narrowing: Narrowing::parse(request.limits, &node.limits)?,
-        bindings: Bindings::collect(request.bindings)?,
+        bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
         if_revision: match request.if_revision {
             None => IfRevision::Any,
             Some(0) => IfRevision::Absent,
             Some(number) => IfRevision::Is(number),
         },
     };
-    let registered = node.registry.catalog.register(&permit, name, digest, options).await?;
-    Ok(encode_envelope(&revision(registered.name.as_str(), &registered.current)))
+    let registered = node
+        .registry
+        .catalog
+        .register(&permit, name, digest, options)
+        .await?;
+    Ok(encode_envelope(&revision(
+        registered.name.as_str(),
+        &registered.current,
+    )))
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -164,7 +193,12 @@ async fn revoke(node: &Node, principal: &Principal, id: TokenId) -> Result<(), H
     if let Ok(operator) = principal.permit_operate() {
         for tenant in node.directory.tenants(&operator) {
             let candidate = principal.permit_tokens(&tenant.name)?;
-            if node.directory.tokens(&candidate)?.iter().any(|token| token.id == id) {
+            if node
+                .directory
+                .tokens(&candidate)?
+                .iter()
+                .any(|token| token.id == id)
+            {
                 permit = candidate;
                 break;
             }
@@ -187,8 +221,14 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         name: name.to_owned(),
         revision: revision.number,
         digest: revision.digest.to_string(),
-        grants: revision.grants.iter().map(|grant| grant.to_string()).collect(),
-        limits: limits.map(|(name, value)| (name.to_owned(), value)).collect(),
+        grants: revision
+            .grants
+            .iter()
+            .map(|grant| grant.to_string())
+            .collect(),
+        limits: limits
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
         bindings: bindings
             .map(|(import, name)| (import.to_string(), name.to_string()))
             .collect::<BTreeMap<_, _>>(),
@@ -202,7 +242,10 @@ fn registration(
     permit: &ReadPermit,
     registration: &Registration,
 ) -> Result<RegistrationEntry, HostError> {
-    let module = node.registry.modules.show(permit, &registration.current.digest)?;
+    let module = node
+        .registry
+        .modules
+        .show(permit, &registration.current.digest)?;
     Ok(RegistrationEntry {
         current: revision(registration.name.as_str(), &registration.current),
         size_bytes: module.size_bytes,

@@ -14,7 +14,7 @@ use crate::tenant::Principal;
 /// An upload that takes bytes.
 pub struct NodeUpload {
     node: Node,
-    upload: Upload,
+    upload: Box<Upload>,
 }
 
 pub(super) async fn begin(
@@ -24,15 +24,28 @@ pub(super) async fn begin(
 ) -> Result<UploadStart<NodeUpload>, HostError> {
     let permit = principal.permit_deploy()?;
     let digest: Digest = header.digest.parse()?;
-    Ok(match node.registry.modules.begin_upload(&permit, digest, header.size_bytes).await? {
-        Start::Held(module) => UploadStart::Known(entry(&module, true)),
-        Start::Open(upload) => UploadStart::Proceed(NodeUpload { node: node.clone(), upload }),
-    })
+    Ok(
+        match node
+            .registry
+            .modules
+            .begin_upload(&permit, digest, header.size_bytes)
+            .await?
+        {
+            Start::Held(module) => UploadStart::Known(entry(&module, true)),
+            Start::Open(upload) => UploadStart::Proceed(NodeUpload {
+                node: node.clone(),
+                upload,
+            }),
+        },
+    )
 }
 
 impl UploadSink for NodeUpload {
     async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.upload.write(&bytes).await.map_err(|error| HostError::from(error).into())
+        self.upload
+            .write(&bytes)
+            .await
+            .map_err(|error| HostError::from(error).into())
     }
 
     async fn finish(self) -> Result<ModuleEntry, Failure> {
@@ -50,7 +63,9 @@ impl NodeUpload {
         let binding = binding(tenant, &digest);
         let sandbox = node.targets.sandbox();
         // Without any grant: what is refused now is refused with every grant.
-        let prepared = sandbox.prepare(staged.path(), &artifact, &binding, Grants::default()).await;
+        let prepared = sandbox
+            .prepare(staged.path(), &artifact, &binding, Grants::default())
+            .await;
         if let Err(error) = prepared {
             // The module is not kept, so its artifact must not be either.
             let _absent = tokio::fs::remove_file(&artifact).await;
@@ -69,4 +84,3 @@ pub(super) fn entry(module: &Module, already_known: bool) -> ModuleEntry {
         already_known,
     }
 }
-

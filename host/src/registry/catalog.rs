@@ -173,6 +173,11 @@ impl Catalog {
         blocking(move || inner.remove_module(tenant, &digest)).await?
     }
 
+    pub(super) fn count(&self, tenant: TenantId) -> u64 {
+        let count = self.inner.read().get(&tenant).map_or(0, HashMap::len);
+        u64::try_from(count).unwrap_or(u64::MAX)
+    }
+
     pub(super) fn forget(&self, tenant: TenantId) {
         let _changing = self.inner.begin();
         self.inner.write().remove(&tenant);

@@ -1,6 +1,7 @@
 //! What this layer refuses, and what it cannot do.
 
 use super::{Digest, ImportName, RegistrationName};
+use crate::capability::UnknownGrant;
 use crate::storage::{Stopped, StorageError};
 use crate::tenant::{TenantId, tenant_key};
 
@@ -34,13 +35,8 @@ pub enum RegistryError {
         limit: usize,
     },
     /// Not a grant.
-    #[error("there is no grant `{grant}`; known grants are {known}")]
-    UnknownGrant {
-        /// What was asked for.
-        grant: String,
-        /// What there is.
-        known: String,
-    },
+    #[error(transparent)]
+    UnknownGrant(#[from] UnknownGrant),
     /// Not a limit of a registration.
     #[error("a registration has no limit `{limit}`; known limits are {known}")]
     UnknownLimit {

@@ -14,22 +14,23 @@ mod digest;
 mod error;
 #[cfg(test)]
 mod fixture;
-mod grant;
 mod modules;
 mod name;
 mod narrowing;
 mod record;
 mod revision;
+mod targets;
 
 pub use bindings::{Bindings, ImportName};
 pub use catalog::Catalog;
 pub use digest::Digest;
 pub use error::RegistryError;
-pub use grant::{Grant, Grants};
 pub use modules::{Module, Modules, StagedModule, Upload, UploadStart};
 pub use name::RegistrationName;
 pub use narrowing::Narrowing;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision};
+pub use targets::Targets;
+pub(crate) use targets::binding;
 
 use std::sync::Arc;
 
@@ -37,6 +38,17 @@ use crate::clock::WallClock;
 use crate::config::{DataDir, Limits};
 use crate::storage::{Storage, blocking};
 use crate::tenant::{RemovedTenant, TenantId};
+
+/// What a tenant has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// How many registrations.
+    pub registrations: u64,
+    /// How many modules.
+    pub modules: u64,
+    /// Bytes of all its modules.
+    pub stored_bytes: u64,
+}
 
 /// The modules and the registrations of a node. A clone is another handle to the same.
 #[derive(Clone, Debug)]
@@ -63,6 +75,16 @@ impl Registry {
         let modules = Modules::open(storage, clock, data, tenants, limits)?;
         let catalog = Catalog::open(storage, clock, modules.clone(), tenants, limits)?;
         Ok(Self { catalog, modules })
+    }
+
+    /// What a tenant has.
+    pub fn usage(&self, tenant: TenantId) -> Usage {
+        let (modules, stored_bytes) = self.modules.usage(tenant);
+        Usage {
+            registrations: self.catalog.count(tenant),
+            modules,
+            stored_bytes,
+        }
     }
 
     /// Lets go of what a removed tenant had, in memory and on disk. Its records are gone already;

@@ -143,6 +143,16 @@ impl Modules {
             .join(format!("{}.cwasm", digest.hex()))
     }
 
+    /// How many modules a tenant has, and their bytes.
+    pub(super) fn usage(&self, tenant: TenantId) -> (u64, u64) {
+        let shelves = self.inner.read();
+        let shelf = shelves.get(&tenant);
+        shelf.map_or((0, 0), |shelf| {
+            let modules = u64::try_from(shelf.modules.len()).unwrap_or(u64::MAX);
+            (modules, shelf.stored_bytes)
+        })
+    }
+
     pub(super) fn find(&self, tenant: TenantId, digest: &Digest) -> Option<Module> {
         self.inner.read().get(&tenant)?.modules.get(digest).cloned()
     }

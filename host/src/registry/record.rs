@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bindings, Digest, Grants, Module, Narrowing, Registration, RegistrationName, RegistryError,
-    Revision,
+    Bindings, Digest, Module, Narrowing, Registration, RegistrationName, RegistryError, Revision,
 };
+use crate::capability::Grants;
 use crate::clock::Timestamp;
 use crate::storage::{Entry, Key, StorageError, damaged, decode};
 use crate::tenant::{TenantId, owned};
@@ -155,7 +155,7 @@ impl RevisionRecord {
         Ok(Revision {
             number: self.number,
             digest: self.digest.parse().map_err(broken)?,
-            grants: Grants::parse(&self.grants).map_err(broken)?,
+            grants: Grants::parse(&self.grants).map_err(|error| broken(error.into()))?,
             narrowing: Narrowing::restore(limits).map_err(broken)?,
             bindings: Bindings::collect(bindings).map_err(broken)?,
             created_at: Timestamp::from_unix_ms(self.created_at_ms),

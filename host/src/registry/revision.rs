@@ -1,6 +1,7 @@
 //! A registration and its revisions.
 
-use super::{Bindings, Digest, Grants, Narrowing, RegistrationName};
+use super::{Bindings, Digest, Narrowing, RegistrationName};
+use crate::capability::Grants;
 use crate::clock::Timestamp;
 use crate::tenant::{TenantId, TokenId};
 

@@ -79,9 +79,13 @@ impl Targets {
         }
         let inner = Arc::clone(&self.inner);
         let loading = tokio::spawn(async move {
-            cell.get_or_try_init(|| inner.prepare(&key)).await.map(Arc::clone)
+            cell.get_or_try_init(|| inner.prepare(&key))
+                .await
+                .map(Arc::clone)
         });
-        loading.await.unwrap_or_else(|error| Err(SandboxError::Internal(error.to_string())))
+        loading
+            .await
+            .unwrap_or_else(|error| Err(SandboxError::Internal(error.to_string())))
     }
 
     /// Lets go of what a removed tenant had.
@@ -108,13 +112,22 @@ impl Inner {
             return Arc::clone(&found.cell);
         }
         if loaded.len() >= MAX_LOADED {
-            let oldest = loaded.iter().min_by_key(|(_, one)| one.last_use).map(|(key, _)| key.clone());
+            let oldest = loaded
+                .iter()
+                .min_by_key(|(_, one)| one.last_use)
+                .map(|(key, _)| key.clone());
             if let Some(oldest) = oldest {
                 loaded.remove(&oldest);
             }
         }
         let cell = Arc::new(OnceCell::new());
-        loaded.insert(key.clone(), Loaded { cell: Arc::clone(&cell), last_use });
+        loaded.insert(
+            key.clone(),
+            Loaded {
+                cell: Arc::clone(&cell),
+                last_use,
+            },
+        );
         cell
     }
 
@@ -122,6 +135,8 @@ impl Inner {
         let wasm = self.modules.path(key.tenant, &key.digest);
         let artifact = self.modules.artifact_path(key.tenant, &key.digest);
         let binding = binding(key.tenant, &key.digest);
-        self.sandbox.prepare(&wasm, &artifact, &binding, key.grants.clone()).await
+        self.sandbox
+            .prepare(&wasm, &artifact, &binding, key.grants.clone())
+            .await
     }
 }

@@ -126,11 +126,16 @@ impl Sealer {
         file.write_all(&body).map_err(io())?;
         file.as_file().sync_all().map_err(io())?;
         file.persist(path).map_err(|error| io()(error.error))?;
-        std::fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io())
+        std::fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io())
     }
 
     /// Loads an artifact that this node sealed for `binding` under this very engine.
-    #[allow(unsafe_code, reason = "the engine cannot check machine code; the MAC does")]
+    #[allow(
+        unsafe_code,
+        reason = "the engine cannot check machine code; the MAC does"
+    )]
     pub(super) fn open(
         &self,
         engine: &Engine,
@@ -155,7 +160,9 @@ impl Sealer {
         let mut signed = self.context(binding).clone();
         signed.update(body);
         if aws_lc_rs::constant_time::verify_slices_are_equal(signed.sign().as_ref(), tag).is_err() {
-            return Err(SandboxError::Artifact("is stale, foreign or changed: its seal does not verify"));
+            return Err(SandboxError::Artifact(
+                "is stale, foreign or changed: its seal does not verify",
+            ));
         }
         let compiled = Compiled::read_from(body.to_vec())?;
         // SAFETY: the bytes are held in memory and are, byte for byte, what `seal` wrote under the
@@ -167,7 +174,10 @@ impl Sealer {
             tracing::warn!(error = %format!("{error:#}"), "the engine refused an artifact that verified");
             SandboxError::Artifact("does not fit this engine")
         })?;
-        Ok(Opened { component, wit: compiled.wit })
+        Ok(Opened {
+            component,
+            wit: compiled.wit,
+        })
     }
 }
 
@@ -178,23 +188,44 @@ mod tests {
 
     #[test]
     fn only_what_this_node_sealed_for_this_binding_is_opened() {
-        let limits = SandboxLimits { max_live_instances: 1, ..SandboxLimits::default() };
+        let limits = SandboxLimits {
+            max_live_instances: 1,
+            ..SandboxLimits::default()
+        };
         let engine = engine::runtime(&limits).unwrap();
         let wasm = wat::parse_str("(component)").unwrap();
-        let code = engine::compiler().unwrap().precompile_component(&wasm).unwrap();
-        let compiled = Compiled { wit: "package a:b;".to_owned(), code };
+        let code = engine::compiler()
+            .unwrap()
+            .precompile_component(&wasm)
+            .unwrap();
+        let compiled = Compiled {
+            wit: "package a:b;".to_owned(),
+            code,
+        };
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.artifact");
         let sealer = Sealer::new(&ArtifactKey::new(&[7; 32]), &engine);
         sealer.seal(&path, &compiled, b"tenant 1").unwrap();
-        assert_eq!(sealer.open(&engine, &path, b"tenant 1").unwrap().wit, "package a:b;");
+        assert_eq!(
+            sealer.open(&engine, &path, b"tenant 1").unwrap().wit,
+            "package a:b;"
+        );
 
-        assert!(sealer.open(&engine, &path, b"tenant 2").is_err(), "another tenant's");
+        assert!(
+            sealer.open(&engine, &path, b"tenant 2").is_err(),
+            "another tenant's"
+        );
         let other = Sealer::new(&ArtifactKey::new(&[8; 32]), &engine);
-        assert!(other.open(&engine, &path, b"tenant 1").is_err(), "another node's");
+        assert!(
+            other.open(&engine, &path, b"tenant 1").is_err(),
+            "another node's"
+        );
         let mut aged = sealer.clone();
         aged.environment[0] ^= 1;
-        assert!(aged.open(&engine, &path, b"tenant 1").is_err(), "another engine's");
+        assert!(
+            aged.open(&engine, &path, b"tenant 1").is_err(),
+            "another engine's"
+        );
 
         let good = std::fs::read(&path).unwrap();
         let places = [0, 7, 8, 39, 40, 47, good.len() / 2, good.len() - 1];
@@ -202,11 +233,17 @@ mod tests {
             let mut bad = good.clone();
             bad[place] ^= 1;
             std::fs::write(&path, &bad).unwrap();
-            assert!(sealer.open(&engine, &path, b"tenant 1").is_err(), "byte {place} changed");
+            assert!(
+                sealer.open(&engine, &path, b"tenant 1").is_err(),
+                "byte {place} changed"
+            );
         }
         for length in [0, 1, 8, 39, 40, 48, good.len() - 1] {
             std::fs::write(&path, &good[..length]).unwrap();
-            assert!(sealer.open(&engine, &path, b"tenant 1").is_err(), "cut at {length}");
+            assert!(
+                sealer.open(&engine, &path, b"tenant 1").is_err(),
+                "cut at {length}"
+            );
         }
         std::fs::write(&path, &good).unwrap();
         assert!(sealer.open(&engine, &path, b"tenant 1").is_ok());

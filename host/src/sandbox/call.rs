@@ -65,7 +65,9 @@ impl Sandbox {
         let function = prepared.functions().get(index);
         let export = prepared.exports.get(index);
         let (Some(function), Some(export)) = (function, export) else {
-            return Err(SandboxError::Internal("no function has this index".to_owned()));
+            return Err(SandboxError::Internal(
+                "no function has this index".to_owned(),
+            ));
         };
         if function.signature.holds_handles() {
             return Err(SandboxError::HoldsHandles(function.to_string()));
@@ -75,7 +77,10 @@ impl Sandbox {
         for (position, (argument, parameter)) in arguments.into_iter().zip(parameters).enumerate() {
             let val = values::lower(argument, &parameter.ty).map_err(|values::WrongShape| {
                 let path = Path::Root("args");
-                ValueError::at(Path::Index(&path, position), format!("expected {}", parameter.ty))
+                ValueError::at(
+                    Path::Index(&path, position),
+                    format!("expected {}", parameter.ty),
+                )
             })?;
             vals.push(val);
         }
@@ -91,9 +96,9 @@ impl Sandbox {
 
         let run = async {
             let instance = prepared.pre.instantiate_async(&mut store).await?;
-            let func = instance
-                .get_func(&mut store, export)
-                .ok_or_else(|| wasmtime::format_err!("the instance lacks an export of its component"))?;
+            let func = instance.get_func(&mut store, export).ok_or_else(|| {
+                wasmtime::format_err!("the instance lacks an export of its component")
+            })?;
             func.call_async(&mut store, &vals, &mut results).await
         };
         // The guest yields at every tick, so a call that is late or dropped ends there; the store goes
@@ -106,7 +111,11 @@ impl Sandbox {
                 let (printed, _) = stderr.take();
                 let refused = store.data().limiter.has_refused();
                 stderr_to_log(label, &printed);
-                Err(trap::classify(&error, &printed, refused.then_some(limits.max_memory_bytes)))
+                Err(trap::classify(
+                    &error,
+                    &printed,
+                    refused.then_some(limits.max_memory_bytes),
+                ))
             }
         };
         drop(store);
@@ -115,9 +124,13 @@ impl Sandbox {
         outcome?;
 
         match (results.pop(), &function.signature.result) {
-            (Some(val), Some(ty)) => values::lift(val, ty)
-                .map(Some)
-                .map_err(|values::WrongShape| SandboxError::Internal("a result is not of its type".to_owned())),
+            (Some(val), Some(ty)) => {
+                values::lift(val, ty)
+                    .map(Some)
+                    .map_err(|values::WrongShape| {
+                        SandboxError::Internal("a result is not of its type".to_owned())
+                    })
+            }
             _ => Ok(None),
         }
     }

@@ -66,16 +66,29 @@ impl Compiler {
             .spawn()
             .map_err(SandboxError::io("cannot start the compiler"))?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(SandboxError::Internal("the compiler has no pipes".to_owned()));
+            return Err(SandboxError::Internal(
+                "the compiler has no pipes".to_owned(),
+            ));
         };
         let (mut output, mut message) = (Vec::new(), Vec::new());
-        let (mut stdout, mut stderr) = (stdout.take(self.max_artifact_bytes + 1), stderr.take(MAX_MESSAGE_BYTES));
-        let read = tokio::try_join!(stdout.read_to_end(&mut output), stderr.read_to_end(&mut message));
+        let (mut stdout, mut stderr) = (
+            stdout.take(self.max_artifact_bytes + 1),
+            stderr.take(MAX_MESSAGE_BYTES),
+        );
+        let read = tokio::try_join!(
+            stdout.read_to_end(&mut output),
+            stderr.read_to_end(&mut message)
+        );
         read.map_err(SandboxError::io("cannot read from the compiler"))?;
         if output.len() as u64 > self.max_artifact_bytes {
-            return Err(SandboxError::ArtifactTooLarge { limit_bytes: self.max_artifact_bytes });
+            return Err(SandboxError::ArtifactTooLarge {
+                limit_bytes: self.max_artifact_bytes,
+            });
         }
-        let status = child.wait().await.map_err(SandboxError::io("cannot wait for the compiler"))?;
+        let status = child
+            .wait()
+            .await
+            .map_err(SandboxError::io("cannot wait for the compiler"))?;
         if status.success() {
             return Compiled::read_from(output);
         }

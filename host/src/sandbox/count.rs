@@ -54,13 +54,19 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), SandboxError> {
             Payload::CoreTypeSection(section) => counts.types += u64::from(section.count()),
             Payload::ComponentTypeSection(section) => counts.types += u64::from(section.count()),
             Payload::ImportSection(section) => counts.imports += u64::from(section.count()),
-            Payload::ComponentImportSection(section) => counts.imports += u64::from(section.count()),
+            Payload::ComponentImportSection(section) => {
+                counts.imports += u64::from(section.count())
+            }
             Payload::ExportSection(section) => counts.exports += u64::from(section.count()),
-            Payload::ComponentExportSection(section) => counts.exports += u64::from(section.count()),
+            Payload::ComponentExportSection(section) => {
+                counts.exports += u64::from(section.count())
+            }
             Payload::DataSection(section) => counts.segments += u64::from(section.count()),
             Payload::ElementSection(section) => counts.segments += u64::from(section.count()),
             Payload::InstanceSection(section) => counts.nested += u64::from(section.count()),
-            Payload::ComponentInstanceSection(section) => counts.nested += u64::from(section.count()),
+            Payload::ComponentInstanceSection(section) => {
+                counts.nested += u64::from(section.count())
+            }
             Payload::CustomSection(section) => counts.custom_bytes += section.data().len() as u64,
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                 counts.nested += 1;
@@ -74,9 +80,21 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), SandboxError> {
         limit("types", counts.types, LIMITS.types)?;
         limit("imports", counts.imports, LIMITS.imports)?;
         limit("exports", counts.exports, LIMITS.exports)?;
-        limit("data and element segments", counts.segments, LIMITS.segments)?;
-        limit("nested modules, components and instances", counts.nested, LIMITS.nested)?;
-        limit("bytes of custom sections", counts.custom_bytes, LIMITS.custom_bytes)?;
+        limit(
+            "data and element segments",
+            counts.segments,
+            LIMITS.segments,
+        )?;
+        limit(
+            "nested modules, components and instances",
+            counts.nested,
+            LIMITS.nested,
+        )?;
+        limit(
+            "bytes of custom sections",
+            counts.custom_bytes,
+            LIMITS.custom_bytes,
+        )?;
     }
     Ok(())
 }
@@ -113,14 +131,24 @@ mod tests {
         assert!(nested(17).is_ok());
         assert!(matches!(
             nested(18),
-            Err(SandboxError::TooComplex { what: "levels of nesting", found: 17, limit: 16 })
+            Err(SandboxError::TooComplex {
+                what: "levels of nesting",
+                found: 17,
+                limit: 16
+            })
         ));
         let functions = |count: usize| {
             let body = "(func)".repeat(count);
             check(&wat::parse_str(format!("(component (core module {body}))")).unwrap())
         };
         assert!(functions(200_000).is_ok());
-        assert!(matches!(functions(200_001), Err(SandboxError::TooComplex { what: "functions", .. })));
+        assert!(matches!(
+            functions(200_001),
+            Err(SandboxError::TooComplex {
+                what: "functions",
+                ..
+            })
+        ));
     }
 
     #[test]

@@ -20,7 +20,11 @@ pub struct Function {
 
 impl Function {
     pub(super) fn new(interface: Option<Arc<str>>, name: Arc<str>, signature: Signature) -> Self {
-        Function { interface, name, signature }
+        Function {
+            interface,
+            name,
+            signature,
+        }
     }
 
     /// Whether a call may say `path` for this function: its name alone, or behind the interface in any
@@ -29,7 +33,10 @@ impl Function {
         if path == &*self.name {
             return true;
         }
-        let Some(before) = path.strip_suffix(&*self.name).and_then(|rest| rest.strip_suffix('.')) else {
+        let Some(before) = path
+            .strip_suffix(&*self.name)
+            .and_then(|rest| rest.strip_suffix('.'))
+        else {
             return false;
         };
         let Some(full) = self.interface.as_deref() else {
@@ -77,11 +84,18 @@ impl Functions {
     pub fn find(&self, path: &str) -> Result<(usize, &Function), SandboxError> {
         let kebab = path.replace('_', "-");
         // A full path is exact, and at world level the bare name is one.
-        let exact = self.0.iter().position(|function| function.to_string() == kebab);
+        let exact = self
+            .0
+            .iter()
+            .position(|function| function.to_string() == kebab);
         if let Some((index, function)) = exact.and_then(|index| Some((index, self.0.get(index)?))) {
             return Ok((index, function));
         }
-        let mut found = self.0.iter().enumerate().filter(|(_, function)| function.answers_to(&kebab));
+        let mut found = self
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, function)| function.answers_to(&kebab));
         match (found.next(), found.next()) {
             (Some(only), None) => Ok(only),
             (None, _) => Err(self.not_found(path)),
@@ -101,12 +115,24 @@ impl Functions {
         let hint = if self.0.is_empty() {
             "; the component exports no functions".to_owned()
         } else {
-            let names: Vec<_> = self.0.iter().take(MAX_HINTS).map(Function::to_string).collect();
+            let names: Vec<_> = self
+                .0
+                .iter()
+                .take(MAX_HINTS)
+                .map(Function::to_string)
+                .collect();
             let more = self.0.len().saturating_sub(MAX_HINTS);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
             format!("; there are {}{more}", names.join(", "))
         };
-        SandboxError::NoFunction { function: path.to_owned(), hint }
+        SandboxError::NoFunction {
+            function: path.to_owned(),
+            hint,
+        }
     }
 }
 
@@ -124,26 +150,58 @@ mod tests {
 
     #[test]
     fn a_function_answers_to_all_its_names() {
-        let all = functions(&[("demo:calc/calc@0.1.0", "add"), ("demo:calc/calc@0.1.0", "line-length"), ("", "run")]);
-        for path in ["add", "calc.add", "calc@0.1.0.add", "demo:calc/calc.add", "demo:calc/calc@0.1.0.add"] {
+        let all = functions(&[
+            ("demo:calc/calc@0.1.0", "add"),
+            ("demo:calc/calc@0.1.0", "line-length"),
+            ("", "run"),
+        ]);
+        for path in [
+            "add",
+            "calc.add",
+            "calc@0.1.0.add",
+            "demo:calc/calc.add",
+            "demo:calc/calc@0.1.0.add",
+        ] {
             assert_eq!(all.find(path).unwrap().0, 0, "{path}");
         }
         assert_eq!(all.find("line_length").unwrap().0, 1);
         assert_eq!(all.find("run").unwrap().0, 2);
-        for path in ["", "ad", "alc.add", "calc.run", "demo:calc/calc@0.2.0.add", ".add"] {
-            assert!(matches!(all.find(path), Err(SandboxError::NoFunction { .. })), "{path}");
+        for path in [
+            "",
+            "ad",
+            "alc.add",
+            "calc.run",
+            "demo:calc/calc@0.2.0.add",
+            ".add",
+        ] {
+            assert!(
+                matches!(all.find(path), Err(SandboxError::NoFunction { .. })),
+                "{path}"
+            );
         }
     }
 
     #[test]
     fn a_short_name_for_two_functions_is_refused_with_both() {
-        let all = functions(&[("a:b/one", "go"), ("a:b/two", "go"), ("a:c/two@1.0.0", "go")]);
+        let all = functions(&[
+            ("a:b/one", "go"),
+            ("a:b/two", "go"),
+            ("a:c/two@1.0.0", "go"),
+        ]);
         assert!(all.find("one.go").is_ok());
         let error = all.find("go").unwrap_err().to_string();
         assert!(error.contains("a:b/one.go, a:b/two.go"), "{error}");
-        assert!(matches!(all.find("two.go"), Err(SandboxError::Ambiguous { candidates, .. }) if candidates.len() == 2));
+        assert!(
+            matches!(all.find("two.go"), Err(SandboxError::Ambiguous { candidates, .. }) if candidates.len() == 2)
+        );
         assert_eq!(all.find("a:c/two.go").unwrap().0, 2);
         // At world level the bare name is the full path.
-        assert_eq!(functions(&[("a:b/one", "go"), ("", "go")]).find("go").unwrap().0, 1);
+        assert_eq!(
+            functions(&[("a:b/one", "go"), ("", "go")])
+                .find("go")
+                .unwrap()
+                .0,
+            1
+        );
     }
 }

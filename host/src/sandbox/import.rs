@@ -25,12 +25,17 @@ pub(crate) fn standing(name: &str, callable: bool, grants: &Grants) -> Import {
         _ if !callable => (ImportStanding::TypesOnly, "holds types only".to_owned()),
         Offer::Served => (ImportStanding::Granted, "served, gives no power".to_owned()),
         Offer::Granted(grant) => (ImportStanding::Granted, format!("granted by `{grant}`")),
-        Offer::Ungranted(grant) => {
-            (ImportStanding::Inert, format!("a call of it fails: it needs the grant `{grant}`"))
-        }
+        Offer::Ungranted(grant) => (
+            ImportStanding::Inert,
+            format!("a call of it fails: it needs the grant `{grant}`"),
+        ),
         Offer::Unknown(reason) => (ImportStanding::Refused, reason),
     };
-    Import { name: name.to_owned(), standing, note }
+    Import {
+        name: name.to_owned(),
+        standing,
+        note,
+    }
 }
 
 /// Defines what `component` imports and `linker` does not have yet: granted capabilities, and inert
@@ -65,9 +70,13 @@ pub(super) fn define(
                 match capability::offer(name, grants) {
                     _ if !callable => {}
                     Offer::Served => {}
-                    Offer::Granted(_) => capability::link(linker, name).map_err(SandboxError::setup)?,
-                    Offer::Ungranted(grant) => inert(linker, name, &functions, &own_resources, grant)
-                        .map_err(SandboxError::setup)?,
+                    Offer::Granted(grant) => {
+                        capability::link(linker, grant).map_err(SandboxError::setup)?
+                    }
+                    Offer::Ungranted(grant) => {
+                        inert(linker, name, &functions, &own_resources, grant)
+                            .map_err(SandboxError::setup)?
+                    }
                     Offer::Unknown(_) => {}
                 }
                 import
@@ -77,7 +86,10 @@ pub(super) fn define(
             _ => standing(name, true, grants),
         };
         if import.standing == ImportStanding::Refused {
-            return Err(SandboxError::RefusedImport { import: import.name, reason: import.note });
+            return Err(SandboxError::RefusedImport {
+                import: import.name,
+                reason: import.note,
+            });
         }
         imports.push(import);
     }
@@ -95,10 +107,17 @@ fn inert(
     let mut instance = linker.instance(interface)?;
     for resource in resources {
         // Nothing makes one, so its destructor has nothing to do.
-        instance.resource(resource, ResourceType::host::<MissingGrant>(), |_, _| Ok(()))?;
+        instance.resource(
+            resource,
+            ResourceType::host::<MissingGrant>(),
+            |_, _| Ok(()),
+        )?;
     }
     for function in functions {
-        let missing = MissingGrant { called: format!("{interface}.{function}"), grant };
+        let missing = MissingGrant {
+            called: format!("{interface}.{function}"),
+            grant,
+        };
         instance.func_new(function, move |_, _, _, _| Err(missing.clone().into()))?;
     }
     Ok(())

@@ -78,6 +78,10 @@ mod tests {
         assert!(!limiter.has_refused());
         assert!(!limiter.memory_growing(40, 41, None).unwrap());
         assert!(limiter.has_refused());
-        assert!(!limiter.table_growing(0, MAX_TABLE_ELEMENTS + 1, None).unwrap());
+        assert!(
+            !limiter
+                .table_growing(0, MAX_TABLE_ELEMENTS + 1, None)
+                .unwrap()
+        );
     }
 }

@@ -104,7 +104,9 @@ impl Sandbox {
             linker: crate::capability::base_linker(&engine).map_err(SandboxError::setup)?,
             compiler: Compiler::new(&limits),
             sealer: Sealer::new(key, &engine),
-            slots: Arc::new(tokio::sync::Semaphore::new(limits.max_live_instances as usize)),
+            slots: Arc::new(tokio::sync::Semaphore::new(
+                limits.max_live_instances as usize,
+            )),
             _ticker: engine::Ticker::start(&engine)?,
             engine,
             limits,
@@ -121,7 +123,8 @@ impl Sandbox {
         binding: &[u8],
     ) -> Result<(), SandboxError> {
         let compiled = self.compiler.compile(wasm).await?;
-        let (sealer, artifact, binding) = (self.sealer.clone(), artifact.to_owned(), binding.to_owned());
+        let (sealer, artifact, binding) =
+            (self.sealer.clone(), artifact.to_owned(), binding.to_owned());
         blocking(move || sealer.seal(&artifact, &compiled, &binding)).await
     }
 
@@ -148,7 +151,11 @@ impl Sandbox {
         Ok(Arc::new(prepared))
     }
 
-    async fn open(&self, artifact: &Path, binding: &[u8]) -> Result<artifact::Opened, SandboxError> {
+    async fn open(
+        &self,
+        artifact: &Path,
+        binding: &[u8],
+    ) -> Result<artifact::Opened, SandboxError> {
         let (sealer, engine) = (self.sealer.clone(), self.engine.clone());
         let (artifact, binding) = (artifact.to_owned(), binding.to_owned());
         blocking(move || sealer.open(&engine, &artifact, &binding)).await

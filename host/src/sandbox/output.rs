@@ -31,7 +31,9 @@ impl Output {
 
     fn keep(&self, bytes: &[u8]) {
         let mut printed = self.printed();
-        let room = MAX_OUTPUT_BYTES.saturating_sub(printed.bytes.len()).min(bytes.len());
+        let room = MAX_OUTPUT_BYTES
+            .saturating_sub(printed.bytes.len())
+            .min(bytes.len());
         let (kept, dropped) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         printed.bytes.extend_from_slice(kept);
         printed.dropped_bytes = printed.dropped_bytes.saturating_add(dropped.len() as u64);
@@ -41,7 +43,10 @@ impl Output {
     pub(super) fn take(&self) -> (String, u64) {
         let mut printed = self.printed();
         let bytes = std::mem::take(&mut printed.bytes);
-        (String::from_utf8_lossy(&bytes).into_owned(), printed.dropped_bytes)
+        (
+            String::from_utf8_lossy(&bytes).into_owned(),
+            printed.dropped_bytes,
+        )
     }
 }
 
@@ -82,7 +87,11 @@ impl OutputStream for Output {
 }
 
 impl AsyncWrite for Output {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.keep(bytes);
         Poll::Ready(Ok(bytes.len()))
     }
@@ -105,9 +114,14 @@ mod tests {
         let output = Output::default();
         let mut stream = output.clone();
         for _ in 0..5 {
-            stream.write(Bytes::from_static(&[b'x'; MAX_WRITE_BYTES])).unwrap();
+            stream
+                .write(Bytes::from_static(&[b'x'; MAX_WRITE_BYTES]))
+                .unwrap();
         }
         let (text, dropped_bytes) = output.take();
-        assert_eq!((text.len(), dropped_bytes), (MAX_OUTPUT_BYTES, MAX_WRITE_BYTES as u64));
+        assert_eq!(
+            (text.len(), dropped_bytes),
+            (MAX_OUTPUT_BYTES, MAX_WRITE_BYTES as u64)
+        );
     }
 }

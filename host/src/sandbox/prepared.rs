@@ -27,7 +27,9 @@ impl Prepared {
         let Opened { component, wit } = opened;
         let imports = import::define(engine, &mut linker, &component, &grants)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
-            SandboxError::InvalidComponent(format!("an import does not fit what the node has: {error:#}"))
+            SandboxError::InvalidComponent(format!(
+                "an import does not fit what the node has: {error:#}"
+            ))
         })?;
         let functions = types::functions(engine, &component)?;
         let export = |function: &Function| {
@@ -38,8 +40,15 @@ impl Prepared {
             component.get_export_index(instance.as_ref(), &*function.name)
         };
         let exports = functions.iter().map(export).collect::<Option<_>>();
-        let exports = exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
-        Ok(Prepared { pre, exports, functions: Functions::new(functions), imports, wit })
+        let exports =
+            exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
+        Ok(Prepared {
+            pre,
+            exports,
+            functions: Functions::new(functions),
+            imports,
+            wit,
+        })
     }
 
     /// What can be called.
@@ -54,7 +63,9 @@ impl Prepared {
 
     /// Whether it imports anything that it has no grant for.
     pub fn has_inert_imports(&self) -> bool {
-        self.imports.iter().any(|import| import.standing == ImportStanding::Inert)
+        self.imports
+            .iter()
+            .any(|import| import.standing == ImportStanding::Inert)
     }
 
     /// Its world as WIT text; empty where WIT cannot express it.

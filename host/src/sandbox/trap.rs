@@ -45,17 +45,30 @@ pub(super) fn classify(
         // The end of it: that is where the reason stands.
         let start = last_words.len().saturating_sub(MAX_LAST_WORDS_BYTES);
         let start = (start..=last_words.len()).find(|at| last_words.is_char_boundary(*at));
-        let end = last_words.get(start.unwrap_or_default()..).unwrap_or_default();
+        let end = last_words
+            .get(start.unwrap_or_default()..)
+            .unwrap_or_default();
         message.push_str(": ");
-        message.push_str(&printable(&end.lines().collect::<Vec<_>>().join(" | "), 2 * MAX_LAST_WORDS_BYTES));
+        message.push_str(&printable(
+            &end.lines().collect::<Vec<_>>().join(" | "),
+            2 * MAX_LAST_WORDS_BYTES,
+        ));
     }
     if let Some(limit_bytes) = refused_memory_bytes {
-        message.push_str(&format!(" (after it asked for more memory than its limit of {limit_bytes} bytes)"));
+        message.push_str(&format!(
+            " (after it asked for more memory than its limit of {limit_bytes} bytes)"
+        ));
     }
     let frames = backtrace.map(WasmBacktrace::frames).unwrap_or_default();
-    let backtrace = frames.iter().take(MAX_FRAMES).map(|frame| match frame.func_name() {
-        Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
-        None => format!("function {}", frame.func_index()),
-    });
-    SandboxError::Trapped { message, backtrace: backtrace.collect() }
+    let backtrace = frames
+        .iter()
+        .take(MAX_FRAMES)
+        .map(|frame| match frame.func_name() {
+            Some(name) => format!("{:#}", rustc_demangle::demangle(name)),
+            None => format!("function {}", frame.func_index()),
+        });
+    SandboxError::Trapped {
+        message,
+        backtrace: backtrace.collect(),
+    }
 }

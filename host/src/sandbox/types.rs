@@ -14,14 +14,24 @@ use super::{Function, SandboxError};
 const MAX_TYPE_NODES: u32 = 100_000;
 
 /// The functions that a component exports, at world level and in its interfaces.
-pub(super) fn functions(engine: &Engine, component: &Component) -> Result<Vec<Function>, SandboxError> {
+pub(super) fn functions(
+    engine: &Engine,
+    component: &Component,
+) -> Result<Vec<Function>, SandboxError> {
     let ty = component.component_type();
-    let mut converter = Converter { resources: Vec::new(), nodes_left: MAX_TYPE_NODES };
+    let mut converter = Converter {
+        resources: Vec::new(),
+        nodes_left: MAX_TYPE_NODES,
+    };
     let mut functions = Vec::new();
     for (name, item) in ty.exports(engine) {
         match item.ty {
             ComponentItem::ComponentFunc(function) => {
-                functions.push(Function::new(None, name.into(), converter.signature(&function)?));
+                functions.push(Function::new(
+                    None,
+                    name.into(),
+                    converter.signature(&function)?,
+                ));
             }
             ComponentItem::ComponentInstance(instance) => {
                 let interface: Arc<str> = name.into();
@@ -33,7 +43,11 @@ pub(super) fn functions(engine: &Engine, component: &Component) -> Result<Vec<Fu
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::ComponentFunc(function) = item.ty {
                         let signature = converter.signature(&function)?;
-                        functions.push(Function::new(Some(Arc::clone(&interface)), name.into(), signature));
+                        functions.push(Function::new(
+                            Some(Arc::clone(&interface)),
+                            name.into(),
+                            signature,
+                        ));
                     }
                 }
             }
@@ -61,7 +75,10 @@ impl Converter {
         }
         let mut parameters = Vec::new();
         for (name, ty) in function.params() {
-            parameters.push(Field { name: name.into(), ty: self.convert(&ty)? });
+            parameters.push(Field {
+                name: name.into(),
+                ty: self.convert(&ty)?,
+            });
         }
         let result = match function.results().next() {
             Some(ty) => Some(self.convert(&ty)?),
@@ -79,11 +96,14 @@ impl Converter {
     }
 
     fn convert(&mut self, ty: &types::Type) -> Result<Type, SandboxError> {
-        self.nodes_left = self.nodes_left.checked_sub(1).ok_or(SandboxError::TooComplex {
-            what: "types within the types of its functions",
-            found: u64::from(MAX_TYPE_NODES) + 1,
-            limit: u64::from(MAX_TYPE_NODES),
-        })?;
+        self.nodes_left = self
+            .nodes_left
+            .checked_sub(1)
+            .ok_or(SandboxError::TooComplex {
+                what: "types within the types of its functions",
+                found: u64::from(MAX_TYPE_NODES) + 1,
+                limit: u64::from(MAX_TYPE_NODES),
+            })?;
         Ok(match ty {
             types::Type::Bool => Type::Bool,
             types::Type::S8 => Type::S8,
@@ -99,24 +119,37 @@ impl Converter {
             types::Type::Char => Type::Char,
             types::Type::String => Type::String,
             types::Type::List(list) => Type::List(self.shared(&list.ty())?),
-            types::Type::FixedLengthList(list) => Type::FixedList(self.shared(&list.ty())?, list.len()),
-            types::Type::Map(map) => Type::Map(self.shared(&map.key())?, self.shared(&map.value())?),
+            types::Type::FixedLengthList(list) => {
+                Type::FixedList(self.shared(&list.ty())?, list.len())
+            }
+            types::Type::Map(map) => {
+                Type::Map(self.shared(&map.key())?, self.shared(&map.value())?)
+            }
             types::Type::Record(record) => {
                 let mut fields = Vec::new();
                 for field in record.fields() {
-                    fields.push(Field { name: field.name.into(), ty: self.convert(&field.ty)? });
+                    fields.push(Field {
+                        name: field.name.into(),
+                        ty: self.convert(&field.ty)?,
+                    });
                 }
                 Type::Record(fields.into())
             }
             types::Type::Tuple(tuple) => {
-                let types = tuple.types().map(|ty| self.convert(&ty)).collect::<Result<Vec<_>, _>>()?;
+                let types = tuple
+                    .types()
+                    .map(|ty| self.convert(&ty))
+                    .collect::<Result<Vec<_>, _>>()?;
                 Type::Tuple(types.into())
             }
             types::Type::Variant(variant) => {
                 let mut cases = Vec::new();
                 for case in variant.cases() {
                     let ty = case.ty.map(|ty| self.convert(&ty)).transpose()?;
-                    cases.push(Case { name: case.name.into(), ty });
+                    cases.push(Case {
+                        name: case.name.into(),
+                        ty,
+                    });
                 }
                 Type::Variant(cases.into())
             }
@@ -143,5 +176,7 @@ impl Converter {
 }
 
 fn unsupported(what: &str) -> SandboxError {
-    SandboxError::InvalidComponent(format!("one of its functions has {what}, which this node does not run"))
+    SandboxError::InvalidComponent(format!(
+        "one of its functions has {what}, which this node does not run"
+    ))
 }

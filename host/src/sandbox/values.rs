@@ -54,11 +54,17 @@ pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
             Val::Record(values.collect::<Result<_, _>>()?)
         }
         (Value::Tuple(values), Type::Tuple(types)) if values.len() == types.len() => {
-            let values = values.into_iter().zip(types.iter()).map(|(value, ty)| lower(value, ty));
+            let values = values
+                .into_iter()
+                .zip(types.iter())
+                .map(|(value, ty)| lower(value, ty));
             Val::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Value::Variant(name, payload), Type::Variant(cases)) => {
-            let case = cases.iter().find(|case| case.name == name).ok_or(WrongShape)?;
+            let case = cases
+                .iter()
+                .find(|case| case.name == name)
+                .ok_or(WrongShape)?;
             Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref())?)
         }
         (Value::Enum(name), Type::Enum(_)) => Val::Enum(name.to_string()),
@@ -104,7 +110,8 @@ pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
         (Val::Float64(value), Type::F64) => Value::F64(value),
         (Val::Char(value), Type::Char) => Value::Char(value),
         (Val::String(value), Type::String) => Value::String(value),
-        (Val::List(vals), Type::List(inner)) | (Val::FixedLengthList(vals), Type::FixedList(inner, _)) => {
+        (Val::List(vals), Type::List(inner))
+        | (Val::FixedLengthList(vals), Type::FixedList(inner, _)) => {
             if **inner == Type::U8 {
                 let bytes = vals.into_iter().map(|val| match val {
                     Val::U8(byte) => Ok(byte),
@@ -112,7 +119,11 @@ pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
                 });
                 Value::Bytes(bytes.collect::<Result<_, _>>()?)
             } else {
-                Value::List(vals.into_iter().map(|val| lift(val, inner)).collect::<Result<_, _>>()?)
+                Value::List(
+                    vals.into_iter()
+                        .map(|val| lift(val, inner))
+                        .collect::<Result<_, _>>()?,
+                )
             }
         }
         (Val::Map(entries), Type::Map(key_type, value_type)) => {
@@ -139,26 +150,40 @@ pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
             Value::Record(values.collect::<Result<_, _>>()?)
         }
         (Val::Tuple(vals), Type::Tuple(types)) if vals.len() == types.len() => {
-            let values = vals.into_iter().zip(types.iter()).map(|(val, ty)| lift(val, ty));
+            let values = vals
+                .into_iter()
+                .zip(types.iter())
+                .map(|(val, ty)| lift(val, ty));
             Value::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Val::Variant(name, payload), Type::Variant(cases)) => {
-            let case = cases.iter().find(|case| *case.name == *name).ok_or(WrongShape)?;
+            let case = cases
+                .iter()
+                .find(|case| *case.name == *name)
+                .ok_or(WrongShape)?;
             Value::Variant(case.name.clone(), boxed(payload, case.ty.as_ref())?)
         }
-        (Val::Enum(name), Type::Enum(names)) => {
-            Value::Enum(names.iter().find(|known| ***known == *name).ok_or(WrongShape)?.clone())
-        }
+        (Val::Enum(name), Type::Enum(names)) => Value::Enum(
+            names
+                .iter()
+                .find(|known| ***known == *name)
+                .ok_or(WrongShape)?
+                .clone(),
+        ),
         (Val::Option(val), Type::Option(inner)) => {
             let inner = val.is_some().then_some(&**inner);
             Value::Option(boxed(val, inner)?)
         }
-        (Val::Result(Ok(val)), Type::Result(result)) => Value::Result(Ok(boxed(val, result.ok.as_deref())?)),
+        (Val::Result(Ok(val)), Type::Result(result)) => {
+            Value::Result(Ok(boxed(val, result.ok.as_deref())?))
+        }
         (Val::Result(Err(val)), Type::Result(result)) => {
             Value::Result(Err(boxed(val, result.err.as_deref())?))
         }
         (Val::Flags(names), Type::Flags(known)) => {
-            let set = known.iter().filter(|flag| names.iter().any(|name| **name == ***flag));
+            let set = known
+                .iter()
+                .filter(|flag| names.iter().any(|name| **name == ***flag));
             Value::Flags(set.cloned().collect())
         }
         _ => return Err(WrongShape),

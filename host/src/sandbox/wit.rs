@@ -33,12 +33,18 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
     if let Some(world) = resolve.worlds.get(world) {
         for (key, item) in &world.exports {
             match item {
-                WorldItem::Function(function) => functions.extend(describe(&resolve, None, function)),
+                WorldItem::Function(function) => {
+                    functions.extend(describe(&resolve, None, function))
+                }
                 WorldItem::Interface { id, .. } => {
                     let name: Arc<str> = resolve.name_world_key(key).into();
                     let interface = resolve.interfaces.get(*id);
-                    let inner = interface.into_iter().flat_map(|interface| interface.functions.values());
-                    functions.extend(inner.flat_map(|function| describe(&resolve, Some(&name), function)));
+                    let inner = interface
+                        .into_iter()
+                        .flat_map(|interface| interface.functions.values());
+                    functions.extend(
+                        inner.flat_map(|function| describe(&resolve, Some(&name), function)),
+                    );
                 }
                 WorldItem::Type { .. } => {}
             }
@@ -52,7 +58,11 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
             imports.push((resolve.name_world_key(key), callable));
         }
     }
-    Ok(World { text, functions, imports })
+    Ok(World {
+        text,
+        functions,
+        imports,
+    })
 }
 
 /// The world as WIT text.
@@ -64,7 +74,10 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, String> {
 fn decode(bytes: &[u8]) -> Result<(Resolve, WorldId), String> {
     match wit_component::decode(bytes).map_err(|error| format!("{error:#}"))? {
         DecodedWasm::Component(resolve, world) => Ok((resolve, world)),
-        DecodedWasm::WitPackage(..) => Err("it is a WIT package, which holds no code; upload a component that implements it".to_owned()),
+        DecodedWasm::WitPackage(..) => Err(
+            "it is a WIT package, which holds no code; upload a component that implements it"
+                .to_owned(),
+        ),
     }
 }
 
@@ -76,7 +89,10 @@ fn print(resolve: &Resolve, world: WorldId) -> Result<String, String> {
     let mut nested = Vec::new();
     for item in world.exports.values() {
         if let WorldItem::Interface { id, .. } = item
-            && let Some(package) = resolve.interfaces.get(*id).and_then(|interface| interface.package)
+            && let Some(package) = resolve
+                .interfaces
+                .get(*id)
+                .and_then(|interface| interface.package)
             && package != main
             && !nested.contains(&package)
         {
@@ -84,7 +100,9 @@ fn print(resolve: &Resolve, world: WorldId) -> Result<String, String> {
         }
     }
     let mut printer = WitPrinter::default();
-    printer.print(resolve, main, &nested).map_err(|error| format!("{error:#}"))?;
+    printer
+        .print(resolve, main, &nested)
+        .map_err(|error| format!("{error:#}"))?;
     Ok(printer.output.to_string())
 }
 
@@ -93,7 +111,10 @@ fn is_callable(resolve: &Resolve, id: InterfaceId) -> bool {
     interface.is_some_and(|interface| {
         !interface.functions.is_empty()
             || interface.types.values().any(|id| {
-                matches!(resolve.types.get(*id).map(|ty| &ty.kind), Some(TypeDefKind::Resource))
+                matches!(
+                    resolve.types.get(*id).map(|ty| &ty.kind),
+                    Some(TypeDefKind::Resource)
+                )
             })
     })
 }
@@ -106,14 +127,21 @@ fn describe(
     let mut parameters = Vec::new();
     for parameter in &function.params {
         let name = parameter.name.as_str().into();
-        parameters.push(Field { name, ty: convert(resolve, &parameter.ty)? });
+        parameters.push(Field {
+            name,
+            ty: convert(resolve, &parameter.ty)?,
+        });
     }
     let result = match &function.result {
         Some(ty) => Some(convert(resolve, ty)?),
         None => None,
     };
     let signature = Signature { parameters, result };
-    Some(Function::new(interface.cloned(), function.name.as_str().into(), signature))
+    Some(Function::new(
+        interface.cloned(),
+        function.name.as_str().into(),
+        signature,
+    ))
 }
 
 /// `None` for types that no callable function has.
@@ -146,33 +174,52 @@ fn convert(resolve: &Resolve, ty: &wit_parser::Type) -> Option<Type> {
         TypeDefKind::Type(inner) => return convert(resolve, inner),
         TypeDefKind::Record(record) => {
             let fields = record.fields.iter().map(|field| {
-                Some(Field { name: field.name.as_str().into(), ty: convert(resolve, &field.ty)? })
+                Some(Field {
+                    name: field.name.as_str().into(),
+                    ty: convert(resolve, &field.ty)?,
+                })
             });
             Type::Record(fields.collect::<Option<_>>()?)
         }
-        TypeDefKind::Flags(flags) => {
-            Type::Flags(flags.flags.iter().map(|flag| flag.name.as_str().into()).collect())
-        }
-        TypeDefKind::Tuple(tuple) => {
-            Type::Tuple(tuple.types.iter().map(|ty| convert(resolve, ty)).collect::<Option<_>>()?)
-        }
+        TypeDefKind::Flags(flags) => Type::Flags(
+            flags
+                .flags
+                .iter()
+                .map(|flag| flag.name.as_str().into())
+                .collect(),
+        ),
+        TypeDefKind::Tuple(tuple) => Type::Tuple(
+            tuple
+                .types
+                .iter()
+                .map(|ty| convert(resolve, ty))
+                .collect::<Option<_>>()?,
+        ),
         TypeDefKind::Variant(variant) => {
             let cases = variant.cases.iter().map(|case| {
                 let ty = match &case.ty {
                     Some(ty) => Some(convert(resolve, ty)?),
                     None => None,
                 };
-                Some(Case { name: case.name.as_str().into(), ty })
+                Some(Case {
+                    name: case.name.as_str().into(),
+                    ty,
+                })
             });
             Type::Variant(cases.collect::<Option<_>>()?)
         }
-        TypeDefKind::Enum(cases) => {
-            Type::Enum(cases.cases.iter().map(|case| case.name.as_str().into()).collect())
-        }
+        TypeDefKind::Enum(cases) => Type::Enum(
+            cases
+                .cases
+                .iter()
+                .map(|case| case.name.as_str().into())
+                .collect(),
+        ),
         TypeDefKind::Option(inner) => Type::Option(shared(inner)?),
-        TypeDefKind::Result(result) => {
-            Type::Result(ResultType { ok: optional(&result.ok)?, err: optional(&result.err)? })
-        }
+        TypeDefKind::Result(result) => Type::Result(ResultType {
+            ok: optional(&result.ok)?,
+            err: optional(&result.err)?,
+        }),
         TypeDefKind::List(inner) => Type::List(shared(inner)?),
         TypeDefKind::FixedLengthList(inner, length) => Type::FixedList(shared(inner)?, *length),
         TypeDefKind::Map(key, value) => Type::Map(shared(key)?, shared(value)?),
@@ -190,6 +237,9 @@ fn convert(resolve: &Resolve, ty: &wit_parser::Type) -> Option<Type> {
 }
 
 fn resource_name(resolve: &Resolve, id: wit_parser::TypeId) -> Arc<str> {
-    let name = resolve.types.get(id).and_then(|definition| definition.name.as_deref());
+    let name = resolve
+        .types
+        .get(id)
+        .and_then(|definition| definition.name.as_deref());
     name.unwrap_or("resource").into()
 }

@@ -16,7 +16,9 @@ pub(super) const REFUSED: &str = "refused: ";
 /// [`SandboxError::Io`].
 pub fn run(mut input: impl Read, mut output: impl Write) -> Result<(), SandboxError> {
     let mut bytes = Vec::new();
-    input.read_to_end(&mut bytes).map_err(SandboxError::io("cannot read the component"))?;
+    input
+        .read_to_end(&mut bytes)
+        .map_err(SandboxError::io("cannot read the component"))?;
     let compiled = compile(&bytes)?;
     let written = compiled.write_to(&mut output).and_then(|()| output.flush());
     written.map_err(SandboxError::io("cannot write the compiled component"))

@@ -1,6 +1,7 @@
 use super::*;
+use crate::capability::{Grant, Grants};
 use crate::registry::fixture::{Node, node};
-use crate::registry::{Bindings, Grant, Grants, IfRevision, Narrowing};
+use crate::registry::{Bindings, IfRevision, Narrowing};
 use crate::tenant::Principal;
 
 const ONE: &[u8] = b"module one";
