@@ -1,0 +1,108 @@
+//! What can be wrong with a configuration. All of it is the operator's to mend, so each text says
+//! how.
+
+use std::path::{Path, PathBuf};
+
+/// A configuration that is refused.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A limit of zero. Leaving a limit out means its default, never "none".
+    #[error("`{name}` is 0, but must be between 1 and {ceiling}; leave it out for {default}")]
+    ZeroLimit {
+        /// The limit.
+        name: &'static str,
+        /// What it is if left out.
+        default: u64,
+        /// The most it may be.
+        ceiling: u64,
+    },
+    /// A limit above what any node may be set to.
+    #[error("`{name}` is {value}, but must be between 1 and {ceiling}; leave it out for {default}")]
+    OverCeiling {
+        /// The limit.
+        name: &'static str,
+        /// What was asked for.
+        value: u64,
+        /// What it is if left out.
+        default: u64,
+        /// The most it may be.
+        ceiling: u64,
+    },
+    /// Two limits that contradict each other.
+    #[error(
+        "`{lower}` ({lower_value}) is above `{upper}` ({upper_value}); \
+         lower the one or raise the other"
+    )]
+    Contradiction {
+        /// The limit that has to be the smaller one.
+        lower: &'static str,
+        /// What it was set to.
+        lower_value: u64,
+        /// The limit that has to be the larger one.
+        upper: &'static str,
+        /// What it is.
+        upper_value: u64,
+    },
+    /// Not an address to listen on.
+    #[error("`{text}` is not HOST:PORT; write `127.0.0.1:7443`, `[::1]:7443` or `0.0.0.0:7443`")]
+    InvalidListen {
+        /// What was given.
+        text: String,
+    },
+    /// Not a name for a certificate.
+    #[error("`{text}` is not a DNS name or an IP address; wildcards are not possible")]
+    InvalidServerName {
+        /// What was given.
+        text: String,
+    },
+    /// More names than a certificate should carry.
+    #[error("`server-names` lists more than {limit} names; leave some out")]
+    TooManyServerNames {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Not a format.
+    #[error("`{text}` is not a log format; choose human or json")]
+    InvalidLogFormat {
+        /// What was given.
+        text: String,
+    },
+    /// Not a level.
+    #[error("`{text}` is not a log level; choose error, warn, info, debug or trace")]
+    InvalidLogLevel {
+        /// What was given.
+        text: String,
+    },
+    /// Not TOML, or not the tables and keys of a configuration.
+    #[error("{reason}")]
+    Syntax {
+        /// What the parser says, with line and column.
+        reason: String,
+    },
+    /// The file cannot be read at all.
+    #[error("cannot read the configuration {}: {reason}", .path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// Something in a file is wrong.
+    #[error("in {}: {source}", .path.display())]
+    InFile {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<Self>,
+    },
+}
+
+impl ConfigError {
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self::InFile {
+            path: path.to_owned(),
+            source: Box::new(self),
+        }
+    }
+}

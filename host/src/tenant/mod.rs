@@ -1,0 +1,5 @@
+//! Who is who.
+
+mod principal;
+
+pub use principal::Principal;
