@@ -1,0 +1,90 @@
+//! What a session asks of the node behind it.
+
+use std::net::IpAddr;
+
+use rpc_host_protocol::message::{CallHeader, UploadHeader};
+use rpc_host_protocol::operation::ModuleEntry;
+use rpc_host_protocol::{ExchangeId, Failure, Operation};
+
+use super::SessionId;
+use crate::tenant::Principal;
+
+/// The node, as sessions see it.
+///
+/// Dropping a future that it gives ends what the future stands for: a cancel, a lost connection and
+/// the end of a drain are all told that way.
+pub trait Backend: Send + Sync + 'static {
+    /// Where an upload's bytes go.
+    type Upload: UploadSink;
+
+    /// Who holds this token. The failure is the same for a token that is unknown, wrong, expired or
+    /// revoked, and for none.
+    ///
+    /// # Errors
+    /// When the peer has to be turned away.
+    fn authenticate(&self, token: Option<&str>, peer: IpAddr) -> Result<Principal, Failure>;
+
+    /// Whether the token is still good. Asked before each exchange, so it has to be cheap.
+    fn still_valid(&self, principal: &Principal) -> bool;
+
+    /// Calls a function. Dropping the future ends the guest.
+    fn call(
+        &self,
+        principal: &Principal,
+        call: CallRequest,
+    ) -> impl Future<Output = Result<CallReply, Failure>> + Send;
+
+    /// Does an operation; gives the reply's CBOR item.
+    fn operate(
+        &self,
+        principal: &Principal,
+        operation: Operation,
+    ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
+
+    /// Takes an upload, or knows the module already.
+    fn begin_upload(
+        &self,
+        principal: &Principal,
+        header: UploadHeader,
+    ) -> impl Future<Output = Result<UploadStart<Self::Upload>, Failure>> + Send;
+}
+
+/// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
+pub trait UploadSink: Send + 'static {
+    /// Takes the next bytes.
+    fn write(&mut self, bytes: Vec<u8>) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// All bytes are there. When this gives a module, it is verified, compiled and durable.
+    fn finish(self) -> impl Future<Output = Result<ModuleEntry, Failure>> + Send;
+}
+
+/// How an upload begins.
+#[derive(Debug)]
+pub enum UploadStart<U> {
+    /// The tenant has the module; no byte needs to be sent.
+    Known(ModuleEntry),
+    /// The bytes go here.
+    Proceed(U),
+}
+
+/// A call that a client makes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallRequest {
+    /// The session that it came in by.
+    pub session: SessionId,
+    /// Its number in that session.
+    pub exchange: ExchangeId,
+    /// Module, function, time left.
+    pub header: CallHeader,
+    /// Two CBOR items: an array of positional arguments and a map of named ones.
+    pub arguments: Vec<u8>,
+}
+
+/// How a call ends that went well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallReply {
+    /// One CBOR item.
+    pub value: Vec<u8>,
+    /// Whether the function returns a WIT `result`.
+    pub is_result: bool,
+}
