@@ -97,3 +97,6 @@ fn note_panic(ended: Result<(), JoinError>) {
         error!(%error, "a connection ended in a panic of the host");
     }
 }
+
+#[cfg(test)]
+mod tests;
