@@ -21,7 +21,8 @@ impl Echo {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
         let certificate = certified.cert.der().clone();
-        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).map_err(anyhow::Error::msg)?;
+        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der())
+            .map_err(anyhow::Error::msg)?;
         let server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
@@ -39,7 +40,9 @@ impl Echo {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost")?;
-        let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+        let stream = TlsConnector::from(Arc::new(client))
+            .connect(name, stream)
+            .await?;
         Ok(Echo { stream })
     }
 

@@ -52,10 +52,16 @@ async fn main() -> Result<()> {
         }
     }
     let (ours, floor) = (Spread::of(ours), Spread::of(floor));
-    println!("{:<44} {:>10} {:>10} {:>10}", "one call after the other, over TLS, loopback", "p50 µs", "p90 µs", "p99 µs");
+    println!(
+        "{:<44} {:>10} {:>10} {:>10}",
+        "one call after the other, over TLS, loopback", "p50 µs", "p90 µs", "p99 µs"
+    );
     floor.print("raw rustls echo of 40 bytes");
     ours.print("add(s64, s64) in a fresh instance");
-    println!("ratio of the medians: {:.2}", ours.p50.as_secs_f64() / floor.p50.as_secs_f64());
+    println!(
+        "ratio of the medians: {:.2}",
+        ours.p50.as_secs_f64() / floor.p50.as_secs_f64()
+    );
     host.stop().await
 }
 
@@ -68,12 +74,26 @@ struct Spread {
 impl Spread {
     fn of(mut times: Vec<Duration>) -> Spread {
         times.sort_unstable();
-        let at = |percent: usize| times.get(times.len() * percent / 100).copied().unwrap_or_default();
-        Spread { p50: at(50), p90: at(90), p99: at(99) }
+        let at = |percent: usize| {
+            times
+                .get(times.len() * percent / 100)
+                .copied()
+                .unwrap_or_default()
+        };
+        Spread {
+            p50: at(50),
+            p90: at(90),
+            p99: at(99),
+        }
     }
 
     fn print(&self, name: &str) {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
-        println!("{name:<44} {:>10.1} {:>10.1} {:>10.1}", micros(self.p50), micros(self.p90), micros(self.p99));
+        println!(
+            "{name:<44} {:>10.1} {:>10.1} {:>10.1}",
+            micros(self.p50),
+            micros(self.p90),
+            micros(self.p99)
+        );
     }
 }
