@@ -29,7 +29,7 @@ use problem::Problem;
 
 /// A node that runs uploaded WebAssembly components for many tenants, and the tools to use one.
 #[derive(Debug, Parser)]
-#[command(name = "rpc-host", version, propagate_version = true)]
+#[command(name = "rpc-host", version)]
 struct Cli {
     #[command(flatten)]
     connect: Connect,

@@ -73,8 +73,7 @@ fn list_table(entries: &[RegistrationEntry]) -> Table {
 impl Show {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
         let entry = connect.client().await?.show(&self.name).await;
-        self.output
-            .print(&entry.map_err(about_name)?, |entry| show_text(entry))
+        self.output.print(&entry.map_err(about_name)?, show_text)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `serve`: the only verb that is a node.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,6 +84,7 @@ fn log_to_stderr(config: &Config) {
     let filter = format!("warn,rpc_host={level},rpc_host_protocol={level},guest={level}");
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Human => subscriber.init(),
