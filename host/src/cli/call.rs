@@ -144,7 +144,7 @@ fn arguments(text: &CallText, signature: &Signature) -> Result<Vec<u8>, Problem>
 
 fn value(text: &str, ty: &Type, path: &str) -> Result<Value, Problem> {
     from_wave(text, ty, path).map_err(|ValueError { path, problem }| {
-        let problem = Problem::new(format!("invalid-argument: {path}: {problem}, in {text}"));
+        let problem = Problem::new(format!("invalid-argument: {path}: {problem}"));
         if holds_text(ty) && !text.contains(['"', '\'']) {
             problem.or_hint(format!(
                 "text is quoted in WAVE and the shell takes quotes away; {QUOTING}"
