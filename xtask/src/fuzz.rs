@@ -65,7 +65,7 @@ pub(crate) fn run(workspace: &Workspace, seconds: u64) -> anyhow::Result<()> {
             .arg(format!("-rss_limit_mb={MEMORY_MIB}"))
             .arg(format!("-timeout={INPUT_TIMEOUT_SECONDS}"))
             .arg(format!("-max_len={MAX_INPUT_BYTES}"))
-            .arg("-print_final_stats=1")
+            .args(["-verbosity=0", "-print_final_stats=1"])
             .current_dir(workspace.root());
         perform(&mut fuzz).with_context(|| format!("fuzz target `{target}` found something"))?;
     }
