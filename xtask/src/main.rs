@@ -11,10 +11,13 @@
     reason = "a developer's tool, which speaks through the terminal"
 )]
 
+mod fuzz;
 mod guest_environment;
 mod guest_toolchain;
 mod modules;
 mod patience;
+#[cfg(test)]
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
@@ -27,6 +30,7 @@ usage: cargo xtask COMMAND
 
 commands:
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
+  fuzz [--seconds N]    run each fuzz target for so long (20)
 
   WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
     installed   the target is part of the present Rust toolchain
@@ -46,6 +50,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
+            if error.is::<fuzz::Missing>() {
+                return ExitCode::from(2);
+            }
             ExitCode::FAILURE
         }
     }
@@ -56,6 +63,7 @@ fn main() -> ExitCode {
 enum Command {
     Help,
     Modules { way: Option<Way> },
+    Fuzz { seconds: u64 },
 }
 
 impl Command {
@@ -64,6 +72,7 @@ impl Command {
         match arguments.next() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
             Some("modules") => Self::parse_modules(arguments),
+            Some("fuzz") => Self::parse_fuzz(arguments),
             Some(other) => Err(format!("there is no command `{other}`")),
         }
     }
@@ -80,12 +89,33 @@ impl Command {
         }
         Ok(Self::Modules { way })
     }
+
+    fn parse_fuzz<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut seconds = fuzz::DEFAULT_SECONDS;
+        while let Some(argument) = arguments.next() {
+            let value = match argument.split_once('=') {
+                Some(("--seconds", value)) => value,
+                None if argument == "--seconds" => {
+                    arguments.next().ok_or("--seconds needs a value")?
+                }
+                _ => return Err(format!("`fuzz` takes no `{argument}`")),
+            };
+            // Nought would mean without end.
+            seconds = value
+                .parse()
+                .ok()
+                .filter(|seconds| *seconds > 0)
+                .ok_or_else(|| format!("`{value}` is not a number of seconds"))?;
+        }
+        Ok(Self::Fuzz { seconds })
+    }
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => println!("{USAGE}"),
         Command::Modules { way } => modules::build(&Workspace::locate()?, way)?,
+        Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
     }
     Ok(())
 }
@@ -112,5 +142,10 @@ mod tests {
         assert!(parse("modules --way nix").is_err());
         assert!(parse("modules calc").is_err());
         assert!(parse("module").is_err());
+        assert_eq!(parse("fuzz"), Ok(Command::Fuzz { seconds: 20 }));
+        assert_eq!(parse("fuzz --seconds 5"), Ok(Command::Fuzz { seconds: 5 }));
+        assert_eq!(parse("fuzz --seconds=5"), Ok(Command::Fuzz { seconds: 5 }));
+        assert!(parse("fuzz --seconds 0").is_err());
+        assert!(parse("fuzz frame").is_err());
     }
 }
