@@ -8,7 +8,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
+    "README.md",
     "PROTOCOL.md",
     "ARCHITECTURE.md",
     "SECURITY.md",
