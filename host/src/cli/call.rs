@@ -238,7 +238,7 @@ mod tests {
     fn what_is_wrong_names_the_argument_and_helps_with_quotes() {
         let error = parse("f([(a, 1)])").unwrap_err();
         assert!(
-            error.contains("args[0]: expected list<tuple<string, u8>>"),
+            error.contains("args[0][0][0]: expected string, got a"),
             "{error}"
         );
         assert!(error.contains("single quotes"), "{error}");
