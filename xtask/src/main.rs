@@ -11,11 +11,16 @@
     reason = "a developer's tool, which speaks through the terminal"
 )]
 
+mod bench;
+mod demo;
 mod fuzz;
 mod guest_environment;
 mod guest_toolchain;
 mod modules;
 mod patience;
+mod progress;
+mod step;
+mod test;
 #[cfg(test)]
 mod tidy;
 mod workspace;
@@ -23,12 +28,17 @@ mod workspace;
 use std::process::ExitCode;
 
 use crate::guest_toolchain::Way;
+use crate::modules::Voice;
+use crate::step::StepFailed;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
 commands:
+  demo                  build everything, start a node, upload modules, call them, show each command
+  test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
+  bench                 measure a call beside a raw TLS echo, all in the release profile
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
 
@@ -53,7 +63,8 @@ fn main() -> ExitCode {
             if error.is::<fuzz::Missing>() {
                 return ExitCode::from(2);
             }
-            ExitCode::FAILURE
+            let code = error.downcast_ref().and_then(StepFailed::code);
+            code.map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
@@ -62,6 +73,9 @@ fn main() -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Help,
+    Demo,
+    Test { arguments: Vec<String> },
+    Bench,
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
 }
@@ -71,9 +85,31 @@ impl Command {
         let mut arguments = arguments.iter().map(String::as_str);
         match arguments.next() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some("demo") => Self::Demo.alone(arguments),
+            Some("test") => Self::parse_test(arguments),
+            Some("bench") => Self::Bench.alone(arguments),
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
             Some(other) => Err(format!("there is no command `{other}`")),
+        }
+    }
+
+    /// A command that takes no arguments.
+    fn alone<'a>(self, mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        match arguments.next() {
+            None => Ok(self),
+            Some(argument) => Err(format!("that command takes no `{argument}`")),
+        }
+    }
+
+    fn parse_test<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        match arguments.next() {
+            None | Some("--") => Ok(Self::Test {
+                arguments: arguments.map(str::to_owned).collect(),
+            }),
+            Some(argument) => Err(format!(
+                "what is for `cargo test` comes after `--`: cargo xtask test -- {argument}"
+            )),
         }
     }
 
@@ -114,7 +150,10 @@ impl Command {
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => println!("{USAGE}"),
-        Command::Modules { way } => modules::build(&Workspace::locate()?, way)?,
+        Command::Demo => demo::run(&Workspace::locate()?)?,
+        Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
+        Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
     }
     Ok(())
@@ -132,6 +171,20 @@ mod tests {
     #[test]
     fn arguments_are_read_or_refused() {
         assert_eq!(parse(""), Ok(Command::Help));
+        assert_eq!(parse("demo"), Ok(Command::Demo));
+        assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert!(parse("demo calc").is_err());
+        let test = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+            Ok(Command::Test { arguments })
+        };
+        assert_eq!(parse("test"), test(&[]));
+        assert_eq!(parse("test --"), test(&[]));
+        assert_eq!(
+            parse("test -- --test all -- a"),
+            test(&["--test", "all", "--", "a"])
+        );
+        assert!(parse("test calls").is_err());
         assert_eq!(parse("modules"), Ok(Command::Modules { way: None }));
         let debian = Ok(Command::Modules {
             way: Some(Way::Debian),
