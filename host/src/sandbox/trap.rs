@@ -56,10 +56,7 @@ pub(super) fn classify(
             .get(start.unwrap_or_default()..)
             .unwrap_or_default();
         message.push_str(": ");
-        message.push_str(&printable(
-            &end.lines().collect::<Vec<_>>().join(" | "),
-            2 * MAX_LAST_WORDS_BYTES,
-        ));
+        message.push_str(&printable(end, 2 * MAX_LAST_WORDS_BYTES));
     }
     if let Some(limit_bytes) = refused_memory_bytes {
         message.push_str(&format!(
