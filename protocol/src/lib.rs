@@ -15,6 +15,7 @@
 //! | [`value`] | a value of a WIT type |
 //! | [`cbor`] | the strict subset of CBOR, and [`Value`] ↔ CBOR by type |
 //! | [`json`] | [`Value`] ↔ JSON by type |
+//! | [`mod@serde`] | Rust types ↔ CBOR, where no WIT type is at hand |
 #![cfg_attr(feature = "wave", doc = "| [`wave`] | [`Value`] ↔ WAVE text by type |")]
 #![forbid(unsafe_code)]
 
@@ -25,6 +26,7 @@ pub mod frame;
 pub mod json;
 pub mod message;
 pub mod operation;
+pub mod serde;
 pub mod types;
 pub mod value;
 #[cfg(feature = "wave")]

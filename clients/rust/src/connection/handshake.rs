@@ -1,0 +1,101 @@
+//! The first two messages: hello, and the welcome or failure that answers it.
+
+use std::time::Duration;
+
+use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
+use rpc_host_protocol::frame::{HEADER_BYTES, Header};
+use rpc_host_protocol::message::{Hello, Welcome};
+use rpc_host_protocol::{ErrorCode, ExchangeId, Message, VERSIONS};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::error::Error;
+use crate::tls::{Dialer, Stream};
+
+/// Time for TCP, TLS and the two messages together.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A welcome or a failure is far smaller.
+const LIMITS: AssemblerLimits = AssemblerLimits {
+    max_message_bytes: 64 << 10,
+    max_buffered_bytes: 64 << 10,
+    max_incomplete_messages: 1,
+};
+
+/// A channel to a host that has welcomed us.
+pub(super) async fn establish(
+    dialer: &Dialer,
+    token: Option<&str>,
+) -> Result<(Stream, Welcome), Error> {
+    let attempt = async {
+        let mut stream = dialer.dial().await?;
+        let welcome = greet(&mut stream, token).await?;
+        Ok((stream, welcome))
+    };
+    let timed_out = |_| Error::Connect {
+        address: dialer.address().to_owned(),
+        cause: std::sync::Arc::new(std::io::ErrorKind::TimedOut.into()),
+    };
+    tokio::time::timeout(HANDSHAKE_TIMEOUT, attempt)
+        .await
+        .map_err(timed_out)?
+}
+
+async fn greet(stream: &mut Stream, token: Option<&str>) -> Result<Welcome, Error> {
+    let hello = Message::Hello(Hello {
+        versions: VERSIONS.to_vec(),
+        client: concat!("rpc-host-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+        token: token.map(str::to_owned),
+    });
+    let broken = |error: std::io::Error| {
+        Error::lost(format!(
+            "the host broke off before it said welcome: {error}"
+        ))
+    };
+    let hello = hello.encode(ExchangeId::CONNECTION);
+    let mut bytes = Vec::new();
+    for (header, part) in fragments(&hello) {
+        bytes.extend_from_slice(&header.encode());
+        bytes.extend_from_slice(part);
+    }
+    stream.write_all(&bytes).await.map_err(broken)?;
+    stream.flush().await.map_err(broken)?;
+
+    let answer = read_message(stream).await?;
+    if answer.id != ExchangeId::CONNECTION {
+        return Err(unexpected("an answer to what was not asked"));
+    }
+    match Message::decode(answer).map_err(|error| unexpected(&error.to_string()))? {
+        Message::Welcome(welcome) if VERSIONS.contains(&welcome.version) => Ok(welcome),
+        Message::Welcome(_) => Err(unexpected("a version of the protocol that we do not speak")),
+        Message::Failure(failure) if failure.code == ErrorCode::Unauthenticated => {
+            Err(Error::Unauthenticated(failure))
+        }
+        Message::Failure(failure) => Err(Error::Remote(failure)),
+        Message::Goaway(goaway) => Err(Error::Remote(goaway.failure)),
+        other => Err(unexpected(other.kind().name())),
+    }
+}
+
+fn unexpected(what: &str) -> Error {
+    Error::lost(format!("the host did not say welcome, but: {what}"))
+}
+
+async fn read_message(stream: &mut Stream) -> Result<RawMessage, Error> {
+    let broken = |error: std::io::Error| {
+        Error::lost(format!(
+            "the host broke off before it said welcome: {error}"
+        ))
+    };
+    let mut assembler = Assembler::new(LIMITS);
+    loop {
+        let mut header = [0; HEADER_BYTES];
+        stream.read_exact(&mut header).await.map_err(broken)?;
+        let header = Header::decode(header).map_err(|error| unexpected(&error.to_string()))?;
+        let mut payload = vec![0; header.length_bytes as usize];
+        stream.read_exact(&mut payload).await.map_err(broken)?;
+        let message = assembler.accept(header, payload);
+        if let Some(message) = message.map_err(|error| unexpected(&error.to_string()))? {
+            return Ok(message);
+        }
+    }
+}

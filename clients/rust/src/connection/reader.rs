@@ -1,0 +1,155 @@
+//! Socket → exchanges.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Buf, BytesMut};
+use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage};
+use rpc_host_protocol::frame::{HEADER_BYTES, Header};
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
+use tokio::io::{AsyncReadExt, ReadHalf};
+
+use super::Shared;
+use crate::call::RawReply;
+use crate::error::Error;
+use crate::tls::Stream;
+
+const READ_BYTES: usize = 64 << 10;
+/// Answers to pings that may wait to be written; a host that asks for more does not read them.
+const MAX_WAITING_PONGS: usize = 64;
+/// Incomplete replies together may take so many times what one may.
+const BUFFERED_REPLIES: usize = 4;
+
+/// Runs until the connection is over, and ends it.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    mut stream: ReadHalf<Stream>,
+    max_reply_bytes: usize,
+    slots: usize,
+) {
+    let mut assembler = Assembler::new(AssemblerLimits {
+        max_message_bytes: max_reply_bytes,
+        max_buffered_bytes: max_reply_bytes.saturating_mul(BUFFERED_REPLIES),
+        max_incomplete_messages: slots.saturating_add(1),
+    });
+    let mut buffer = BytesMut::with_capacity(READ_BYTES);
+    let why = loop {
+        match stream.read_buf(&mut buffer).await {
+            Ok(0) => break closed(&shared),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break closed(&shared),
+            Err(error) => break Error::lost(format!("cannot read: {error}")),
+        }
+        shared.heard.store(true, Ordering::Relaxed);
+        if let Err(why) = take_frames(&shared, &mut assembler, &mut buffer) {
+            break why;
+        }
+        buffer.reserve(READ_BYTES);
+    };
+    shared.end(why);
+}
+
+fn closed(shared: &Shared) -> Error {
+    match &shared.state().goaway {
+        None => Error::lost("the host closed the connection"),
+        Some(failure) => Error::lost(format!("the host closed the connection ({failure})")),
+    }
+}
+
+fn violation(what: impl std::fmt::Display) -> Error {
+    Error::lost(format!("the host broke the protocol: {what}"))
+}
+
+fn take_frames(
+    shared: &Shared,
+    assembler: &mut Assembler,
+    buffer: &mut BytesMut,
+) -> Result<(), Error> {
+    while let Some(header) = buffer.first_chunk::<HEADER_BYTES>() {
+        let header = Header::decode(*header).map_err(violation)?;
+        let length = header.length_bytes as usize;
+        if buffer.len() < HEADER_BYTES + length {
+            buffer.reserve(HEADER_BYTES + length - buffer.len());
+            return Ok(());
+        }
+        buffer.advance(HEADER_BYTES);
+        let payload = buffer.split_to(length).to_vec();
+        if let Some(message) = assembler.accept(header, payload).map_err(violation)? {
+            take_message(shared, message)?;
+        }
+    }
+    Ok(())
+}
+
+fn take_message(shared: &Shared, raw: RawMessage) -> Result<(), Error> {
+    let id = raw.id;
+    match Message::decode(raw).map_err(violation)? {
+        Message::Reply { value, is_result } => {
+            finish(shared, id, Ok(RawReply { value, is_result }))
+        }
+        Message::Failure(failure) if id == ExchangeId::CONNECTION => {
+            Err(Error::lost(format!("the host ended it ({failure})")))
+        }
+        Message::Failure(failure) => finish(shared, id, Err(Error::Remote(failure))),
+        Message::Ack(ack) => {
+            if let Some(waiting) = shared.state().waiting.get(&id) {
+                waiting.acks.send_replace(ack);
+            }
+            Ok(())
+        }
+        Message::Ping(beat) => {
+            {
+                let outbox = &mut shared.state().outbox;
+                if outbox.waiting(ExchangeId::CONNECTION) >= MAX_WAITING_PONGS {
+                    return Err(violation("pings without end"));
+                }
+                outbox.append(Message::Pong(beat).encode(ExchangeId::CONNECTION));
+            }
+            shared.write_now();
+            Ok(())
+        }
+        // That it came is all there is to it, and that has been noted.
+        Message::Pong(_) => Ok(()),
+        Message::Goaway(goaway) => {
+            tracing::info!(reason = %goaway.failure, "the host is going away");
+            shared.state().goaway = Some(goaway.failure);
+            Ok(())
+        }
+        Message::Event(event) => {
+            tracing::info!(event = event.event, "{}", event.message);
+            Ok(())
+        }
+        Message::Call { .. } if id.is_from_host() => {
+            let problem = "this client serves no interface";
+            let failure = Failure::new(ErrorCode::Unimplemented, Fault::Peer, problem);
+            shared
+                .state()
+                .outbox
+                .append(Message::Failure(failure).encode(id));
+            shared.write_now();
+            Ok(())
+        }
+        other => Err(violation(format_args!("it sent a {}", other.kind().name()))),
+    }
+}
+
+fn finish(shared: &Shared, id: ExchangeId, end: Result<RawReply, Error>) -> Result<(), Error> {
+    let waiting = {
+        let mut state = shared.state();
+        if !id.is_from_client() || id.0 >= state.next_id {
+            return Err(violation("it answered what was not asked"));
+        }
+        // What it still wants to send for an exchange that is over would answer nothing.
+        if state.waiting.contains_key(&id) {
+            state.outbox.retract(id);
+        }
+        state.waiting.remove(&id)
+    };
+    match waiting {
+        // The caller may have gone; then nobody wants to know.
+        Some(waiting) => drop(waiting.reply.send(end)),
+        None => tracing::debug!(exchange = %id, "answered more than once"),
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! A registration, as something that can be called.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use rpc_host_protocol::serde::Arguments;
+use serde::de::DeserializeOwned;
+
+use crate::call::Call;
+use crate::client::Client;
+use crate::error::Error;
+
+/// A registration by its name, as something that can be called.
+#[derive(Clone)]
+pub struct NamedModule {
+    client: Client,
+    name: Arc<str>,
+}
+
+impl NamedModule {
+    pub(crate) fn new(client: Client, name: Arc<str>) -> Self {
+        NamedModule { client, name }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Calls a function with positional arguments.
+    ///
+    /// The function is named `add`, `calc.add` or `demo:calc/calc@0.1.0.add`; the shorter forms work
+    /// where they fit one function only. A guest error is [`Error::Guest`].
+    pub fn call<T: DeserializeOwned>(
+        &self,
+        function: &str,
+        arguments: impl Arguments,
+    ) -> impl Future<Output = Result<T, Error>> + Send {
+        self.function(function).args(arguments).call()
+    }
+
+    /// Calls a function that returns a WIT `result`: a guest error is the inner `Err`.
+    pub fn call_result<T: DeserializeOwned, E: DeserializeOwned>(
+        &self,
+        function: &str,
+        arguments: impl Arguments,
+    ) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
+        self.function(function).args(arguments).call_result()
+    }
+
+    /// A call that is put together step by step.
+    ///
+    /// ```no_run
+    /// # async fn example(client: rpc_host_client::Client) -> Result<(), rpc_host_client::Error> {
+    /// use std::time::Duration;
+    ///
+    /// let area: f64 = client
+    ///     .module("shapes")
+    ///     .function("area")
+    ///     .arg("square")
+    ///     .named("side_length", 2.5)
+    ///     .timeout(Duration::from_secs(1))
+    ///     .call()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn function(&self, function: impl Into<String>) -> Call {
+        Call::new(self.client.clone(), &self.name, function.into())
+    }
+}
+
+impl fmt::Debug for NamedModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NamedModule({:?})", self.name)
+    }
+}

@@ -1,0 +1,105 @@
+//! Registrations and modules.
+
+use std::collections::BTreeMap;
+
+use rpc_host_protocol::Operation;
+use rpc_host_protocol::operation::{
+    ByDigest, Describe, Description, Inspection, ModuleEntry, Named, Register, RegistrationEntry,
+    RevisionEntry,
+};
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::upload::Module;
+
+/// What a registration says besides its name and module. By default: no grants, no limits of its own,
+/// no bindings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// What the module may do.
+    pub grants: Vec<String>,
+    /// Limits below the node's own, by name.
+    pub limits: BTreeMap<String, u64>,
+    /// Which registration answers an import.
+    pub bindings: BTreeMap<String, String>,
+    /// Refuse unless this is the present revision (0: the name is not taken).
+    pub if_revision: Option<u64>,
+}
+
+fn named(name: &str) -> Named {
+    Named {
+        name: name.to_owned(),
+    }
+}
+
+impl Client {
+    /// Points a name at a module, in a new revision.
+    pub async fn register(
+        &self,
+        name: &str,
+        module: &Module,
+        options: Options,
+    ) -> Result<RevisionEntry, Error> {
+        let Options {
+            grants,
+            limits,
+            bindings,
+            if_revision,
+        } = options;
+        self.operate(Operation::Register(Register {
+            name: name.to_owned(),
+            digest: module.digest().to_owned(),
+            grants,
+            limits,
+            bindings,
+            if_revision,
+        }))
+        .await
+    }
+
+    /// All registrations of the tenant.
+    pub async fn list(&self) -> Result<Vec<RegistrationEntry>, Error> {
+        self.operate(Operation::List {}).await
+    }
+
+    /// One registration.
+    pub async fn show(&self, name: &str) -> Result<RegistrationEntry, Error> {
+        self.operate(Operation::Show(named(name))).await
+    }
+
+    /// The revisions of a registration, newest first.
+    pub async fn history(&self, name: &str) -> Result<Vec<RevisionEntry>, Error> {
+        self.operate(Operation::History(named(name))).await
+    }
+
+    /// Takes a registration away.
+    pub async fn remove(&self, name: &str) -> Result<(), Error> {
+        self.operate(Operation::Remove(named(name))).await
+    }
+
+    /// What the module behind a registration exports and imports.
+    pub async fn inspect(&self, name: &str) -> Result<Inspection, Error> {
+        self.operate(Operation::Inspect(named(name))).await
+    }
+
+    /// The functions of a registration as data: all, or the one that a call of `function` would mean.
+    pub async fn describe(&self, name: &str, function: Option<&str>) -> Result<Description, Error> {
+        let describe = Describe {
+            name: name.to_owned(),
+            function: function.map(str::to_owned),
+        };
+        self.operate(Operation::Describe(describe)).await
+    }
+
+    /// All modules of the tenant.
+    pub async fn modules(&self) -> Result<Vec<ModuleEntry>, Error> {
+        self.operate(Operation::Modules {}).await
+    }
+
+    /// Deletes a module that no registration points at.
+    pub async fn remove_module(&self, digest: &str) -> Result<(), Error> {
+        let digest = digest.to_owned();
+        self.operate(Operation::RemoveModule(ByDigest { digest }))
+            .await
+    }
+}
