@@ -13,19 +13,19 @@
 ///     inline: r#"
 ///         package demo:adder@1.0.0;
 ///
-///         interface adder {
+///         interface sums {
 ///             add: func(a: s64, b: s64) -> s64;
 ///         }
 ///
 ///         world adder {
-///             export adder;
+///             export sums;
 ///         }
 ///     "#,
 /// });
 ///
 /// struct Adder;
 ///
-/// impl exports::demo::adder::adder::Guest for Adder {
+/// impl exports::demo::adder::sums::Guest for Adder {
 ///     fn add(a: i64, b: i64) -> i64 {
 ///         a + b
 ///     }

@@ -49,6 +49,7 @@ mod bindings;
 mod generate;
 pub mod log;
 
+#[doc = include_str!("module.md")]
 pub use rpc_guest_macros::module;
 
 #[doc(hidden)]

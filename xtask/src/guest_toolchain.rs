@@ -117,6 +117,7 @@ pub(crate) struct GuestToolchain {
     way: Way,
     cargo: PathBuf,
     variables: Vec<(&'static str, OsString)>,
+    flags: Vec<String>,
     arguments: &'static [&'static str],
 }
 
@@ -170,13 +171,18 @@ impl GuestToolchain {
         }
     }
 
-    /// `cargo build` for guests; the caller adds which ones and where to.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// `cargo build` for guests whose sources are below `root`; the caller adds which ones and
+    /// where to.
+    pub(crate) fn cargo_build(&self, root: &Path) -> Command {
         let mut command = Command::new(&self.cargo);
         guest_environment::strip(&mut command);
         for (name, value) in &self.variables {
             command.env(name, value);
         }
+        let mut flags = self.flags.clone();
+        flags.extend(shortened_paths(root));
+        // Unlike RUSTFLAGS, this form leaves a space in a path alone.
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         command
             .args(["build", "--release", "--target", TARGET])
             .args(self.arguments);
@@ -196,7 +202,19 @@ impl GuestToolchain {
             way,
             cargo: PathBuf::from("cargo"),
             variables: vec![("PATH", search.path.clone())],
+            flags: Vec::new(),
             arguments: &[],
         }
     }
+}
+
+/// Flags that keep this machine's folders out of a guest, where the message of a panic would show
+/// them to callers, and would make one source two digests.
+fn shortened_paths(root: &Path) -> Vec<String> {
+    let cargo_home = std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
+    let mut flags = vec![format!("--remap-path-prefix={}=", root.display())];
+    flags.extend(cargo_home.map(|home| format!("--remap-path-prefix={}=/cargo", home.display())));
+    flags
 }

@@ -26,7 +26,7 @@ pub(crate) fn build(workspace: &Workspace, way: Option<Way>) -> anyhow::Result<(
 
     let target = workspace.guest_target().join(toolchain.folder());
     let status = toolchain
-        .cargo_build()
+        .cargo_build(workspace.root())
         .arg("--manifest-path")
         .arg(workspace.guest_manifest())
         .arg("--target-dir")

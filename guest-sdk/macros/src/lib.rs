@@ -1,7 +1,7 @@
 //! The attribute macro of `rpc-guest`, which documents it: depend on that crate instead.
 //!
-//! A `mod` of plain Rust is read ([`interface`]), written down as WIT ([`wit`]), and given a child
-//! `mod` ([`glue`]) with bindings generated from that WIT. This crate deliberately knows nothing of
+//! A `mod` of plain Rust is read (`interface`), written down as WIT (`wit`), and given a child
+//! `mod` (`glue`) with bindings generated from that WIT. This crate deliberately knows nothing of
 //! the component model's binary form: that is wit-bindgen's business.
 
 #![forbid(unsafe_code)]
@@ -22,7 +22,8 @@ use syn::ItemMod;
 
 use crate::interface::Interface;
 
-/// Turn a `mod` of plain Rust into a component; see `rpc_guest::module`.
+// Documented where it is re-exported, so that its examples can use it.
+#[allow(missing_docs, reason = "documented by `rpc_guest`")]
 #[proc_macro_attribute]
 pub fn module(
     arguments: proc_macro::TokenStream,

@@ -84,6 +84,8 @@ limits! {
     max_call_timeout_ms, "max-call-timeout-ms" = 5 * MINUTE, at most 24 * HOUR;
     /// Bytes of linear memory and tables of one instance.
     max_memory_bytes, "max-memory-bytes" = 256 * MIB, at most 4 * GIB;
+    /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
+    max_live_instances, "max-live-instances" = 512, at most 16_384;
     /// Bytes of one reply.
     max_reply_bytes, "max-reply-bytes" = 16 * MIB, at most GIB;
     /// Bytes of one line that a guest logs; the rest of the line is cut off.
@@ -92,6 +94,8 @@ limits! {
     compile_timeout_ms, "compile-timeout-ms" = 2 * MINUTE, at most HOUR;
     /// Modules compiled at once.
     max_parallel_compiles, "max-parallel-compiles" = 2, at most 256;
+    /// Bytes of the compiled code of one module.
+    max_artifact_bytes, "max-artifact-bytes" = 512 * MIB, at most 4 * GIB;
     /// Tenants of the node.
     max_tenants, "max-tenants" = 1024, at most 1_000_000;
     /// Tokens of one tenant.

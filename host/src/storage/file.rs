@@ -56,6 +56,19 @@ pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), StorageE
     sync_directory(directory)
 }
 
+/// Gives a complete file its final name, durably: its bytes first, then its name. Both names have
+/// to be on one file system; what was there under the final name is replaced.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn place(complete: &Path, path: &Path) -> Result<(), StorageError> {
+    File::open(complete)
+        .and_then(|file| file.sync_all())
+        .map_err(StorageError::file("sync", complete))?;
+    fs::rename(complete, path).map_err(StorageError::file("place", path))?;
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
 /// Reads a small file, or none when it does not exist.
 ///
 /// # Errors

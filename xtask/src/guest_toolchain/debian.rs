@@ -41,16 +41,13 @@ pub(super) fn prepare(search: &Search) -> anyhow::Result<GuestToolchain> {
             ("RUSTC", search.system_root.join("usr/bin/rustc").into()),
             // Building the standard library is an unstable feature of a stable compiler.
             ("RUSTC_BOOTSTRAP", "1".into()),
-            (
-                "RUSTFLAGS",
-                format!(
-                    "-L native={} -C link-self-contained=no",
-                    c_library.display()
-                )
-                .into(),
-            ),
             // Set by rustup for its own compiler, whose libraries are not those of Debian's.
             ("LD_LIBRARY_PATH", "".into()),
+        ],
+        flags: vec![
+            "-L".to_owned(),
+            format!("native={}", c_library.display()),
+            "-Clink-self-contained=no".to_owned(),
         ],
         arguments: &["-Zbuild-std=std,panic_abort"],
     })

@@ -108,7 +108,7 @@ impl Drop for Machine {
 }
 
 fn variable(toolchain: &GuestToolchain, name: &str) -> Option<OsString> {
-    let command = toolchain.cargo_build();
+    let command = toolchain.cargo_build(Path::new("/sources"));
     let mut variables = command.get_envs();
     variables
         .find(|(key, _)| *key == name)
@@ -124,8 +124,17 @@ fn an_installed_target_is_taken_first() {
     let toolchain = machine.find().unwrap();
 
     assert_eq!(toolchain.way(), Way::Installed);
-    assert_eq!(toolchain.cargo_build().get_program(), "cargo");
-    assert_eq!(variable(&toolchain, "RUSTFLAGS"), None);
+    assert_eq!(
+        toolchain.cargo_build(Path::new("/sources")).get_program(),
+        "cargo"
+    );
+    assert_eq!(variable(&toolchain, "RUSTC"), None);
+    let flags = variable(&toolchain, "CARGO_ENCODED_RUSTFLAGS").unwrap();
+    let flags = flags.to_str().unwrap();
+    assert!(
+        flags.starts_with("--remap-path-prefix=/sources="),
+        "{flags}"
+    );
     assert!(machine.runs().is_empty());
 }
 
@@ -198,11 +207,14 @@ fn debian_comes_last_and_brings_its_own_compiler() {
     assert_eq!(toolchain.way(), Way::Debian);
     assert_ne!(toolchain.folder(), "installed");
     let cargo = machine.folder.join("debian/usr/bin/cargo");
-    assert_eq!(Path::new(toolchain.cargo_build().get_program()), cargo);
+    assert_eq!(
+        Path::new(toolchain.cargo_build(Path::new("/sources")).get_program()),
+        cargo
+    );
     let path = variable(&toolchain, "PATH").unwrap();
     let linkers = machine.folder.join("toolchain/lib/rustlib/some-host/bin");
     assert_eq!(std::env::split_paths(&path).next(), Some(linkers));
-    let flags = variable(&toolchain, "RUSTFLAGS").unwrap();
+    let flags = variable(&toolchain, "CARGO_ENCODED_RUSTFLAGS").unwrap();
     assert!(flags.to_str().unwrap().contains("usr/lib/wasm32-wasi"));
 }
 

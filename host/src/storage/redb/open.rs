@@ -7,7 +7,8 @@ use redb::{
 };
 
 use super::{ABOUT, CACHE_BYTES, ENTRIES, FORMAT, KNOWN_FORMAT, RedbStorage, changes, engine};
-use crate::storage::{StorageError, file};
+use crate::storage::StorageError;
+use crate::storage::file::{self, LEFTOVER_PREFIX};
 
 impl RedbStorage {
     /// Opens the store in a file, making it (mode 0600) if it is not there.
@@ -16,16 +17,12 @@ impl RedbStorage {
     /// When another process has it open, when a later release wrote it (the file is then not
     /// touched), or when the engine or the file system fails.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        refuse_newer(path)?;
-        let store = file::open_private(path)?;
-        let database = Builder::new()
-            .set_cache_size(CACHE_BYTES)
-            .create_file(store)
-            .map_err(|error| open_error(error, path))?;
-        if let Some(directory) = path.parent() {
-            file::sync_directory(directory)?;
+        if path.exists() {
+            refuse_newer(path)?;
+        } else {
+            create(path)?;
         }
-        Self::prepare(database, path)
+        Self::prepare(open_file(path)?, path)
     }
 
     /// A store that lives in memory and is gone with it.
@@ -61,6 +58,23 @@ impl RedbStorage {
             order: std::sync::Mutex::new(()),
         })
     }
+}
+
+/// Makes an empty store under another name and gives it its own when it is whole: the engine does
+/// not open a file that it was cut off from making.
+fn create(path: &Path) -> Result<(), StorageError> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let unfinished = directory.join(format!("{LEFTOVER_PREFIX}store"));
+    file::remove(&unfinished)?;
+    drop(RedbStorage::prepare(open_file(&unfinished)?, path)?);
+    file::place(&unfinished, path)
+}
+
+fn open_file(path: &Path) -> Result<Database, StorageError> {
+    Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .create_file(file::open_private(path)?)
+        .map_err(|error| open_error(error, path))
 }
 
 /// Looks at an existing store without writing a byte. A store that was not closed cleanly cannot

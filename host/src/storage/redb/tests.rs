@@ -187,3 +187,13 @@ fn a_store_of_a_later_release_is_refused_and_not_touched() {
     );
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
+
+#[test]
+fn a_store_that_was_cut_off_while_it_was_made_is_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store.redb");
+    std::fs::write(directory.path().join(".unfinished-store"), [0; 4096]).unwrap();
+    put(&RedbStorage::open(&path).unwrap(), "a", "1");
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    assert_eq!(names(&RedbStorage::open(&path).unwrap()), ["a"]);
+}

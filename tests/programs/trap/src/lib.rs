@@ -34,7 +34,22 @@ mod trap {
         a / b
     }
 
-    /// Calls itself until the stack is used up.
+    /// Calls itself, keeping nothing in memory, until the engine's stack is used up.
+    pub fn exhaust_stack(start: u64) -> u64 {
+        fall(start)
+    }
+
+    #[inline(never)]
+    fn fall(depth: u64) -> u64 {
+        if depth == u64::MAX {
+            return 0;
+        }
+        // Nothing that a compiler could turn into a loop.
+        let below = fall(depth + 1);
+        below.rotate_left(7) ^ below.wrapping_mul(depth)
+    }
+
+    /// Calls itself with an array in every frame, until the stack in its memory is used up.
     pub fn overflow_stack() -> u64 {
         dig(black_box(0))
     }

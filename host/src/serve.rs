@@ -1,0 +1,145 @@
+//! From a configuration to a node that serves, and to its end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+
+use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
+use crate::clock::{SystemClock, WallClock};
+use crate::config::{Config, Limits, ListenAddress};
+use crate::node::{Node, Parts};
+use crate::registry::{Registry, RegistryError, Targets};
+use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
+use crate::server;
+use crate::storage::{StorageError, blocking};
+use crate::transport::{IdentityError, Listener, server_config};
+
+/// How often the server's certificate is looked at.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Why a node cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// What has to be there before.
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    /// The certificates.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Modules and registrations.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The engine.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; choose another --listen")]
+    Listen {
+        /// What was asked for.
+        address: ListenAddress,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A background thread is gone.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A node that listens.
+#[derive(Debug, Clone)]
+pub struct Ready {
+    /// On this address.
+    pub address: SocketAddr,
+    /// Where the profile for clients of this machine is, and what became of it.
+    pub profile: PathBuf,
+    /// What became of it at this start.
+    pub outcome: ProfileOutcome,
+}
+
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+///
+/// # Errors
+/// When the node cannot start. Nothing that happens after `ready` is an error.
+pub async fn serve(
+    config: Config,
+    ready: impl FnOnce(&Ready),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
+    let limits = config.limits.clone();
+    let (listen, config_of_blocking, clock_of_blocking) = (config.listen.clone(), config, Arc::clone(&clock));
+    let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
+        .await
+        .map_err(StorageError::from)??;
+
+    let key = ArtifactKey::new(foundation.node_key.as_bytes());
+    let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    let node = Node::new(Parts {
+        directory: foundation.directory.clone(),
+        targets: Targets::new(sandbox, registry.modules.clone()),
+        registry,
+        limits: limits.clone(),
+        clock: Arc::clone(&clock),
+    });
+
+    let listening = async {
+        let socket = TcpListener::bind((listen.host().as_str(), listen.port())).await?;
+        let address = socket.local_addr()?;
+        Ok((socket, address))
+    };
+    let (socket, address) = listening
+        .await
+        .map_err(|source| ServeError::Listen { address: listen.clone(), source })?;
+    let tls = server_config(foundation.identity.certificate())?;
+    let profile = foundation.data.client_profile();
+    let foundation = Arc::new(foundation);
+    let publishing = Arc::clone(&foundation);
+    let outcome = blocking(move || publishing.publish_profile(address))
+        .await
+        .map_err(StorageError::from)??;
+    ready(&Ready { address, profile, outcome });
+
+    let listener = Listener::new(socket, tls, &limits);
+    let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
+    tokio::select! {
+        () = serving => {}
+        never = renew(Arc::clone(&foundation), clock) => match never {},
+    }
+    Ok(())
+}
+
+/// What touches the disk at a start.
+fn lay(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Foundation, Registry), ServeError> {
+    let foundation = Foundation::lay(config, clock)?;
+    let tenants = foundation.directory.tenant_ids();
+    let Foundation { storage, data, .. } = &foundation;
+    let registry = Registry::open(storage, clock, data, &tenants, &config.limits)?;
+    Ok((foundation, registry))
+}
+
+fn sandbox_limits(limits: &Limits) -> SandboxLimits {
+    SandboxLimits {
+        max_memory_bytes: limits.max_memory_bytes,
+        max_live_instances: u32::try_from(limits.max_live_instances).unwrap_or(u32::MAX),
+        compile_timeout_ms: limits.compile_timeout_ms,
+        max_parallel_compiles: u32::try_from(limits.max_parallel_compiles).unwrap_or(u32::MAX),
+        max_artifact_bytes: limits.max_artifact_bytes,
+    }
+}
+
+/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
+async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(RENEWAL_INTERVAL).await;
+        let (foundation, now) = (Arc::clone(&foundation), clock.now());
+        match blocking(move || foundation.identity.renew_if_due(now)).await {
+            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
+            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        }
+    }
+}
