@@ -70,7 +70,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let limits = config.limits.clone();
-    let (listen, config_of_blocking, clock_of_blocking) = (config.listen.clone(), config, Arc::clone(&clock));
+    let (listen, config_of_blocking, clock_of_blocking) =
+        (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
         .await
         .map_err(StorageError::from)??;
@@ -90,9 +91,10 @@ pub async fn serve(
         let address = socket.local_addr()?;
         Ok((socket, address))
     };
-    let (socket, address) = listening
-        .await
-        .map_err(|source| ServeError::Listen { address: listen.clone(), source })?;
+    let (socket, address) = listening.await.map_err(|source| ServeError::Listen {
+        address: listen.clone(),
+        source,
+    })?;
     let tls = server_config(foundation.identity.certificate())?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
@@ -100,7 +102,11 @@ pub async fn serve(
     let outcome = blocking(move || publishing.publish_profile(address))
         .await
         .map_err(StorageError::from)??;
-    ready(&Ready { address, profile, outcome });
+    ready(&Ready {
+        address,
+        profile,
+        outcome,
+    });
 
     let listener = Listener::new(socket, tls, &limits);
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);

@@ -68,14 +68,26 @@ limits! {
     keepalive_interval_ms, "keepalive-interval-ms" = 20 * SECOND, at most HOUR;
     /// Time that calls under way get to finish when the node stops.
     drain_timeout_ms, "drain-timeout-ms" = 10 * SECOND, at most HOUR;
+    /// Time one frame gets to arrive once its first byte is there, before its size is considered.
+    frame_timeout_ms, "frame-timeout-ms" = 10 * SECOND, at most MINUTE;
+    /// Time a peer gets to take what is written to it.
+    write_timeout_ms, "write-timeout-ms" = 30 * SECOND, at most HOUR;
     /// Connections at once.
     max_connections, "max-connections" = 1024, at most 65_536;
     /// Connections at once that have not yet said who they are.
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
+    /// Connections at once from one address (IPv6: one network of 64 bits).
+    max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
     /// Bytes of one message, all its frames together.
     max_message_bytes, "max-message-bytes" = 16 * MIB, at most GIB;
+    /// Bytes of long messages that wait in one session for its peer to read.
+    max_queued_bytes_per_session, "max-queued-bytes-per-session" = 4 * MIB, at most GIB;
+    /// Uploads under way at once in one session.
+    max_uploads_per_session, "max-uploads-per-session" = 4, at most 256;
+    /// Bytes of an upload that may be on their way before the node has stored any of them.
+    upload_window_bytes, "upload-window-bytes" = MIB, at most 64 * MIB;
     /// Bytes of one uploaded module.
     max_upload_bytes, "max-upload-bytes" = 64 * MIB, at most GIB;
     /// Time a call gets if its caller names none.

@@ -61,4 +61,19 @@ impl Principal {
     pub(super) fn is_good(&self, now: Timestamp) -> bool {
         self.standing.is_good(now)
     }
+
+    /// A principal that no directory vouches for.
+    ///
+    /// # Panics
+    /// When the tenant's name is none.
+    #[cfg(test)]
+    pub(crate) fn for_tests(tenant: &str) -> Self {
+        Self {
+            tenant: TenantId::new(7),
+            tenant_name: tenant.parse().unwrap(),
+            role: Role::Caller,
+            token_id: "00112233445566aa".parse().unwrap(),
+            standing: Arc::new(Standing::until(None)),
+        }
+    }
 }

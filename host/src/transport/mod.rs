@@ -1,9 +1,16 @@
-//! Bytes and identity: TLS, and the certificates behind it.
+//! Bytes and identity: TLS and the certificates behind it, connections, frames.
 
+mod admission;
 mod authority;
+mod error;
+pub mod frames;
 mod identity;
+mod listener;
 mod tls;
 
+pub use admission::Doorstep;
 pub use authority::{Authority, IdentityError};
+pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
-pub use tls::{ALPN, ServerCertificate, server_config};
+pub use listener::{Arrival, ConnectionRoom, Listener, Secured};
+pub use tls::{ServerCertificate, server_config};

@@ -7,6 +7,7 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use rpc_host_protocol::ALPN;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -14,10 +15,6 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 
 use super::IdentityError;
-
-/// The protocol that both sides have to name in the handshake. A peer that names none at all gets
-/// through TLS; whoever accepts connections has to look.
-pub const ALPN: &[u8] = b"rpc-host/1";
 
 pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
@@ -58,6 +55,7 @@ pub fn server_config(
         .with_protocol_versions(&[&TLS13])?
         .with_no_client_auth()
         .with_cert_resolver(certificate);
+    // A peer that names no protocol at all gets through TLS; the listener looks.
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::transport::{ALPN, server_config};
+use crate::transport::server_config;
+use rpc_host_protocol::ALPN;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -1,0 +1,199 @@
+//! The exchanges in flight.
+//!
+//! Each has a task and a [`ReplyToken`], which lies in one table. Whoever takes it out — the task when
+//! it is done, or the session on a cancel or at its end — is the one who answers; the other finds
+//! nothing. So an exchange gets one answer, however close the two come.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+
+use rpc_host_protocol::frame::FRAGMENT_BYTES;
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tracing::{Instrument, Span, debug, error};
+
+use super::CallReply;
+use super::reply::ReplyToken;
+use super::uploads::Inlet;
+
+/// Room for one exchange. Held until its answer is on its way, so that answers which nobody reads
+/// count as well.
+#[derive(Debug)]
+pub(super) struct Slot {
+    _one: OwnedSemaphorePermit,
+    _bytes: Option<OwnedSemaphorePermit>,
+}
+
+/// How many exchanges of one sort may be in flight, and how much they may have brought with them.
+#[derive(Debug)]
+pub(super) struct Slots {
+    free: Arc<Semaphore>,
+    count: u32,
+    free_bytes: Arc<Semaphore>,
+}
+
+/// Why there is no slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Full {
+    /// That many exchanges are in flight.
+    Count(u32),
+    /// Those in flight brought too much with them.
+    Bytes,
+}
+
+impl Full {
+    pub(super) fn failure(self, of: &str) -> Failure {
+        let message = match self {
+            Full::Count(count) => {
+                format!("{count} {of} are in flight already; wait for one to end")
+            }
+            Full::Bytes => format!("the {of} in flight carry too many bytes; wait for one to end"),
+        };
+        Failure::new(ErrorCode::ResourceExhausted, Fault::Peer, message)
+    }
+}
+
+impl Slots {
+    pub(super) fn new(count: u64, max_bytes: usize) -> Self {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let max_bytes = max_bytes.min(Semaphore::MAX_PERMITS);
+        Slots {
+            free: Arc::new(Semaphore::new(count as usize)),
+            count,
+            free_bytes: Arc::new(Semaphore::new(max_bytes)),
+        }
+    }
+
+    /// A slot for an exchange that came with so many bytes, if one is free. Never waits: a client
+    /// that waits for one of its own calls to end has to know it.
+    pub(super) fn try_take(&self, bytes: usize) -> Result<Slot, Full> {
+        let one = Arc::clone(&self.free).try_acquire_owned();
+        let one = one.map_err(|_full| Full::Count(self.count))?;
+        // What is short is bounded by the count alone, and need not be counted twice.
+        let bytes = if bytes > FRAGMENT_BYTES {
+            let bytes = u32::try_from(bytes).map_err(|_long| Full::Bytes)?;
+            let taken = Arc::clone(&self.free_bytes).try_acquire_many_owned(bytes);
+            Some(taken.map_err(|_full| Full::Bytes)?)
+        } else {
+            None
+        };
+        Ok(Slot {
+            _one: one,
+            _bytes: bytes,
+        })
+    }
+
+    pub(super) fn is_all_free(&self) -> bool {
+        self.free.available_permits() == self.count as usize
+    }
+
+    /// Waits until no slot is taken. Only for when none is given out any more.
+    pub(super) async fn all_free(&self) {
+        let _all = self.free.acquire_many(self.count).await;
+    }
+}
+
+/// The exchanges in flight of one session.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(Mutex<HashMap<ExchangeId, Entry>>);
+
+#[derive(Debug)]
+struct Entry {
+    task: AbortHandle,
+    token: ReplyToken,
+    inlet: Option<Arc<Inlet>>,
+}
+
+impl InFlight {
+    /// Runs `work` in a task of its own, and answers with what it gives. Chunks for the exchange go to
+    /// `inlet`.
+    pub(super) fn spawn<F>(
+        self: &Arc<Self>,
+        token: ReplyToken,
+        slot: Slot,
+        inlet: Option<Arc<Inlet>>,
+        span: Span,
+        work: F,
+    ) where
+        F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
+    {
+        let in_flight = Arc::clone(self);
+        let exchange = token.exchange();
+        let began = Instant::now();
+        let run = async move {
+            let outcome = isolated(work).await;
+            if let Some(token) = in_flight.take(exchange) {
+                note_end(&outcome, began);
+                token.answer(outcome).await;
+            }
+            drop(slot);
+        };
+        // The task may be done before this line is; it then waits for the lock to find its token.
+        let mut entries = self.entries();
+        let task = tokio::spawn(run.instrument(span)).abort_handle();
+        entries.insert(exchange, Entry { task, token, inlet });
+    }
+
+    /// The right to answer, for the task of the exchange itself.
+    fn take(&self, exchange: ExchangeId) -> Option<ReplyToken> {
+        self.entries().remove(&exchange).map(|entry| entry.token)
+    }
+
+    /// Ends an exchange's task, and gives the right to answer. `None` if it is answered already.
+    pub(super) fn abort(&self, exchange: ExchangeId) -> Option<ReplyToken> {
+        let entry = self.entries().remove(&exchange)?;
+        entry.task.abort();
+        Some(entry.token)
+    }
+
+    /// Ends all tasks.
+    pub(super) fn abort_all(&self) -> Vec<ReplyToken> {
+        let entries = std::mem::take(&mut *self.entries());
+        let aborted = entries.into_values().map(|entry| {
+            entry.task.abort();
+            entry.token
+        });
+        aborted.collect()
+    }
+
+    /// Where chunks of an exchange go, if it is an upload in flight.
+    pub(super) fn inlet(&self, exchange: ExchangeId) -> Option<Arc<Inlet>> {
+        self.entries().get(&exchange)?.inlet.clone()
+    }
+
+    /// A panic cannot leave the table half-changed, so poison means nothing here.
+    fn entries(&self) -> MutexGuard<'_, HashMap<ExchangeId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Turns a panic within `work` into a failure of `work` alone. What it worked on goes down with it.
+async fn isolated<F>(work: F) -> Result<CallReply, Failure>
+where
+    F: Future<Output = Result<CallReply, Failure>>,
+{
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.unwrap_or_else(|_panic| {
+            error!("an exchange ended in a panic of the host");
+            let message = "the host failed while it worked on this; its log says more";
+            Poll::Ready(Err(Failure::new(ErrorCode::Internal, Fault::Host, message)))
+        })
+    })
+    .await
+}
+
+/// Below the level that is logged unless asked for: a client must not fill the log with its calls.
+fn note_end(outcome: &Result<CallReply, Failure>, began: Instant) {
+    let code = outcome
+        .as_ref()
+        .map_or_else(|failure| failure.code.name(), |_| "ok");
+    let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    debug!(code, duration_us, "exchange ended");
+}

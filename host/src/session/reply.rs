@@ -1,0 +1,40 @@
+//! The right to answer an exchange.
+
+use rpc_host_protocol::message::Message;
+use rpc_host_protocol::{ExchangeId, Failure};
+
+use super::CallReply;
+use crate::transport::frames::Outbox;
+
+/// Answers one exchange. There is one for each, and answering consumes it, so two answers do not
+/// compile; dropped, it leaves the peer without one, which only the end of the connection excuses.
+#[derive(Debug)]
+#[must_use = "the peer waits for an answer"]
+pub(super) struct ReplyToken {
+    exchange: ExchangeId,
+    outbox: Outbox,
+}
+
+impl ReplyToken {
+    /// For an exchange that has just begun.
+    pub(super) fn new(exchange: ExchangeId, outbox: Outbox) -> Self {
+        ReplyToken { exchange, outbox }
+    }
+
+    pub(super) fn exchange(&self) -> ExchangeId {
+        self.exchange
+    }
+
+    pub(super) async fn answer(self, outcome: Result<CallReply, Failure>) {
+        let message = match outcome {
+            Ok(CallReply { value, is_result }) => Message::Reply { value, is_result },
+            Err(failure) => Message::Failure(failure),
+        };
+        // A connection that has ended needs no answers; its own task says why it ended.
+        let _ended = self.outbox.send(message.encode(self.exchange)).await;
+    }
+
+    pub(super) async fn fail(self, failure: Failure) {
+        self.answer(Err(failure)).await;
+    }
+}

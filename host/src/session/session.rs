@@ -1,0 +1,235 @@
+//! The loop of a session after its welcome.
+
+mod dispatch;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_host_protocol::ExchangeId;
+use rpc_host_protocol::assembler::{Assembler, AssemblerLimits};
+use rpc_host_protocol::message::{Beat, Goaway, Message};
+use tokio::io::AsyncRead;
+use tokio::time::{Instant, sleep_until};
+use tracing::{Span, debug};
+
+use super::calls::{InFlight, Slots};
+use super::order::Order;
+use super::{Backend, SessionContext, SessionEnd, SessionId, end};
+use crate::tenant::Principal;
+use crate::transport::frames::{Frame, FrameReader, Outbox};
+
+/// Names that clients choose are cut to this in the log.
+pub(super) const MAX_LOGGED_NAME_BYTES: usize = 96;
+/// After so many reads without a rest, replies that are ready get their turn.
+const READS_IN_A_ROW: u32 = 8;
+/// How many of the longest messages may be incomplete, or under way as arguments, at once.
+const LONG_MESSAGES: usize = 4;
+
+/// What the tasks of a session share.
+struct Holder<B> {
+    backend: Arc<B>,
+    principal: Principal,
+}
+
+/// One authenticated connection.
+pub(super) struct Session<B> {
+    id: SessionId,
+    context: SessionContext<B>,
+    holder: Arc<Holder<B>>,
+    outbox: Outbox,
+    assembler: Assembler,
+    order: Order,
+    in_flight: Arc<InFlight>,
+    calls: Slots,
+    uploads: Slots,
+    last_heard: Instant,
+    /// Until when work under way may go on; `None` while the node does not stop.
+    stop_at: Option<Instant>,
+    /// That of the session, for exchanges that have none.
+    span: Span,
+    /// Messages that nobody waits for (any more).
+    ignored: u64,
+}
+
+/// What the loop waits for.
+enum Happening {
+    Frame(Option<Frame>),
+    Stop(Instant),
+    Heartbeat,
+    AllAnswered,
+    TimeIsUp,
+}
+
+impl<B: Backend> Session<B> {
+    pub(super) fn new(
+        id: SessionId,
+        context: SessionContext<B>,
+        principal: Principal,
+        outbox: Outbox,
+    ) -> Self {
+        let limits = &context.limits;
+        let max_message_bytes = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
+        let max_exchanges = limits
+            .max_calls_in_flight_per_session
+            .saturating_add(limits.max_uploads_per_session);
+        let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
+        Session {
+            id,
+            holder: Arc::new(Holder {
+                backend: Arc::clone(&context.backend),
+                principal,
+            }),
+            outbox,
+            assembler: Assembler::new(AssemblerLimits {
+                max_message_bytes,
+                max_buffered_bytes: max_long_bytes,
+                max_incomplete_messages: usize::try_from(max_exchanges).unwrap_or(usize::MAX),
+            }),
+            order: Order::default(),
+            in_flight: Arc::default(),
+            calls: Slots::new(limits.max_calls_in_flight_per_session, max_long_bytes),
+            uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes),
+            last_heard: Instant::now(),
+            stop_at: None,
+            span: Span::current(),
+            ignored: 0,
+            context,
+        }
+    }
+
+    /// Serves the peer until the session ends. The stream is as it was left then; what the peer is to
+    /// hear about the end is [`Session::leave`]'s to say.
+    pub(super) async fn run<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut FrameReader<R>,
+    ) -> SessionEnd {
+        match self.serve(reader).await {
+            Ok(end) | Err(end) => end,
+        }
+    }
+
+    async fn serve<R: AsyncRead + Unpin>(
+        &mut self,
+        reader: &mut FrameReader<R>,
+    ) -> Result<SessionEnd, SessionEnd> {
+        let mut stop = pin!(self.context.stopping.clone().begun());
+        let mut heartbeat = pin!(sleep_until(self.last_heard + self.keepalive()));
+        let mut reads: u32 = 0;
+        loop {
+            let happening = tokio::select! {
+                biased;
+                at = &mut stop, if self.stop_at.is_none() => Happening::Stop(at),
+                () = self.all_answered(), if self.stop_at.is_some() => Happening::AllAnswered,
+                () = until(self.stop_at), if self.stop_at.is_some() => Happening::TimeIsUp,
+                () = &mut heartbeat => Happening::Heartbeat,
+                frame = reader.next() => Happening::Frame(frame?),
+            };
+            match happening {
+                Happening::Frame(None) => return Ok(SessionEnd::PeerLeft),
+                Happening::Frame(Some(frame)) => {
+                    self.last_heard = Instant::now();
+                    self.on_frame(frame).await?;
+                    while let Some(frame) = reader.next_buffered()? {
+                        self.on_frame(frame).await?;
+                    }
+                    reads = reads.wrapping_add(1);
+                    if reads.is_multiple_of(READS_IN_A_ROW) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Happening::Stop(at) => {
+                    self.stop_at = Some(at);
+                    self.say(Message::Goaway(Goaway {
+                        failure: end::stopping(),
+                    }))
+                    .await;
+                }
+                Happening::AllAnswered => return Ok(SessionEnd::Drained),
+                Happening::TimeIsUp => return Ok(SessionEnd::DrainTimeout),
+                Happening::Heartbeat => {
+                    let next = self.beat().await?;
+                    heartbeat.as_mut().reset(next);
+                }
+            }
+        }
+    }
+
+    /// Ends what is under way, and tells the peer why the session ends.
+    pub(super) async fn leave(&mut self, end: &SessionEnd) {
+        let tokens = self.in_flight.abort_all();
+        if let Some(verdict) = end.verdict() {
+            for token in tokens {
+                token.fail(verdict.clone()).await;
+            }
+        }
+        if let Some(failure) = end.parting() {
+            self.say(Message::Goaway(Goaway { failure })).await;
+        }
+    }
+
+    /// Until when replies of a session that is drained may be on their way.
+    pub(super) fn leave_deadline(&self) -> Instant {
+        self.stop_at.unwrap_or_else(Instant::now)
+    }
+
+    fn keepalive(&self) -> Duration {
+        Duration::from_millis(self.context.limits.keepalive_interval_ms)
+    }
+
+    async fn all_answered(&self) {
+        self.calls.all_free().await;
+        self.uploads.all_free().await;
+    }
+
+    /// Looks whether the peer is still there; tells when to look again.
+    async fn beat(&mut self) -> Result<Instant, SessionEnd> {
+        let now = Instant::now();
+        let silence = now.duration_since(self.last_heard);
+        let idle_timeout = Duration::from_millis(self.context.limits.idle_timeout_ms);
+        let is_idle = self.calls.is_all_free() && self.uploads.is_all_free();
+        if silence >= idle_timeout && is_idle {
+            return Err(SessionEnd::Idle(silence));
+        }
+        if silence < self.keepalive() {
+            return Ok(self.last_heard + self.keepalive());
+        }
+        self.say(Message::Ping(Beat { nonce: 0 })).await;
+        let next = now + self.keepalive();
+        let idle_at = self.last_heard + idle_timeout;
+        Ok(if idle_at > now {
+            next.min(idle_at)
+        } else {
+            next
+        })
+    }
+
+    /// Sends a message about the connection.
+    async fn say(&self, message: Message) {
+        // Where the writer has failed, the session hears of it from there.
+        let _ended = self
+            .outbox
+            .send(message.encode(ExchangeId::CONNECTION))
+            .await;
+    }
+}
+
+impl<B> Drop for Session<B> {
+    /// However a session ends, nothing goes on for it.
+    fn drop(&mut self) {
+        // Nobody is left to be answered.
+        drop(self.in_flight.abort_all());
+        if self.ignored > 0 {
+            debug!(
+                ignored = self.ignored,
+                "messages came that nobody waited for"
+            );
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    if let Some(deadline) = deadline {
+        sleep_until(deadline).await;
+    }
+}

@@ -1,0 +1,234 @@
+//! What each message of a client sets going.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rpc_host_protocol::assembler::RawMessage;
+use rpc_host_protocol::error::printable;
+use rpc_host_protocol::message::{CallHeader, Message, UploadHeader};
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
+use tracing::{Span, debug_span};
+
+use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
+use crate::session::order::begins_exchange;
+use crate::session::reply::ReplyToken;
+use crate::session::uploads::{Inlet, Upload};
+use crate::session::{Backend, CallReply, CallRequest, SessionEnd, end};
+use crate::transport::frames::Frame;
+
+impl<B: Backend> Session<B> {
+    pub(super) async fn on_frame(&mut self, (header, payload): Frame) -> Result<(), SessionEnd> {
+        self.order.check(&header)?;
+        match self.assembler.accept(header, payload)? {
+            None => Ok(()),
+            Some(raw) => self.on_message(raw).await,
+        }
+    }
+
+    async fn on_message(&mut self, raw: RawMessage) -> Result<(), SessionEnd> {
+        let (id, kind, bytes) = (raw.id, raw.kind, raw.payload.len());
+        let message = match Message::decode(raw) {
+            Ok(message) => message,
+            Err(error) => {
+                let failure =
+                    Failure::new(ErrorCode::InvalidArgument, Fault::Peer, error.to_string());
+                if begins_exchange(kind) {
+                    self.token(id).fail(failure).await;
+                } else {
+                    self.say(Message::Failure(failure)).await;
+                }
+                return Ok(());
+            }
+        };
+        match message {
+            Message::Call { header, arguments } => self.on_call(id, header, arguments).await,
+            Message::Request(operation) => self.on_request(id, operation, bytes).await,
+            Message::Upload(header) => self.on_upload(id, header).await,
+            Message::Chunk(chunk) => {
+                self.on_chunk(id, chunk).await;
+                Ok(())
+            }
+            Message::Cancel => {
+                self.on_cancel(id).await;
+                Ok(())
+            }
+            Message::Provide(_) | Message::Withdraw(_) => {
+                let message = "this host does not call into clients yet; upload a module instead";
+                let failure = Failure::new(ErrorCode::Unimplemented, Fault::Peer, message);
+                self.token(id).fail(failure).await;
+                Ok(())
+            }
+            Message::Ping(beat) => {
+                self.say(Message::Pong(beat)).await;
+                Ok(())
+            }
+            Message::Pong(_) => Ok(()),
+            // Answers to what was not asked, or not any more, and news that change nothing here.
+            Message::Reply { .. }
+            | Message::Failure(_)
+            | Message::Ack(_)
+            | Message::Release(_)
+            | Message::Event(_)
+            | Message::Goaway(_)
+            | Message::Hello(_)
+            | Message::Welcome(_) => {
+                self.ignored += 1;
+                Ok(())
+            }
+        }
+    }
+
+    fn token(&self, id: ExchangeId) -> ReplyToken {
+        ReplyToken::new(id, self.outbox.clone())
+    }
+
+    /// Whether an exchange may begin now; if not, it is answered here.
+    async fn admit(&mut self, id: ExchangeId) -> Result<Option<ReplyToken>, SessionEnd> {
+        let token = self.token(id);
+        if !self.holder.backend.still_valid(&self.holder.principal) {
+            token.fail(end::revoked()).await;
+            return Err(SessionEnd::Revoked);
+        }
+        if self.stop_at.is_some() {
+            token.fail(end::stopping()).await;
+            return Ok(None);
+        }
+        Ok(Some(token))
+    }
+
+    async fn on_call(
+        &mut self,
+        id: ExchangeId,
+        header: CallHeader,
+        arguments: Vec<u8>,
+    ) -> Result<(), SessionEnd> {
+        let span = self.span(debug_span!(
+            "call",
+            exchange = id.0,
+            module = printable(&header.module, MAX_LOGGED_NAME_BYTES),
+            function = printable(&header.function, MAX_LOGGED_NAME_BYTES),
+        ));
+        let bytes = arguments.len();
+        let call = CallRequest {
+            session: self.id,
+            exchange: id,
+            header,
+            arguments,
+        };
+        let work = |holder: Arc<Holder<B>>| async move {
+            holder.backend.call(&holder.principal, call).await
+        };
+        self.begin(id, bytes, span, work).await
+    }
+
+    async fn on_request(
+        &mut self,
+        id: ExchangeId,
+        operation: Operation,
+        bytes: usize,
+    ) -> Result<(), SessionEnd> {
+        let span = self.span(debug_span!(
+            "request",
+            exchange = id.0,
+            operation = operation.name()
+        ));
+        let work = |holder: Arc<Holder<B>>| async move {
+            let value = holder.backend.operate(&holder.principal, operation).await?;
+            Ok(CallReply {
+                value,
+                is_result: false,
+            })
+        };
+        self.begin(id, bytes, span, work).await
+    }
+
+    /// Begins an exchange that needs nothing more from the client.
+    async fn begin<W, F>(
+        &mut self,
+        id: ExchangeId,
+        bytes: usize,
+        span: Span,
+        work: W,
+    ) -> Result<(), SessionEnd>
+    where
+        W: FnOnce(Arc<Holder<B>>) -> F,
+        F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
+    {
+        let Some(token) = self.admit(id).await? else {
+            return Ok(());
+        };
+        match self.calls.try_take(bytes) {
+            Ok(slot) => {
+                let work = work(Arc::clone(&self.holder));
+                self.in_flight.spawn(token, slot, None, span, work);
+            }
+            Err(full) => token.fail(full.failure("calls")).await,
+        }
+        Ok(())
+    }
+
+    async fn on_upload(&mut self, id: ExchangeId, header: UploadHeader) -> Result<(), SessionEnd> {
+        let Some(token) = self.admit(id).await? else {
+            return Ok(());
+        };
+        let slot = match self.uploads.try_take(0) {
+            Ok(slot) => slot,
+            Err(full) => {
+                token.fail(full.failure("uploads")).await;
+                return Ok(());
+            }
+        };
+        let span = self.span(debug_span!(
+            "upload",
+            exchange = id.0,
+            size_bytes = header.size_bytes
+        ));
+        let inlet = Arc::new(Inlet::new(header.size_bytes));
+        let upload = Upload {
+            exchange: id,
+            header,
+            inlet: Arc::clone(&inlet),
+            outbox: self.outbox.clone(),
+            window_bytes: self.context.limits.upload_window_bytes,
+            chunk_timeout: Duration::from_millis(self.context.limits.idle_timeout_ms),
+        };
+        let holder = Arc::clone(&self.holder);
+        let work = async move { upload.run(&*holder.backend, &holder.principal).await };
+        self.in_flight.spawn(token, slot, Some(inlet), span, work);
+        Ok(())
+    }
+
+    async fn on_chunk(&mut self, id: ExchangeId, chunk: Vec<u8>) {
+        let Some(inlet) = self.in_flight.inlet(id) else {
+            // Was on its way when the upload ended.
+            self.ignored += 1;
+            return;
+        };
+        if let Err(failure) = inlet.accept(chunk)
+            && let Some(token) = self.in_flight.abort(id)
+        {
+            token.fail(failure).await;
+        }
+    }
+
+    async fn on_cancel(&mut self, id: ExchangeId) {
+        match self.in_flight.abort(id) {
+            Some(token) => {
+                let message = "the client ended it";
+                token
+                    .fail(Failure::new(ErrorCode::Cancelled, Fault::Peer, message))
+                    .await;
+            }
+            None => self.ignored += 1,
+        }
+    }
+
+    /// `span`, or that of the session where nobody looks so closely.
+    fn span(&self, span: Span) -> Span {
+        if span.is_disabled() {
+            self.span.clone()
+        } else {
+            span
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Sessions over streams in memory, in front of a node that does as its callers say.
+
+mod exchanges;
+mod lifetime;
+mod peer;
+mod uploads;

@@ -1,0 +1,293 @@
+//! The two sides of a session under test: a node that is told what to do by the name of the function
+//! that is called, and a client that sees every message.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
+use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
+use rpc_host_protocol::message::{CallHeader, Hello, Message, UploadHeader};
+use rpc_host_protocol::operation::ModuleEntry;
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
+use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::config::Limits;
+use crate::session::{
+    Backend, CallReply, CallRequest, Connection, SessionContext, SessionEnd, UploadSink,
+    UploadStart, serve,
+};
+use crate::shutdown::{Stop, stop};
+use crate::tenant::Principal;
+use crate::transport::frames::FrameReader;
+
+pub(super) const TOKEN: &str = "the right one";
+
+/// Does what the function's name says.
+#[derive(Default)]
+pub(super) struct FakeNode {
+    pub(super) is_revoked: AtomicBool,
+    /// Calls that run now.
+    pub(super) running: AtomicUsize,
+    /// Lets one `wait` go on.
+    pub(super) gate: Notify,
+    pub(super) stored: Mutex<Vec<u8>>,
+    pub(super) uploads_dropped: AtomicUsize,
+}
+
+struct Running<'a>(&'a AtomicUsize);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend for Arc<FakeNode> {
+    type Upload = FakeUpload;
+
+    fn authenticate(&self, token: Option<&str>, _: IpAddr) -> Result<Principal, Failure> {
+        match token {
+            Some(TOKEN) => Ok(Principal::for_tests("team")),
+            _ => Err(Failure::new(
+                ErrorCode::Unauthenticated,
+                Fault::Peer,
+                "no valid token",
+            )),
+        }
+    }
+
+    fn still_valid(&self, _: &Principal) -> bool {
+        !self.is_revoked.load(Ordering::SeqCst)
+    }
+
+    async fn call(&self, _: &Principal, call: CallRequest) -> Result<CallReply, Failure> {
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let _running = Running(&self.running);
+        let reply = |value| {
+            Ok(CallReply {
+                value,
+                is_result: true,
+            })
+        };
+        match call.header.function.as_str() {
+            "echo" => reply(call.arguments),
+            "large" => reply(vec![7; 1 << 20]),
+            "wait" => {
+                self.gate.notified().await;
+                reply(call.arguments)
+            }
+            "hang" => std::future::pending().await,
+            "panic" => panic!("a fault of the host, as the test wants it"),
+            other => Err(Failure::new(ErrorCode::NotFound, Fault::Tenant, other)),
+        }
+    }
+
+    async fn operate(&self, _: &Principal, operation: Operation) -> Result<Vec<u8>, Failure> {
+        Ok(operation.name().as_bytes().to_vec())
+    }
+
+    async fn begin_upload(
+        &self,
+        _: &Principal,
+        header: UploadHeader,
+    ) -> Result<UploadStart<FakeUpload>, Failure> {
+        match header.digest.as_str() {
+            "known" => Ok(UploadStart::Known(entry(&header.digest, header.size_bytes))),
+            "refused" => Err(Failure::new(
+                ErrorCode::InvalidArgument,
+                Fault::Peer,
+                "not this one",
+            )),
+            digest => Ok(UploadStart::Proceed(FakeUpload {
+                node: Arc::clone(self),
+                digest: digest.to_owned(),
+            })),
+        }
+    }
+}
+
+/// Keeps the bytes; with the digest `slow`, waits at the gate before each write.
+pub(super) struct FakeUpload {
+    node: Arc<FakeNode>,
+    digest: String,
+}
+
+impl UploadSink for FakeUpload {
+    async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
+        if self.digest == "slow" {
+            self.node.gate.notified().await;
+        }
+        self.node.stored.lock().unwrap().extend(bytes);
+        Ok(())
+    }
+
+    async fn finish(self) -> Result<ModuleEntry, Failure> {
+        let size = self.node.stored.lock().unwrap().len() as u64;
+        Ok(entry(&self.digest, size))
+    }
+}
+
+impl Drop for FakeUpload {
+    fn drop(&mut self) {
+        self.node.uploads_dropped.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+pub(super) fn entry(digest: &str, size_bytes: u64) -> ModuleEntry {
+    ModuleEntry {
+        digest: digest.to_owned(),
+        size_bytes,
+        already_known: false,
+    }
+}
+
+/// A client, with the session that serves it.
+pub(super) struct Peer {
+    pub(super) node: Arc<FakeNode>,
+    pub(super) session: JoinHandle<SessionEnd>,
+    pub(super) stop: Stop,
+    pub(super) write: WriteHalf<DuplexStream>,
+    read: FrameReader<ReadHalf<DuplexStream>>,
+    assembler: Assembler,
+}
+
+impl Peer {
+    /// Connected, but not yet welcome.
+    pub(super) fn connect(limits: Limits) -> Peer {
+        Peer::connect_over(64 * 1024, limits)
+    }
+
+    /// The same over a connection that holds only so many bytes.
+    pub(super) fn connect_over(bytes: usize, limits: Limits) -> Peer {
+        let (here, there) = duplex(bytes);
+        let node = Arc::new(FakeNode::default());
+        let (stop, stopping) = stop();
+        let limits = Arc::new(limits);
+        let connection = Connection {
+            stream: there,
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            hello_deadline: Instant::now() + Duration::from_millis(limits.handshake_timeout_ms),
+            doorstep: (),
+        };
+        let context = SessionContext {
+            backend: Arc::new(Arc::clone(&node)),
+            limits,
+            stopping,
+        };
+        let (read, write) = split(here);
+        Peer {
+            node,
+            session: tokio::spawn(serve(connection, context)),
+            stop,
+            write,
+            read: FrameReader::new(read, Duration::from_secs(60), MAX_FRAME_PAYLOAD_BYTES),
+            assembler: Assembler::new(AssemblerLimits {
+                max_message_bytes: 32 << 20,
+                max_buffered_bytes: 64 << 20,
+                max_incomplete_messages: 64,
+            }),
+        }
+    }
+
+    /// Connected and welcome.
+    pub(super) async fn welcome(limits: Limits) -> Peer {
+        let mut peer = Peer::connect(limits);
+        peer.send(0, hello(TOKEN)).await;
+        let (_, welcome) = peer.receive().await.unwrap();
+        assert!(matches!(welcome, Message::Welcome(_)), "{welcome:?}");
+        peer
+    }
+
+    pub(super) async fn send(&mut self, id: u32, message: Message) {
+        self.send_raw(&message.encode(ExchangeId(id))).await;
+    }
+
+    pub(super) async fn send_raw(&mut self, message: &RawMessage) {
+        for (header, part) in fragments(message) {
+            self.write.write_all(&header.encode()).await.unwrap();
+            self.write.write_all(part).await.unwrap();
+        }
+    }
+
+    pub(super) async fn call(&mut self, id: u32, function: &str) {
+        self.send(id, call(function, b"arguments")).await;
+    }
+
+    /// The next message; `None` once the host has closed the connection.
+    pub(super) async fn receive(&mut self) -> Option<(u32, Message)> {
+        loop {
+            let (header, payload) = self.read.next().await.unwrap()?;
+            if let Some(raw) = self.assembler.accept(header, payload).unwrap() {
+                return Some((raw.id.0, Message::decode(raw).unwrap()));
+            }
+        }
+    }
+
+    /// The next message, which has to be a failure of this exchange.
+    pub(super) async fn failure(&mut self, id: u32) -> Failure {
+        match self.receive().await.unwrap() {
+            (found, Message::Failure(failure)) if found == id => failure,
+            other => panic!("expected a failure of #{id}, got {other:?}"),
+        }
+    }
+
+    /// The next message, which has to be the last and to say why.
+    pub(super) async fn goaway(&mut self) -> Failure {
+        let failure = match self.receive().await.unwrap() {
+            (0, Message::Goaway(goaway)) => goaway.failure,
+            other => panic!("expected a goaway, got {other:?}"),
+        };
+        assert_eq!(
+            self.receive().await,
+            None,
+            "the connection is closed after it"
+        );
+        failure
+    }
+
+    /// The next message, which has to be a reply to this exchange.
+    pub(super) async fn reply(&mut self, id: u32) -> Vec<u8> {
+        match self.receive().await.unwrap() {
+            (found, Message::Reply { value, .. }) if found == id => value,
+            other => panic!("expected a reply to #{id}, got {other:?}"),
+        }
+    }
+
+    /// Waits until so many calls run in the node.
+    pub(super) async fn running(&self, count: usize) {
+        while self.node.running.load(Ordering::SeqCst) != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Goes away, and tells how the session took it.
+    pub(super) async fn leave(self) -> SessionEnd {
+        drop((self.read, self.write));
+        self.session.await.unwrap()
+    }
+}
+
+pub(super) fn hello(token: &str) -> Message {
+    Message::Hello(Hello {
+        versions: vec![1, 7],
+        client: "test/1".to_owned(),
+        token: Some(token.to_owned()),
+    })
+}
+
+pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
+    let header = CallHeader {
+        module: "m".to_owned(),
+        function: function.to_owned(),
+        timeout_ms: None,
+    };
+    Message::Call {
+        header,
+        arguments: arguments.to_vec(),
+    }
+}

@@ -1,0 +1,171 @@
+//! Bytes → frames.
+
+use std::time::Duration;
+
+use bytes::BufMut;
+use rpc_host_protocol::frame::{HEADER_BYTES, Header};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::{Instant, timeout_at};
+
+use crate::transport::TransportError;
+
+/// Small frames that come together are taken from the stream together, up to this many bytes: one
+/// TLS record.
+const BUFFER_BYTES: usize = 16 * 1024;
+/// From this size on, the rest of a payload is read to where it stays, without a stop in the buffer.
+const DIRECT_READ_BYTES: usize = 4 * 1024;
+/// The rate that a frame has to keep up beyond its fixed time. It only has to tell a bad line from
+/// somebody who sends a byte a second to hold a connection.
+const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
+
+/// A header and the payload that followed it.
+pub type Frame = (Header, Vec<u8>);
+
+/// Takes frames off a stream.
+#[derive(Debug)]
+pub struct FrameReader<R> {
+    stream: R,
+    frame_timeout: Duration,
+    max_payload_bytes: usize,
+    /// Bytes that were read and not looked at begin at `start`.
+    buffer: Vec<u8>,
+    start: usize,
+    /// A frame whose payload is longer than what was buffered.
+    partial: Option<Frame>,
+    /// When the frame that is incomplete now was first seen to be so.
+    begun_at: Option<Instant>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// A reader that takes payloads of up to `max_payload_bytes`, and gives a frame that has begun
+    /// `frame_timeout`, and more if it is large, to arrive.
+    pub fn new(stream: R, frame_timeout: Duration, max_payload_bytes: usize) -> Self {
+        FrameReader {
+            stream,
+            frame_timeout,
+            max_payload_bytes,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            start: 0,
+            partial: None,
+            begun_at: None,
+        }
+    }
+
+    /// Another limit from now on: before a hello it is far lower than after it.
+    pub fn set_max_payload_bytes(&mut self, max_payload_bytes: usize) {
+        self.max_payload_bytes = max_payload_bytes;
+    }
+
+    /// The next frame; `None` when the peer ended the connection between two frames.
+    ///
+    /// Dropping the future loses nothing: the next call goes on where it was.
+    ///
+    /// # Errors
+    /// When what came is no frame, came too slowly, or the stream failed.
+    pub async fn next(&mut self) -> Result<Option<Frame>, TransportError> {
+        loop {
+            if let Some(frame) = self.next_buffered()? {
+                return Ok(Some(frame));
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The next frame, if all of it has been read already.
+    ///
+    /// # Errors
+    /// When what came is no frame.
+    pub fn next_buffered(&mut self) -> Result<Option<Frame>, TransportError> {
+        if self.partial.is_none() && !self.begin_frame()? {
+            return Ok(None);
+        }
+        let Some((header, mut payload)) = self.partial.take() else {
+            return Ok(None);
+        };
+        let missing = missing_bytes(&header, &payload);
+        let buffered = self.buffer.get(self.start..).unwrap_or_default();
+        let taken = buffered.get(..missing).unwrap_or(buffered);
+        payload.extend_from_slice(taken);
+        self.start += taken.len();
+        if missing_bytes(&header, &payload) > 0 {
+            self.partial = Some((header, payload));
+            return Ok(None);
+        }
+        self.begun_at = None;
+        Ok(Some((header, payload)))
+    }
+
+    /// Reads a header off the buffer. False: not all of it is there.
+    fn begin_frame(&mut self) -> Result<bool, TransportError> {
+        let buffered = self.buffer.get(self.start..).unwrap_or_default();
+        let Some((header, _)) = buffered.split_first_chunk::<HEADER_BYTES>() else {
+            return Ok(false);
+        };
+        let header = Header::decode(*header)?;
+        if header.length_bytes as usize > self.max_payload_bytes {
+            return Err(TransportError::FrameTooEarly {
+                length_bytes: header.length_bytes,
+                max_bytes: self.max_payload_bytes,
+            });
+        }
+        self.start += HEADER_BYTES;
+        let payload = Vec::with_capacity(header.length_bytes as usize);
+        self.partial = Some((header, payload));
+        Ok(true)
+    }
+
+    /// Reads once. False: the peer ended the connection between two frames.
+    async fn fill(&mut self) -> Result<bool, TransportError> {
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let deadline = self.deadline();
+        let direct = match &mut self.partial {
+            Some((header, payload)) => Some((missing_bytes(header, payload), payload))
+                .filter(|(n, _)| *n >= DIRECT_READ_BYTES),
+            None => None,
+        };
+        let (room, target) = match direct {
+            Some(direct) => direct,
+            None => (
+                BUFFER_BYTES.saturating_sub(self.buffer.len()),
+                &mut self.buffer,
+            ),
+        };
+        let mut target = target.limit(room);
+        let read = self.stream.read_buf(&mut target);
+        let count = match deadline {
+            None => read.await?,
+            Some(deadline) => timeout_at(deadline, read)
+                .await
+                .map_err(|_elapsed| TransportError::FrameTooSlow)??,
+        };
+        match (count, deadline) {
+            (0, None) => Ok(false),
+            (0, Some(_)) => Err(TransportError::Truncated),
+            _ => Ok(true),
+        }
+    }
+
+    /// When the frame that has begun has to be complete; `None` between two frames.
+    fn deadline(&mut self) -> Option<Instant> {
+        let length_bytes = match &self.partial {
+            Some((header, _)) => header.length_bytes,
+            None if self.buffer.is_empty() => return None,
+            None => 0,
+        };
+        let allowance = Duration::from_secs(1) * length_bytes / MIN_BYTES_PER_SECOND;
+        let begun_at = *self.begun_at.get_or_insert_with(Instant::now);
+        Some(begun_at + self.frame_timeout + allowance)
+    }
+
+    /// The stream, for what there is to do with it after the last frame.
+    pub fn into_inner(self) -> R {
+        self.stream
+    }
+}
+
+fn missing_bytes(header: &Header, payload: &[u8]) -> usize {
+    (header.length_bytes as usize).saturating_sub(payload.len())
+}
