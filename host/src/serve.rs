@@ -1,7 +1,7 @@
 //! From a configuration to a node that serves, and to its end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,24 +48,13 @@ pub enum ServeError {
     Storage(#[from] StorageError),
 }
 
-/// A node that listens.
-#[derive(Debug, Clone)]
-pub struct Ready {
-    /// On this address.
-    pub address: SocketAddr,
-    /// Where the profile for clients of this machine is, and what became of it.
-    pub profile: PathBuf,
-    /// What became of it at this start.
-    pub outcome: ProfileOutcome,
-}
-
 /// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
-    ready: impl FnOnce(&Ready),
+    ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
@@ -102,11 +91,8 @@ pub async fn serve(
     let outcome = blocking(move || publishing.publish_profile(address))
         .await
         .map_err(StorageError::from)??;
-    ready(&Ready {
-        address,
-        profile,
-        outcome,
-    });
+    note(outcome, &profile);
+    ready(address);
 
     let listener = Listener::new(socket, tls, &limits);
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
@@ -115,6 +101,25 @@ pub async fn serve(
         never = renew(Arc::clone(&foundation), clock) => match never {},
     }
     Ok(())
+}
+
+fn note(outcome: ProfileOutcome, profile: &Path) {
+    let profile = profile.display();
+    match outcome {
+        ProfileOutcome::Created => {
+            tracing::info!(%profile, "first start: a profile with an admin token was written");
+        }
+        ProfileOutcome::AddressRefreshed => {
+            tracing::info!(%profile, "the profile has the new address")
+        }
+        ProfileOutcome::Unchanged => {}
+        ProfileOutcome::Absent => {
+            tracing::info!(%profile, "there is no profile; the first token was given out before")
+        }
+        ProfileOutcome::Unreadable => {
+            tracing::warn!(%profile, "this is no profile, and is left alone")
+        }
+    }
 }
 
 /// What touches the disk at a start.

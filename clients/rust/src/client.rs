@@ -21,8 +21,8 @@ use crate::tls::Dialer;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 /// But not longer than this.
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
-/// Operations are answered from what the host has at hand, so this is long.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longer than a host takes to compile a module, which some operations make it do.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A client of one host. Cheap to clone; all clones share one connection.
 ///

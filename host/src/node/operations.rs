@@ -6,14 +6,15 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Description, FunctionDescription, FunctionEntry, ImportEntry, Inspection, NewToken, Register,
-    RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
+    Description, FunctionDescription, Inspection, NewToken, Register, RegistrationEntry,
+    RevisionEntry, TenantEntry, TokenEntry,
 };
 
 use super::Node;
 use super::uploads::entry;
 use crate::capability::Grants;
 use crate::error::HostError;
+use crate::inspect::{function_entry, import_entry};
 use crate::registry::{
     Bindings, Digest, IfRevision, Narrowing, RegisterOptions, Registration, RegistrationName,
     RegistryError, Revision,
@@ -253,22 +254,12 @@ fn registration(
 }
 
 fn inspection(digest: String, size_bytes: u64, prepared: &Prepared) -> Inspection {
-    let export = |function: &Function| FunctionEntry {
-        interface: function.interface.as_deref().map(str::to_owned),
-        name: function.name.to_string(),
-        signature: function.signature.to_string(),
-    };
-    let imports = prepared.imports().iter().map(|import| ImportEntry {
-        name: import.name.clone(),
-        standing: import.standing,
-        note: import.note.clone(),
-    });
     Inspection {
         digest,
         size_bytes,
         wit: prepared.wit().to_owned(),
-        exports: prepared.functions().iter().map(export).collect(),
-        imports: imports.collect(),
+        exports: prepared.functions().iter().map(function_entry).collect(),
+        imports: prepared.imports().iter().map(import_entry).collect(),
     }
 }
 

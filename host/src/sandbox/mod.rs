@@ -47,6 +47,7 @@ pub use call::{CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use function::{Function, Functions};
 pub use import::Import;
+pub(crate) use import::standing;
 pub use prepared::Prepared;
 pub(crate) use state::State;
 pub use wit::{World, inspect_component};

@@ -6,15 +6,28 @@
 
 use std::io::{Read, Write};
 
+use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
+
 use super::artifact::Compiled;
 use super::{SandboxError, count, engine, sniff, wit};
 
 /// Marks a refusal on stderr: the rest of the line is what is wrong with the component.
 pub(super) const REFUSED: &str = "refused: ";
 
-/// Compiles what comes on `input`. An error is the component's fault unless it is
-/// [`SandboxError::Io`].
-pub fn run(mut input: impl Read, mut output: impl Write) -> Result<(), SandboxError> {
+/// Compiles what comes on `input`.
+///
+/// # Errors
+/// One line for the parent: a refusal if it is the component's fault, else what failed.
+pub fn run(input: impl Read, output: impl Write) -> Result<(), String> {
+    translate(input, output).map_err(|error| match error {
+        SandboxError::InvalidComponent(problem) => {
+            format!("{REFUSED}{}", printable(&problem, MAX_FAILURE_TEXT_BYTES))
+        }
+        other => other.to_string(),
+    })
+}
+
+fn translate(mut input: impl Read, mut output: impl Write) -> Result<(), SandboxError> {
     let mut bytes = Vec::new();
     input
         .read_to_end(&mut bytes)

@@ -1,87 +1,23 @@
 //! Rust → CBOR.
 
-use serde::Serialize;
-use serde::ser::{
-    self, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant,
-};
+mod output;
+mod series;
+
+use serde::{Serialize, ser};
 
 use super::error::Misfit;
 use super::name::kebab;
 use crate::cbor::Writer;
 use crate::value::ValueError;
 
+pub(super) use output::Output;
+use series::{Series, SeriesKind};
+
 /// A Rust value as one CBOR item. `root` names it in errors.
 pub fn to_cbor<T: Serialize + ?Sized>(value: &T, root: &str) -> Result<Vec<u8>, ValueError> {
     let mut output = Output::default();
     output.write(value).map_err(|misfit| misfit.at_root(root))?;
     Ok(output.into_bytes())
-}
-
-/// What has been written, and a list that may turn out to be bytes.
-///
-/// serde shows a `Vec<u8>` as a list of numbers. So a list is held back for as long as it has nothing
-/// but `u8` in it, and is written as bytes if it ends like that. Anything else written first settles
-/// that it is a list; so the list held back is always the innermost one.
-#[derive(Debug, Default)]
-pub(super) struct Output {
-    writer: Writer,
-    held_back: Option<HeldBack>,
-}
-
-#[derive(Debug)]
-struct HeldBack {
-    length: usize,
-    bytes: Vec<u8>,
-}
-
-/// The most that is reserved on the word of a `Serialize` about its length.
-const MAX_RESERVED_BYTES: usize = 1 << 20;
-
-impl Output {
-    pub(super) fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        value.serialize(Encoder {
-            output: self,
-            in_some: false,
-        })
-    }
-
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.writer.into_bytes()
-    }
-
-    pub(super) fn writer(&mut self) -> &mut Writer {
-        if let Some(HeldBack { length, bytes }) = self.held_back.take() {
-            self.writer.array(length);
-            for byte in bytes {
-                self.writer.unsigned(u64::from(byte));
-            }
-        }
-        &mut self.writer
-    }
-
-    fn byte(&mut self, byte: u8) {
-        match &mut self.held_back {
-            Some(list) => list.bytes.push(byte),
-            None => self.writer.unsigned(u64::from(byte)),
-        }
-    }
-
-    fn begin_list(&mut self, length: usize) {
-        self.writer();
-        self.held_back = Some(HeldBack {
-            length,
-            bytes: Vec::with_capacity(length.min(MAX_RESERVED_BYTES)),
-        });
-    }
-
-    fn end_list(&mut self) {
-        match self.held_back.take() {
-            None => {}
-            Some(list) if list.bytes.is_empty() => self.writer.array(0),
-            Some(list) => self.writer.byte_string(&list.bytes),
-        }
-    }
 }
 
 /// Writes one value.
@@ -114,16 +50,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn series_of_unknown_length(self, kind: SeriesKind) -> Series<'a> {
-        self.output.writer();
-        let outer = std::mem::take(&mut self.output.writer);
-        self.series(
-            0,
-            SeriesKind::Buffered {
-                outer,
-                is_map: matches!(kind, SeriesKind::Map),
-            },
-        )
+    fn series_of_unknown_length(self, is_map: bool) -> Series<'a> {
+        let outer = self.output.set_aside();
+        self.series(0, SeriesKind::Buffered { outer, is_map })
     }
 }
 
@@ -284,15 +213,15 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_seq(self, length: Option<usize>) -> Result<Series<'a>, Misfit> {
         let Some(length) = length else {
-            return Ok(self.series_of_unknown_length(SeriesKind::Array));
+            return Ok(self.series_of_unknown_length(false));
         };
         self.output.begin_list(length);
-        Ok(self.series(length, SeriesKind::Array))
+        Ok(self.series(length, SeriesKind::Announced))
     }
 
     fn serialize_tuple(self, length: usize) -> Result<Series<'a>, Misfit> {
         self.output.writer().array(length);
-        Ok(self.series(length, SeriesKind::Array))
+        Ok(self.series(length, SeriesKind::Announced))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, length: usize) -> Result<Series<'a>, Misfit> {
@@ -318,10 +247,10 @@ impl<'a> ser::Serializer for Encoder<'a> {
 
     fn serialize_map(self, length: Option<usize>) -> Result<Series<'a>, Misfit> {
         let Some(length) = length else {
-            return Ok(self.series_of_unknown_length(SeriesKind::Map));
+            return Ok(self.series_of_unknown_length(true));
         };
         self.output.writer().map(length);
-        Ok(self.series(length, SeriesKind::Map))
+        Ok(self.series(length, SeriesKind::Announced))
     }
 
     fn serialize_struct(self, _: &'static str, length: usize) -> Result<Series<'a>, Misfit> {
@@ -343,183 +272,5 @@ impl<'a> ser::Serializer for Encoder<'a> {
         .serialize_map(Some(length))?;
         series.case = Some(variant);
         Ok(series)
-    }
-}
-
-/// Writes what has parts: the parts follow a head that announced how many there are.
-struct Series<'a> {
-    output: &'a mut Output,
-    kind: SeriesKind,
-    announced: usize,
-    written: usize,
-    /// The case whose payload this is, for the path of an error.
-    case: Option<&'static str>,
-}
-
-enum SeriesKind {
-    Array,
-    Map,
-    /// The length is known at the end only, so the parts are written aside.
-    Buffered {
-        outer: Writer,
-        is_map: bool,
-    },
-}
-
-impl Series<'_> {
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        let index = self.written;
-        self.written += 1;
-        self.output
-            .write(value)
-            .map_err(|misfit| self.in_case(misfit.in_index(index)))
-    }
-
-    fn field<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<(), Misfit> {
-        self.written += 1;
-        let name = kebab(name);
-        self.output.writer().text(&name);
-        self.output
-            .write(value)
-            .map_err(|misfit| self.in_case(misfit.in_field(&name)))
-    }
-
-    fn in_case(&self, misfit: Misfit) -> Misfit {
-        match self.case {
-            None => misfit,
-            Some(case) => misfit.in_field(&kebab(case)),
-        }
-    }
-
-    fn finish(self) -> Result<(), Misfit> {
-        if let SeriesKind::Buffered { outer, is_map } = self.kind {
-            let parts = std::mem::replace(&mut self.output.writer, outer).into_bytes();
-            let writer = &mut self.output.writer;
-            if is_map {
-                writer.map(self.written);
-            } else {
-                writer.array(self.written);
-            }
-            writer.raw(&parts);
-            return Ok(());
-        }
-        if self.written != self.announced {
-            return Err(Misfit::new(format!(
-                "announced {} elements and gave {}",
-                self.announced, self.written
-            )));
-        }
-        Ok(())
-    }
-}
-
-impl SerializeSeq for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.output.end_list();
-        self.finish()
-    }
-}
-
-impl SerializeTuple for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
-    }
-}
-
-impl SerializeTupleStruct for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
-    }
-}
-
-impl SerializeTupleVariant for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        self.element(value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
-    }
-}
-
-impl SerializeMap for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Misfit> {
-        let index = self.written;
-        self.written += 1;
-        self.output
-            .write(key)
-            .map_err(|misfit| misfit.in_index(index))
-    }
-
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Misfit> {
-        let index = self.written.saturating_sub(1);
-        self.output
-            .write(value)
-            .map_err(|misfit| misfit.in_index(index))
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
-    }
-}
-
-impl SerializeStruct for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Misfit> {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
-    }
-}
-
-impl SerializeStructVariant for Series<'_> {
-    type Ok = ();
-    type Error = Misfit;
-
-    fn serialize_field<T: Serialize + ?Sized>(
-        &mut self,
-        name: &'static str,
-        value: &T,
-    ) -> Result<(), Misfit> {
-        self.field(name, value)
-    }
-
-    fn end(self) -> Result<(), Misfit> {
-        self.finish()
     }
 }

@@ -34,19 +34,19 @@ mod trap {
         a / b
     }
 
-    /// Calls itself, keeping nothing in memory, until the engine's stack is used up.
-    pub fn exhaust_stack(start: u64) -> u64 {
-        fall(start)
+    /// Calls itself so many times, keeping nothing in memory: a large `depth` uses up the
+    /// engine's stack.
+    pub fn recurse(depth: u64) -> u64 {
+        fall(depth)
     }
 
     #[inline(never)]
     fn fall(depth: u64) -> u64 {
-        if depth == u64::MAX {
-            return 0;
+        if depth == 0 {
+            return 1;
         }
         // Nothing that a compiler could turn into a loop.
-        let below = fall(depth + 1);
-        below.rotate_left(7) ^ below.wrapping_mul(depth)
+        fall(depth - 1).rotate_left(7) ^ depth
     }
 
     /// Calls itself with an array in every frame, until the stack in its memory is used up.

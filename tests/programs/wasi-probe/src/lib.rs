@@ -102,14 +102,6 @@ mod wasi_probe {
         }
     }
 
-    /// Connects over TCP.
-    pub fn connect(address: &str) -> String {
-        match std::net::TcpStream::connect(address) {
-            Ok(_) => "ok: connected".into(),
-            Err(error) => format!("error: {error}"),
-        }
-    }
-
     fn outcome<T: std::fmt::Debug>(result: std::io::Result<T>) -> String {
         match result {
             Ok(value) => format!("ok: {value:?}"),

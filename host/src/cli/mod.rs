@@ -1,0 +1,139 @@
+//! The command line: one file for each group of verbs.
+//!
+//! Everything but `serve` is a client of a node, local or not, and uses the client library like any
+//! other program. The library's layers know nothing of this folder.
+//!
+//! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted.
+
+mod call;
+mod call_text;
+mod compile_worker;
+mod completions;
+mod connect;
+mod inspect;
+mod print;
+mod problem;
+mod registrations;
+mod serve;
+mod table;
+mod tenant;
+mod token;
+mod upload;
+
+use std::process::ExitCode;
+
+use clap::{ArgAction, Parser, Subcommand};
+
+use connect::Connect;
+use problem::Problem;
+
+/// A node that runs uploaded WebAssembly components for many tenants, and the tools to use one.
+#[derive(Debug, Parser)]
+#[command(name = "rpc-host", version)]
+struct Cli {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// Tell more; twice: everything
+    #[arg(short, long, action = ArgAction::Count, global = true)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node
+    Serve(serve::Serve),
+    /// Upload a module, and register it under a name
+    Upload(upload::Upload),
+    /// Call a function of a registered module
+    Call(call::Call),
+    /// List all registrations
+    List(registrations::List),
+    /// Show one registration
+    Show(registrations::Show),
+    /// Show what a registered module, or a file, exports and imports
+    Inspect(inspect::Inspect),
+    /// List the revisions of a registration
+    History(registrations::History),
+    /// Take a registration away
+    Remove(registrations::Remove),
+    /// Make, list and remove tenants
+    #[command(subcommand)]
+    Tenant(tenant::Tenant),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+    /// Compile the component on stdin to stdout, for the node
+    #[command(hide = true)]
+    CompileWorker,
+}
+
+/// Runs the program.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to stdout, and whether anybody reads it is not our business.
+            let _unread = error.print();
+            return problem::exit_code(error.exit_code());
+        }
+    };
+    if matches!(cli.command, Command::CompileWorker) {
+        return compile_worker::run();
+    }
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => problem.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Problem> {
+    let Cli {
+        connect,
+        verbose,
+        command,
+    } = cli;
+    match command {
+        Command::Serve(serve) => return serve.run(verbose),
+        Command::Completions(completions) => return completions.run(),
+        Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
+        _ => {}
+    }
+    connect::log_to_stderr(verbose);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = run_client(&connect, command) => outcome,
+            // Dropping the other branch cancels on the node what is under way there.
+            _ = tokio::signal::ctrl_c() => Err(Problem::interrupted()),
+        }
+    })
+}
+
+async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> {
+    match command {
+        Command::Upload(upload) => upload.run(connect).await,
+        Command::Call(call) => call.run(connect).await,
+        Command::List(list) => list.run(connect).await,
+        Command::Show(show) => show.run(connect).await,
+        Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::History(history) => history.run(connect).await,
+        Command::Remove(remove) => remove.run(connect).await,
+        Command::Tenant(tenant) => tenant.run(connect).await,
+        Command::Token(token) => token.run(connect).await,
+        Command::Serve(serve) => serve.run(0),
+        Command::Completions(completions) => completions.run(),
+        Command::CompileWorker => Err(Problem::new("the compiler is not a client")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! `serve`: the only verb that is a node.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use clap::Args;
+use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::print;
+use super::problem::Problem;
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration file; what is said here goes before what it says
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where to listen [default: 127.0.0.1:7443]; port 0 lets the system choose
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<ListenAddress>,
+    /// Where to keep everything [default: ./rpc-host-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// For whom the log on stderr is: human or json [default: human]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl Serve {
+    fn flags(self, verbose: u8) -> Flags {
+        Flags {
+            config: self.config,
+            listen: self.listen,
+            data: self.data,
+            log_format: self.log_format,
+            log_level: match verbose {
+                0 => None,
+                1 => Some(LogLevel::Debug),
+                _ => Some(LogLevel::Trace),
+            },
+        }
+    }
+
+    pub(crate) fn run(self, verbose: u8) -> Result<(), Problem> {
+        let config =
+            Config::load(self.flags(verbose)).map_err(|error| Problem::usage(error.to_string()))?;
+        log_to_stderr(&config);
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
+        runtime.block_on(async {
+            let shutdown = shutdown()?;
+            // The one line on stdout: whoever started the node waits for it, and reads the port.
+            let ready = |bound| {
+                // Whether anybody reads it is not the node's business.
+                let _unread = print::stdout(&format!("listening on {bound}\n"));
+            };
+            rpc_host::serve(config, ready, shutdown)
+                .await
+                .map_err(|error| Problem::new(error.to_string()))
+        })
+    }
+}
+
+/// Ends when the node is asked to stop.
+fn shutdown() -> Result<impl Future<Output = ()>, Problem> {
+    let on = |kind| {
+        signal(kind).map_err(|error| Problem::new(format!("cannot listen for signals: {error}")))
+    };
+    let mut terminate = on(SignalKind::terminate())?;
+    let mut interrupt = on(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn log_to_stderr(config: &Config) {
+    // Only this project's own lines below `warn`: what libraries tell at those levels may hold bytes
+    // of the wire.
+    let level = config.log_level.as_str();
+    let filter = format!("warn,rpc_host={level},rpc_host_protocol={level},guest={level}");
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(filter))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Human => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_handed_on_as_they_are() {
+        let serve = Serve {
+            config: Some("node.toml".into()),
+            listen: Some("0.0.0.0:0".parse().unwrap()),
+            data: Some("data".into()),
+            log_format: Some(LogFormat::Json),
+        };
+        let flags = serve.flags(1);
+        assert_eq!(flags.config, Some("node.toml".into()));
+        assert_eq!(flags.listen.unwrap().to_string(), "0.0.0.0:0");
+        assert_eq!(flags.data, Some("data".into()));
+        assert_eq!(flags.log_format, Some(LogFormat::Json));
+        assert_eq!(flags.log_level, Some(LogLevel::Debug));
+    }
+}

@@ -1,0 +1,75 @@
+//! The grammar of the command line.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("rpc-host").chain(line.split_whitespace()))
+}
+
+#[test]
+fn the_grammar_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_documented_form_is_understood() {
+    for line in [
+        "serve",
+        "serve --config node.toml --listen [::1]:0 --data d --log-format json -v",
+        "upload calc.wasm",
+        "upload calc.wasm --name calc --grant log --grant kv --limit max-memory-bytes=1MiB \
+         --bind acme:log/logger=log --if-revision 0 --output json",
+        "call calc add(2,3)",
+        "call calc add(2,3) --timeout 5s --output json --profile p.toml",
+        "call calc -v neg(-1)",
+        "list",
+        "list --output json",
+        "show calc --output text",
+        "inspect calc",
+        "inspect calc.wasm --wit",
+        "history calc",
+        "remove calc",
+        "tenant create acme",
+        "tenant list",
+        "tenant show acme --output json",
+        "tenant remove acme",
+        "token create --tenant acme --role deployer --expires 30d",
+        "token create",
+        "token list --tenant acme",
+        "token revoke abc",
+        "completions bash",
+        "--profile p.toml list",
+    ] {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error() {
+    for line in [
+        "",
+        "sevre",
+        "serve --listen nowhere",
+        "serve --log-format xml",
+        "upload",
+        "upload calc.wasm --grant log",
+        "upload calc.wasm --name calc --limit x",
+        "call calc",
+        "call calc add(2,3) --timeout soon",
+        "list --output yaml",
+        "inspect calc --wit --output json",
+        "token create --role god",
+        "token create --expires 0s",
+        "completions tcl",
+    ] {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}: {error}");
+    }
+    for line in ["--help", "--version", "call --help"] {
+        assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+    }
+}
