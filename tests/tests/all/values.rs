@@ -321,6 +321,7 @@ async fn wave_and_json_of_every_type_on_the_command_line() {
         ("echo-lists", "[[], [1]]", json!([[], [1]])),
         ("echo-option", "none", json!(null)),
         ("echo-option", "some(1)", json!(1)),
+        ("echo-option-text", "some(\"none\")", json!("none")),
         ("echo-nested-option", "none", json!(null)),
         ("echo-nested-option", "some(none)", json!({"some": null})),
         ("echo-nested-option", "some(some(1))", json!({"some": 1})),
