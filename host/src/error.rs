@@ -116,7 +116,9 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
             (ErrorCode::NotFound, Fault::Peer)
         }
         RegistryError::NotAsExpected { .. } => (ErrorCode::Aborted, Fault::Peer),
-        RegistryError::ModuleInUse { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        RegistryError::NotImported { .. }
+        | RegistryError::NotBindable { .. }
+        | RegistryError::ModuleInUse { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         RegistryError::TooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }

@@ -7,17 +7,99 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use wasm_wave::ast::Node;
+use wasm_wave::untyped::UntypedValue;
 use wasm_wave::wasm::{WasmType, WasmTypeKind, WasmValue, WasmValueError};
 
+use crate::error::printable;
 use crate::types::{Name, Type};
-use crate::value::{Handle, Value, ValueError};
+use crate::value::{Handle, Path, Value, ValueError};
 
 /// The value of type `ty` that this text is. `root` names it in errors.
 pub fn from_wave(text: &str, ty: &Type, root: &str) -> Result<Value, ValueError> {
-    wasm_wave::from_str(ty, text).map_err(|error| ValueError {
-        path: root.to_owned(),
-        problem: format!("expected {ty}: {error}"),
+    let path = Path::Root(root);
+    let tree = UntypedValue::parse(text)
+        .map_err(|error| ValueError::at(path, format!("expected {ty}: {error}")))?;
+    tree.to_wasm_value(ty).map_err(|error| {
+        // The library tells where in the text; we tell where in the value.
+        locate(tree.node(), ty, path, text)
+            .unwrap_or_else(|| ValueError::at(path, format!("expected {ty}: {error}")))
     })
+}
+
+/// The innermost part that is not of its type.
+fn locate(node: &Node, ty: &Type, path: Path<'_>, text: &str) -> Option<ValueError> {
+    if node.to_wasm_value::<Value>(ty, text).is_ok() {
+        return None;
+    }
+    let inner = match ty {
+        Type::List(inner) | Type::FixedList(inner, _) => {
+            node.as_list().ok().and_then(|mut items| {
+                items
+                    .by_ref()
+                    .enumerate()
+                    .find_map(|(index, item)| locate(item, inner, Path::Index(&path, index), text))
+            })
+        }
+        Type::Tuple(types) => node
+            .as_tuple()
+            .ok()
+            .filter(|items| items.len() == types.len())
+            .and_then(|items| {
+                items
+                    .zip(types.iter())
+                    .enumerate()
+                    .find_map(|(index, (item, ty))| {
+                        locate(item, ty, Path::Index(&path, index), text)
+                    })
+            }),
+        Type::Record(fields) => node.as_record(text).ok().and_then(|items| {
+            let given: Vec<(&str, &Node)> = items.collect();
+            let wrong = given.iter().find_map(|(name, item)| {
+                let here = Path::Field(&path, name);
+                match fields.iter().find(|field| &*field.name == *name) {
+                    Some(field) => locate(item, &field.ty, here, text),
+                    None => Some(ValueError::at(here, format!("no such field in {ty}"))),
+                }
+            });
+            wrong.or_else(|| {
+                let missing = fields.iter().find(|field| {
+                    !matches!(field.ty, Type::Option(_))
+                        && !given.iter().any(|(name, _)| *name == &*field.name)
+                })?;
+                let here = Path::Field(&path, &missing.name);
+                Some(ValueError::at(
+                    here,
+                    format!("missing: expected {}", missing.ty),
+                ))
+            })
+        }),
+        Type::Option(inner) => match node.as_option() {
+            Ok(Some(item)) => locate(item, inner, path, text),
+            _ => None,
+        },
+        Type::Variant(cases) => node.as_variant(text).ok().and_then(|(name, payload)| {
+            let case = cases.iter().find(|case| &*case.name == name)?;
+            locate(payload?, case.ty.as_ref()?, Path::Field(&path, name), text)
+        }),
+        Type::Result(result) => match node.as_result() {
+            Ok(Ok(Some(item))) => {
+                let ty = result.ok.as_deref()?;
+                locate(item, ty, Path::Field(&path, "ok"), text)
+            }
+            Ok(Err(Some(item))) => {
+                let ty = result.err.as_deref()?;
+                locate(item, ty, Path::Field(&path, "err"), text)
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let here = || {
+        let found = text.get(node.span()).unwrap_or_default();
+        ValueError::at(path, format!("expected {ty}, got {}", printable(found, 64)))
+    };
+    Some(inner.unwrap_or_else(here))
 }
 
 /// A value as WAVE text.

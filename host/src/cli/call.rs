@@ -144,7 +144,7 @@ fn arguments(text: &CallText, signature: &Signature) -> Result<Vec<u8>, Problem>
 
 fn value(text: &str, ty: &Type, path: &str) -> Result<Value, Problem> {
     from_wave(text, ty, path).map_err(|ValueError { path, problem }| {
-        let problem = Problem::new(format!("invalid-argument: {path}: {problem}, in {text}"));
+        let problem = Problem::new(format!("invalid-argument: {path}: {problem}"));
         if holds_text(ty) && !text.contains(['"', '\'']) {
             problem.or_hint(format!(
                 "text is quoted in WAVE and the shell takes quotes away; {QUOTING}"
@@ -238,7 +238,7 @@ mod tests {
     fn what_is_wrong_names_the_argument_and_helps_with_quotes() {
         let error = parse("f([(a, 1)])").unwrap_err();
         assert!(
-            error.contains("args[0]: expected list<tuple<string, u8>>"),
+            error.contains("args[0][0][0]: expected string, got a"),
             "{error}"
         );
         assert!(error.contains("single quotes"), "{error}");

@@ -48,9 +48,12 @@ impl Problem {
         }
     }
 
-    /// What to do about it, where nothing better is known yet.
+    /// What to do about it, where nothing better is known yet. Some messages of a node name a command
+    /// themselves.
     pub(crate) fn or_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint.get_or_insert_with(|| hint.into());
+        if !self.message.contains("`rpc-host ") {
+            self.hint.get_or_insert_with(|| hint.into());
+        }
         self
     }
 
@@ -144,6 +147,9 @@ mod tests {
             problem.text(),
             "error: trapped: unreachable\nhint: divide by something else\n  0: calc::div\n  1: main\\u{1b}[2J\n"
         );
+        let failure = Failure::new(ErrorCode::NotFound, Fault::Peer, "see `rpc-host list`");
+        let problem = Problem::from(Error::Remote(failure)).or_hint("said already");
+        assert_eq!(problem.text(), "error: not-found: see `rpc-host list`\n");
         let missing = Error::Profile(ProfileError::NotFound(vec!["a/client.toml".into()]));
         assert_eq!(
             Problem::from(missing).or_hint("never shown").text(),

@@ -20,7 +20,9 @@ use crate::registry::{
     RegistryError, Revision,
 };
 use crate::sandbox::{Function, Prepared};
-use crate::tenant::{Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId};
+use crate::tenant::{
+    DeployPermit, Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId,
+};
 
 /// Does one operation; gives the CBOR of what [`Operation`] names as its answer.
 pub(super) async fn operate(
@@ -175,6 +177,7 @@ async fn register(
             Some(number) => IfRevision::Is(number),
         },
     };
+    check_bindings(node, &permit, digest, &options).await?;
     let registered = node
         .registry
         .catalog
@@ -184,6 +187,45 @@ async fn register(
         registered.name.as_str(),
         &registered.current,
     )))
+}
+
+/// Every import that a module may have is answered by the node itself, so there is nothing that a
+/// binding could do; one without effect would be a promise that nobody keeps. The refusal names why.
+async fn check_bindings(
+    node: &Node,
+    permit: &DeployPermit,
+    digest: Digest,
+    options: &RegisterOptions,
+) -> Result<(), HostError> {
+    let Some((import, _)) = options.bindings.iter().next() else {
+        return Ok(());
+    };
+    if node
+        .registry
+        .modules
+        .find(permit.tenant(), &digest)
+        .is_none()
+    {
+        return Err(RegistryError::NoSuchModule { digest }.into());
+    }
+    let targets = &node.targets;
+    let prepared = targets
+        .load_module(permit.tenant(), digest, &options.grants)
+        .await?;
+    let found = prepared
+        .imports()
+        .iter()
+        .find(|one| one.name == import.as_str());
+    let import = import.clone();
+    Err(match found {
+        None => RegistryError::NotImported { import },
+        // What a component imports and the node does not answer, the upload has refused.
+        Some(found) => RegistryError::NotBindable {
+            import,
+            note: found.note.clone(),
+        },
+    }
+    .into())
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that

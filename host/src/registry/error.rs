@@ -22,6 +22,20 @@ pub enum RegistryError {
     /// Not an import.
     #[error("an import is named as the component names it, such as `acme:log/logger@1.0.0`")]
     InvalidImport,
+    /// A binding for an import that is not there.
+    #[error("the module does not import `{import}`; `rpc-host inspect` shows what it imports")]
+    NotImported {
+        /// Which import.
+        import: ImportName,
+    },
+    /// A binding for an import that the node answers.
+    #[error("`{import}` cannot be bound: it is the node's own ({note})")]
+    NotBindable {
+        /// Which import.
+        import: ImportName,
+        /// What stands behind it.
+        note: String,
+    },
     /// One import, two answers.
     #[error("import `{import}` is bound twice; leave one binding out")]
     BoundTwice {

@@ -153,7 +153,7 @@ impl Modules {
         })
     }
 
-    pub(super) fn find(&self, tenant: TenantId, digest: &Digest) -> Option<Module> {
+    pub(crate) fn find(&self, tenant: TenantId, digest: &Digest) -> Option<Module> {
         self.inner.read().get(&tenant)?.modules.get(digest).cloned()
     }
 

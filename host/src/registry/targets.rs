@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::{Digest, Modules, Registration};
+use super::{Digest, Modules, Registration, Revision};
 use crate::capability::Grants;
 use crate::sandbox::{Prepared, Sandbox, SandboxError};
 use crate::tenant::TenantId;
@@ -62,16 +62,30 @@ impl Targets {
         &self.inner.sandbox
     }
 
-    /// What a registration stands for, ready for calls. Loading goes on if the caller gives up, so
-    /// that impatient callers cannot keep a large component from ever being loaded.
+    /// What a registration stands for, ready for calls.
     ///
     /// # Errors
     /// When the component cannot be loaded; the next call tries again.
     pub async fn load(&self, registration: &Registration) -> Result<Arc<Prepared>, SandboxError> {
+        let Revision { digest, grants, .. } = &registration.current;
+        self.load_module(registration.tenant, *digest, grants).await
+    }
+
+    /// A module under these grants, ready for calls. Loading goes on if the caller gives up, so that
+    /// impatient callers cannot keep a large component from ever being loaded.
+    ///
+    /// # Errors
+    /// When the component cannot be loaded; the next call tries again.
+    pub async fn load_module(
+        &self,
+        tenant: TenantId,
+        digest: Digest,
+        grants: &Grants,
+    ) -> Result<Arc<Prepared>, SandboxError> {
         let key = Key {
-            tenant: registration.tenant,
-            digest: registration.current.digest,
-            grants: registration.current.grants.clone(),
+            tenant,
+            digest,
+            grants: grants.clone(),
         };
         let cell = self.inner.cell(&key);
         if let Some(prepared) = cell.get() {

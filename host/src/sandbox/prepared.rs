@@ -32,6 +32,13 @@ impl Prepared {
             ))
         })?;
         let functions = types::functions(engine, &component)?;
+        if functions.is_empty() {
+            return Err(SandboxError::NotAComponent(
+                "this component exports no function (a WIT package has none either); upload a \
+                 component that implements something"
+                    .to_owned(),
+            ));
+        }
         let export = |function: &Function| {
             let instance = match &function.interface {
                 None => None,

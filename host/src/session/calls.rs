@@ -5,10 +5,12 @@
 //! nothing. So an exchange gets one answer, however close the two come.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault};
@@ -88,8 +90,9 @@ impl Slots {
         })
     }
 
-    pub(super) fn is_all_free(&self) -> bool {
-        self.free.available_permits() == self.count as usize
+    /// How many are taken.
+    pub(super) fn taken(&self) -> usize {
+        (self.count as usize).saturating_sub(self.free.available_permits())
     }
 
     /// Waits until no slot is taken. Only for when none is given out any more.
@@ -117,18 +120,18 @@ impl InFlight {
         token: ReplyToken,
         slot: Slot,
         inlet: Option<Arc<Inlet>>,
-        span: Span,
+        began: Began,
         work: F,
     ) where
         F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
     {
         let in_flight = Arc::clone(self);
         let exchange = token.exchange();
-        let began = Instant::now();
+        let span = began.span.clone();
         let run = async move {
             let outcome = isolated(work).await;
             if let Some(token) = in_flight.take(exchange) {
-                note_end(&outcome, began);
+                began.note_end(&outcome);
                 token.answer(outcome).await;
             }
             drop(slot);
@@ -137,6 +140,33 @@ impl InFlight {
         let mut entries = self.entries();
         let task = tokio::spawn(run.instrument(span)).abort_handle();
         entries.insert(exchange, Entry { task, token, inlet });
+    }
+
+    /// Gives `work` one turn in the calling task, and a task of its own only if that is not enough.
+    /// Tells how long the turn was.
+    pub(super) async fn try_at_once<F>(
+        self: &Arc<Self>,
+        token: ReplyToken,
+        slot: Slot,
+        began: Began,
+        work: F,
+    ) -> Duration
+    where
+        F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
+    {
+        let mut work = Box::pin(isolated(work));
+        let turn = poll_fn(|context| Poll::Ready(work.as_mut().poll(context)));
+        let turn = turn.instrument(began.span.clone()).await;
+        let length = began.at.elapsed();
+        match turn {
+            Poll::Ready(outcome) => {
+                began.note_end(&outcome);
+                token.answer_within_session(outcome).await;
+                drop(slot);
+            }
+            Poll::Pending => self.spawn(token, slot, None, began, work),
+        }
+        length
     }
 
     /// The right to answer, for the task of the exchange itself.
@@ -178,7 +208,7 @@ where
     F: Future<Output = Result<CallReply, Failure>>,
 {
     let mut work = pin!(work);
-    std::future::poll_fn(|context| {
+    poll_fn(|context| {
         let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
         polled.unwrap_or_else(|_panic| {
             error!("an exchange ended in a panic of the host");
@@ -189,11 +219,22 @@ where
     .await
 }
 
-/// Below the level that is logged unless asked for: a client must not fill the log with its calls.
-fn note_end(outcome: &Result<CallReply, Failure>, began: Instant) {
-    let code = outcome
-        .as_ref()
-        .map_or_else(|failure| failure.code.name(), |_| "ok");
-    let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    debug!(code, duration_us, "exchange ended");
+/// What is known of an exchange when it begins.
+#[derive(Debug)]
+pub(super) struct Began {
+    pub(super) at: Instant,
+    pub(super) span: Span,
+}
+
+impl Began {
+    /// Below the level that is logged unless asked for: a client must not fill the log with its
+    /// calls.
+    fn note_end(&self, outcome: &Result<CallReply, Failure>) {
+        debug!(
+            parent: &self.span,
+            code = outcome.as_ref().map_or_else(|failure| failure.code.name(), |_| "ok"),
+            duration_us = u64::try_from(self.at.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "exchange ended"
+        );
+    }
 }

@@ -8,6 +8,7 @@
 //! | `calls` | the exchanges in flight, and who may answer them |
 //! | `uploads` | bytes on their way in, with a window |
 //! | `reply` | the right to answer an exchange, once |
+//! | `shortcut` | which calls need no task of their own |
 //! | `end` | why a session ended |
 //! | `backend` | what a session asks of the node behind it |
 //!
@@ -18,8 +19,9 @@
 //! keep a processor busy, so calls of one session have to be able to run on several; and the reading
 //! task must stay free for the cancel that ends one. It costs no wake-up across threads: a lone call
 //! is spawned into the worker's own next slot, runs there when the reading task rests, and wakes that
-//! task in turn, on the same worker, to write. Reading and writing share a task because TLS state is
-//! shared: two tasks would only wait for each other's lock.
+//! task in turn, on the same worker, to write. A lone call that is known to be short is spared even
+//! that, see `shortcut`. Reading and writing share a task because TLS state is shared: two tasks would
+//! only wait for each other's lock.
 
 mod backend;
 mod calls;
@@ -34,6 +36,7 @@ mod serve;
     reason = "the session proper, beside its parts"
 )]
 mod session;
+mod shortcut;
 mod uploads;
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The right to answer an exchange.
 
+use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::Message;
 use rpc_host_protocol::{ExchangeId, Failure};
 
@@ -26,12 +27,22 @@ impl ReplyToken {
     }
 
     pub(super) async fn answer(self, outcome: Result<CallReply, Failure>) {
+        // A connection that has ended needs no answers; its own task says why it ended.
+        let _ended = self.outbox.send(self.message(outcome)).await;
+    }
+
+    /// The same, from the task of the session itself.
+    pub(super) async fn answer_within_session(self, outcome: Result<CallReply, Failure>) {
+        let message = self.message(outcome);
+        let _ended = self.outbox.send_within_writing_task(message).await;
+    }
+
+    fn message(&self, outcome: Result<CallReply, Failure>) -> RawMessage {
         let message = match outcome {
             Ok(CallReply { value, is_result }) => Message::Reply { value, is_result },
             Err(failure) => Message::Failure(failure),
         };
-        // A connection that has ended needs no answers; its own task says why it ended.
-        let _ended = self.outbox.send(message.encode(self.exchange)).await;
+        message.encode(self.exchange)
     }
 
     pub(super) async fn fail(self, failure: Failure) {

@@ -15,6 +15,7 @@ use tracing::{Span, debug};
 
 use super::calls::{InFlight, Slots};
 use super::order::Order;
+use super::shortcut::Shortcut;
 use super::{Backend, SessionContext, SessionEnd, SessionId, end};
 use crate::tenant::Principal;
 use crate::transport::frames::{Frame, FrameReader, Outbox};
@@ -44,6 +45,9 @@ pub(super) struct Session<B> {
     calls: Slots,
     uploads: Slots,
     last_heard: Instant,
+    /// Whether nothing more has been read than what is looked at now.
+    is_alone: bool,
+    shortcut: Shortcut,
     /// Until when work under way may go on; `None` while the node does not stop.
     stop_at: Option<Instant>,
     /// That of the session, for exchanges that have none.
@@ -91,6 +95,8 @@ impl<B: Backend> Session<B> {
             calls: Slots::new(limits.max_calls_in_flight_per_session, max_long_bytes),
             uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes),
             last_heard: Instant::now(),
+            is_alone: false,
+            shortcut: Shortcut::default(),
             stop_at: None,
             span: Span::current(),
             ignored: 0,
@@ -129,6 +135,7 @@ impl<B: Backend> Session<B> {
                 Happening::Frame(None) => return Ok(SessionEnd::PeerLeft),
                 Happening::Frame(Some(frame)) => {
                     self.last_heard = Instant::now();
+                    self.is_alone = !reader.has_buffered();
                     self.on_frame(frame).await?;
                     while let Some(frame) = reader.next_buffered()? {
                         self.on_frame(frame).await?;
@@ -187,7 +194,7 @@ impl<B: Backend> Session<B> {
         let now = Instant::now();
         let silence = now.duration_since(self.last_heard);
         let idle_timeout = Duration::from_millis(self.context.limits.idle_timeout_ms);
-        let is_idle = self.calls.is_all_free() && self.uploads.is_all_free();
+        let is_idle = self.calls.taken() == 0 && self.uploads.taken() == 0;
         if silence >= idle_timeout && is_idle {
             return Err(SessionEnd::Idle(silence));
         }

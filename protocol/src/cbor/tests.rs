@@ -492,3 +492,47 @@ fn json_errors_name_the_place_too() {
         "args[0]: expected list<u8, 3>, got 2 elements"
     );
 }
+
+#[cfg(feature = "wave")]
+#[test]
+fn wave_errors_name_the_place_too() {
+    let refused = |text: &str, ty: &Type| {
+        crate::wave::from_wave(text, ty, "args[0]")
+            .unwrap_err()
+            .to_string()
+    };
+    let points = list(point());
+    assert_eq!(
+        refused(r#"[{x: "a"}]"#, &points),
+        r#"args[0][0].x: expected s32, got "a""#
+    );
+    assert_eq!(
+        refused("[{x: 1}, {y: 2}]", &points),
+        "args[0][1].y: no such field in record { x: s32, label: option<string> }"
+    );
+    assert_eq!(
+        refused("[{label: none}]", &points),
+        "args[0][0].x: missing: expected s32"
+    );
+    assert_eq!(refused("300", &Type::U8), "args[0]: expected u8, got 300");
+    assert_eq!(
+        refused("(1, true)", &Type::Tuple(Arc::from([Type::S8, Type::S8]))),
+        "args[0][1]: expected s8, got true"
+    );
+    assert_eq!(
+        refused("some(x)", &option(Type::S8)),
+        "args[0]: expected s8, got x"
+    );
+    let result = Type::Result(ResultType {
+        ok: Some(Arc::new(Type::S8)),
+        err: None,
+    });
+    assert_eq!(
+        refused("ok(true)", &result),
+        "args[0].ok: expected s8, got true"
+    );
+    assert!(
+        refused("[1", &points).starts_with("args[0]: expected list<record"),
+        "a syntax error"
+    );
+}

@@ -9,7 +9,8 @@ use rpc_host_protocol::message::{CallHeader, Message, UploadHeader};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
 use tracing::{Span, debug_span};
 
-use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
+use super::{MAX_LOGGED_NAME_BYTES, Session};
+use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
 use crate::session::uploads::{Inlet, Upload};
@@ -115,10 +116,27 @@ impl<B: Backend> Session<B> {
             header,
             arguments,
         };
-        let work = |holder: Arc<Holder<B>>| async move {
-            holder.backend.call(&holder.principal, call).await
+        let Some((token, slot)) = self.admit_call(id, bytes).await? else {
+            return Ok(());
         };
-        self.begin(id, bytes, span, work).await
+        let holder = Arc::clone(&self.holder);
+        let work = async move { holder.backend.call(&holder.principal, call).await };
+        let began = Began {
+            at: self.last_heard,
+            span,
+        };
+        if self.is_alone
+            && self.calls.taken() == 1
+            && self.uploads.taken() == 0
+            && self.shortcut.may()
+        {
+            let turn = self.in_flight.try_at_once(token, slot, began, work);
+            let length = turn.await;
+            self.shortcut.note(length);
+        } else {
+            self.in_flight.spawn(token, slot, None, began, work);
+        }
+        Ok(())
     }
 
     async fn on_request(
@@ -132,39 +150,41 @@ impl<B: Backend> Session<B> {
             exchange = id.0,
             operation = operation.name()
         ));
-        let work = |holder: Arc<Holder<B>>| async move {
+        let Some((token, slot)) = self.admit_call(id, bytes).await? else {
+            return Ok(());
+        };
+        let holder = Arc::clone(&self.holder);
+        let work = async move {
             let value = holder.backend.operate(&holder.principal, operation).await?;
             Ok(CallReply {
                 value,
                 is_result: false,
             })
         };
-        self.begin(id, bytes, span, work).await
+        let began = Began {
+            at: self.last_heard,
+            span,
+        };
+        self.in_flight.spawn(token, slot, None, began, work);
+        Ok(())
     }
 
-    /// Begins an exchange that needs nothing more from the client.
-    async fn begin<W, F>(
+    /// The same, for an exchange that came with so many bytes and needs nothing more.
+    async fn admit_call(
         &mut self,
         id: ExchangeId,
         bytes: usize,
-        span: Span,
-        work: W,
-    ) -> Result<(), SessionEnd>
-    where
-        W: FnOnce(Arc<Holder<B>>) -> F,
-        F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
-    {
+    ) -> Result<Option<(ReplyToken, Slot)>, SessionEnd> {
         let Some(token) = self.admit(id).await? else {
-            return Ok(());
+            return Ok(None);
         };
         match self.calls.try_take(bytes) {
-            Ok(slot) => {
-                let work = work(Arc::clone(&self.holder));
-                self.in_flight.spawn(token, slot, None, span, work);
+            Ok(slot) => Ok(Some((token, slot))),
+            Err(full) => {
+                token.fail(full.failure("calls")).await;
+                Ok(None)
             }
-            Err(full) => token.fail(full.failure("calls")).await,
         }
-        Ok(())
     }
 
     async fn on_upload(&mut self, id: ExchangeId, header: UploadHeader) -> Result<(), SessionEnd> {
@@ -194,7 +214,11 @@ impl<B: Backend> Session<B> {
         };
         let holder = Arc::clone(&self.holder);
         let work = async move { upload.run(&*holder.backend, &holder.principal).await };
-        self.in_flight.spawn(token, slot, Some(inlet), span, work);
+        let began = Began {
+            at: self.last_heard,
+            span,
+        };
+        self.in_flight.spawn(token, slot, Some(inlet), began, work);
         Ok(())
     }
 

@@ -151,10 +151,13 @@ async fn calls_in_flight_carry_no_more_than_so_many_bytes() {
 #[tokio::test]
 async fn a_panic_is_a_failure_of_its_call_alone() {
     let mut peer = Peer::welcome(Limits::default()).await;
-    peer.call(1, "wait").await;
+    // Alone, it runs within the session's own task.
+    peer.call(1, "panic").await;
+    assert_eq!(peer.failure(1).await.code, ErrorCode::Internal);
+    peer.call(3, "wait").await;
     peer.running(1).await;
-    peer.call(3, "panic").await;
-    let failure = peer.failure(3).await;
+    peer.call(5, "panic").await;
+    let failure = peer.failure(5).await;
     assert_eq!(
         (failure.code, failure.fault),
         (ErrorCode::Internal, Fault::Host)
@@ -164,7 +167,7 @@ async fn a_panic_is_a_failure_of_its_call_alone() {
         "{failure}"
     );
     peer.node.gate.notify_one();
-    assert_eq!(peer.reply(1).await, b"arguments");
+    assert_eq!(peer.reply(3).await, b"arguments");
 }
 
 #[tokio::test]

@@ -3,11 +3,14 @@
 //! Short and long messages have room of their own: a long one that waits for the peer to read does
 //! not keep a short one from getting in, and overtaking it.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::mem;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::{FRAGMENT_BYTES, HEADER_BYTES};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 
 use crate::config::Limits;
 
@@ -21,32 +24,29 @@ pub struct OutboxClosed;
 
 /// Where the messages of one connection are left to be written. All clones are the same outbox.
 #[derive(Clone, Debug)]
-pub struct Outbox {
-    queue: mpsc::UnboundedSender<Queued>,
-    room: Arc<Room>,
-}
-
-/// What the writer gets. The queue needs no bound of its own: nothing is in it without room.
-#[derive(Debug)]
-pub(super) enum Queued {
-    Message(RawMessage),
-    /// Nothing that comes later is written.
-    End,
-}
+pub struct Outbox(Arc<Shared>);
 
 /// The writer's end.
 #[derive(Debug)]
-pub(super) struct Queue {
-    pub(super) messages: mpsc::UnboundedReceiver<Queued>,
-    pub(super) room: Arc<Room>,
-}
+pub(super) struct Queue(Arc<Shared>);
 
-/// How much more may wait, in bytes.
 #[derive(Debug)]
-pub(super) struct Room {
+struct Shared {
+    state: Mutex<State>,
+    /// How much more may wait, in bytes.
     short: Semaphore,
     long: Semaphore,
     long_lane_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Needs no bound of its own: nothing is in it without room.
+    messages: VecDeque<RawMessage>,
+    /// Nothing that comes later is written.
+    is_ended: bool,
+    /// Set while the writer waits.
+    writer: Option<Waker>,
 }
 
 /// Whether a message of so many bytes is written in one piece.
@@ -55,19 +55,15 @@ pub(super) fn is_short(payload: &[u8]) -> bool {
 }
 
 pub(super) fn bounded(limits: &Limits) -> (Outbox, Queue) {
-    let (sender, messages) = mpsc::unbounded_channel();
     let long_lane_bytes =
         u32::try_from(limits.max_queued_bytes_per_session).unwrap_or(u32::MAX) as usize;
-    let room = Arc::new(Room {
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
         short: Semaphore::new(SHORT_LANE_BYTES),
         long: Semaphore::new(long_lane_bytes),
         long_lane_bytes,
     });
-    let outbox = Outbox {
-        queue: sender,
-        room: Arc::clone(&room),
-    };
-    (outbox, Queue { messages, room })
+    (Outbox(Arc::clone(&shared)), Queue(shared))
 }
 
 impl Outbox {
@@ -76,26 +72,94 @@ impl Outbox {
     /// # Errors
     /// When the connection is at its end.
     pub async fn send(&self, message: RawMessage) -> Result<(), OutboxClosed> {
-        let (lane, cost) = self.room.lane(&message.payload);
-        let permit = lane
-            .acquire_many(cost)
-            .await
-            .map_err(|_closed| OutboxClosed)?;
+        let writer = self.leave(message).await?;
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Ok(())
+    }
+
+    /// The same without waking the writer: only for the very task that runs it, which looks here
+    /// before it rests. A task that wakes itself is run once more, and maybe another thread with it.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn send_within_writing_task(&self, message: RawMessage) -> Result<(), OutboxClosed> {
+        let writer = self.leave(message).await?;
+        if writer.is_some() {
+            self.0.state().writer = writer;
+        }
+        Ok(())
+    }
+
+    /// Leaves a message; gives whom to wake.
+    async fn leave(&self, message: RawMessage) -> Result<Option<Waker>, OutboxClosed> {
+        let (lane, cost) = self.0.lane(&message.payload);
+        let permit = lane.acquire_many(cost).await;
         // The writer gives it back once the bytes are gone.
-        permit.forget();
-        self.queue
-            .send(Queued::Message(message))
-            .map_err(|_closed| OutboxClosed)
+        permit.map_err(|_closed| OutboxClosed)?.forget();
+        let mut state = self.0.state();
+        if state.is_ended {
+            return Err(OutboxClosed);
+        }
+        state.messages.push_back(message);
+        Ok(state.writer.take())
     }
 
     /// Lets the writer end once it has written what was left here until now.
     pub fn end(&self) {
-        // Where the writer is gone already, there is nobody left to tell.
-        let _gone = self.queue.send(Queued::End);
+        self.0.close();
+        let writer = self.0.state().writer.take();
+        if let Some(writer) = writer {
+            writer.wake();
+        }
     }
 }
 
-impl Room {
+impl Queue {
+    /// Moves all that waits behind `into`. False: nothing will ever come again.
+    pub(super) fn take(&self, into: &mut VecDeque<RawMessage>) -> bool {
+        let mut state = self.0.state();
+        into.append(&mut state.messages);
+        !state.is_ended
+    }
+
+    /// Waits for something to take, or the end.
+    pub(super) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.state();
+        if state.is_ended || !state.messages.is_empty() {
+            return Poll::Ready(());
+        }
+        match &mut state.writer {
+            Some(writer) => writer.clone_from(context.waker()),
+            none => *none = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// What a message takes of its lane, and has to give back.
+    pub(super) fn cost_bytes(&self, payload: &[u8]) -> usize {
+        self.0.lane(payload).1 as usize
+    }
+
+    pub(super) fn give_back_short(&self, bytes: usize) {
+        self.0.short.add_permits(bytes);
+    }
+
+    pub(super) fn give_back_long(&self, bytes: usize) {
+        self.0.long.add_permits(bytes);
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.0.close();
+        let unwritten = mem::take(&mut self.0.state().messages);
+        drop(unwritten);
+    }
+}
+
+impl Shared {
     /// Which lane a message takes, and how much of it. A message longer than the lane takes all.
     fn lane(&self, payload: &[u8]) -> (&Semaphore, u32) {
         let (lane, lane_bytes) = if is_short(payload) {
@@ -108,22 +172,15 @@ impl Room {
         (lane, u32::try_from(cost).unwrap_or(u32::MAX))
     }
 
-    /// What a long message has to give back as it is written.
-    pub(super) fn cost_bytes(&self, payload: &[u8]) -> usize {
-        self.lane(payload).1 as usize
-    }
-
-    pub(super) fn give_back_short(&self, bytes: usize) {
-        self.short.add_permits(bytes);
-    }
-
-    pub(super) fn give_back_long(&self, bytes: usize) {
-        self.long.add_permits(bytes);
-    }
-
     /// Whoever waits for room hears that there will be none.
-    pub(super) fn close(&self) {
+    fn close(&self) {
+        self.state().is_ended = true;
         self.short.close();
         self.long.close();
+    }
+
+    /// Nothing panics while it is locked, so poison means nothing here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -73,6 +73,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Whether something has been read that no frame was made of yet.
+    pub fn has_buffered(&self) -> bool {
+        self.partial.is_some() || self.start < self.buffer.len()
+    }
+
     /// The next frame, if all of it has been read already.
     ///
     /// # Errors

@@ -5,8 +5,11 @@
 //! together, and a long one never delays a short one by more than a round.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use rpc_host_protocol::assembler::{RawMessage, fragments};
@@ -14,7 +17,7 @@ use rpc_host_protocol::frame::{FLAG_MORE, FRAGMENT_BYTES, HEADER_BYTES, Header};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::outbox::{Queue, Queued, is_short};
+use super::outbox::{Queue, is_short};
 use crate::transport::TransportError;
 
 /// The bytes of one round. TLS turns as much into records before it writes.
@@ -27,6 +30,7 @@ pub struct FrameWriter<W> {
     queue: Queue,
     timeout: Duration,
     is_ended: bool,
+    collected: VecDeque<RawMessage>,
     short: VecDeque<RawMessage>,
     long: VecDeque<Outgoing>,
     /// The short messages of a round, reused for each.
@@ -58,6 +62,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             queue,
             timeout,
             is_ended: false,
+            collected: VecDeque::new(),
             short: VecDeque::new(),
             long: VecDeque::new(),
             gathered: Vec::new(),
@@ -76,9 +81,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             }
             self.write_round().await?;
         }
-        let end = timeout(self.timeout, self.stream.shutdown()).await;
-        end.map_err(|_elapsed| TransportError::WriteTooSlow)??;
-        Ok(())
+        in_time(self.timeout, self.stream.shutdown()).await
     }
 
     fn is_idle(&self) -> bool {
@@ -88,19 +91,14 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     /// Takes all that waits in the outbox; waits for something if there is nothing to write.
     async fn collect(&mut self) {
         while !self.is_ended {
-            let queued = match self.queue.messages.try_recv() {
-                Ok(queued) => queued,
-                Err(_nothing) if !self.is_idle() => return,
-                Err(_nothing) => self.queue.messages.recv().await.unwrap_or(Queued::End),
-            };
-            match queued {
-                Queued::Message(message) => self.enlist(message),
-                Queued::End => {
-                    self.is_ended = true;
-                    self.queue.messages.close();
-                    self.queue.room.close();
-                }
+            self.is_ended = !self.queue.take(&mut self.collected);
+            while let Some(message) = self.collected.pop_front() {
+                self.enlist(message);
             }
+            if self.is_ended || !self.is_idle() {
+                return;
+            }
+            poll_fn(|context| self.queue.poll_ready(context)).await;
         }
     }
 
@@ -115,7 +113,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             self.short.push_back(message);
         } else {
             self.long.push_back(Outgoing {
-                unreturned_room_bytes: self.queue.room.cost_bytes(&message.payload),
+                unreturned_room_bytes: self.queue.cost_bytes(&message.payload),
                 message,
                 sent_bytes: 0,
                 behind: Vec::new(),
@@ -126,9 +124,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     async fn write_round(&mut self) -> Result<(), TransportError> {
         let short_room = self.gather_short();
         let plan = self.plan_long();
-        let written = timeout(self.timeout, self.write(&plan)).await;
-        written.map_err(|_elapsed| TransportError::WriteTooSlow)??;
-        self.queue.room.give_back_short(short_room);
+        in_time(self.timeout, self.write(&plan)).await?;
+        self.queue.give_back_short(short_room);
         self.retire(&plan);
         Ok(())
     }
@@ -140,7 +137,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         while self.gathered.len() < ROUND_BYTES
             && let Some(message) = self.short.pop_front()
         {
-            room += self.queue.room.cost_bytes(&message.payload);
+            room += self.queue.cost_bytes(&message.payload);
             for (header, part) in fragments(&message) {
                 self.gathered.extend_from_slice(&header.encode());
                 self.gathered.extend_from_slice(part);
@@ -205,7 +202,7 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         for planned in plan {
             if let Some(outgoing) = self.long.get_mut(planned.index) {
                 let bytes = outgoing.return_room(planned.part.len());
-                self.queue.room.give_back_long(bytes);
+                self.queue.give_back_long(bytes);
             }
         }
         // The next round begins behind the one that this round ended with.
@@ -218,12 +215,6 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         for message in complete.into_iter().flat_map(|outgoing| outgoing.behind) {
             self.enlist(message);
         }
-    }
-}
-
-impl<W> Drop for FrameWriter<W> {
-    fn drop(&mut self) {
-        self.queue.room.close();
     }
 }
 
@@ -260,6 +251,21 @@ impl Outgoing {
         self.unreturned_room_bytes -= bytes;
         bytes
     }
+}
+
+/// Gives up a write that takes too long. Nearly always there is room, and no clock is asked.
+async fn in_time(
+    limit: Duration,
+    writing: impl Future<Output = io::Result<()>>,
+) -> Result<(), TransportError> {
+    let mut writing = pin!(writing);
+    let written = match poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
+        Poll::Ready(written) => written,
+        Poll::Pending => timeout(limit, writing)
+            .await
+            .map_err(|_elapsed| TransportError::WriteTooSlow)?,
+    };
+    Ok(written?)
 }
 
 async fn write_all_vectored<W: AsyncWrite + Unpin>(
