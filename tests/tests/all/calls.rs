@@ -63,11 +63,10 @@ async fn a_function_that_is_not_there_is_told_with_those_that_are() {
     }
     let output = tenant.cli(["call", "it", "nope()"]).run().await;
     output.error("invalid-argument", &["there is no function `nope`", "module:calc/calc.add"]);
-    tenant.register("nothing", component("(component)")).await;
     refused(
-        tenant.client.module("nothing").call::<i64>("add", ()).await,
+        tenant.client.upload_module(component("(component)")).await,
         ErrorCode::InvalidArgument,
-        &["there is no function `add`; the component exports no functions"],
+        &["exports no function", "upload a component that implements something"],
     );
 }
 
@@ -126,7 +125,7 @@ async fn arguments_that_do_not_fit_are_named_with_what_was_expected() {
         (add().arg(1).named("a", 2), "args.a: given twice".to_owned()),
         (add().arg(1).arg("2"), "args[1]: expected s64, got text".to_owned()),
         (add().arg(1.5).arg(2), "args[0]: expected s64, got float".to_owned()),
-        (add().arg(true).arg(2), "args[0]: expected s64, got boolean".to_owned()),
+        (add().arg(true).arg(2), "args[0]: expected s64, got bool".to_owned()),
         (add().arg(u64::MAX).arg(2), "args[0]: 18446744073709551615 is out of range of s64".to_owned()),
         (add().arg(1).named("b", [1, 2]), "args.b: expected s64, got".to_owned()),
         (distance().arg(&origin).arg(Point { x: 1, y: "2" }), "args[1].y: expected s32, got text".to_owned()),
@@ -153,7 +152,7 @@ async fn the_command_line_says_the_same() {
         ("add(1, c = 2)", &["args.c: no such parameter", "func(a: s64, b: s64) -> s64"]),
         ("add(1, \"2\")", &["args[1]: expected s64"]),
         ("add(1, 99999999999999999999)", &["args[1]: expected s64"]),
-        ("distance({x: 1, y: 2}, {x: 1, y: \"2\"})", &["args[1]", "record { x: s32, y: s32 }"]),
+        ("distance({x: 1, y: 2}, {x: 1, y: \"2\"})", &["args[1].y: expected s32, got \"2\""]),
         ("distance({x: 1, y: 2}, {x: 1})", &["args[1]", "record { x: s32, y: s32 }"]),
         ("add(one, 2)", &["args[0]: expected s64"]),
     ];

@@ -133,13 +133,30 @@ async fn what_a_registration_says_is_checked_and_kept() {
     let options = Options {
         grants: vec!["log".to_owned()],
         limits: BTreeMap::from([("max-memory-bytes".to_owned(), 1 << 24), ("max-call-timeout-ms".to_owned(), 500)]),
-        bindings: BTreeMap::from([("acme:log/logger@1.0.0".to_owned(), "my-logger".to_owned())]),
         if_revision: Some(0),
+        ..Options::default()
     };
     let made = client.register("demo:calc/calc@0.1.0", &calc, options.clone()).await.unwrap();
     let kept = client.show("demo:calc/calc@0.1.0").await.unwrap().current;
     assert_eq!(made, kept);
-    assert_eq!((kept.grants, kept.limits, kept.bindings), (options.grants, options.limits, options.bindings));
+    assert_eq!((kept.grants, kept.limits), (options.grants, options.limits));
+
+    // A binding that could have no effect is no promise that is made.
+    let bind = |import: &str| Options {
+        bindings: BTreeMap::from([(import.to_owned(), "my-logger".to_owned())]),
+        ..Options::default()
+    };
+    refused(
+        client.register("bound", &calc, bind("acme:log/logger@1.0.0")).await,
+        ErrorCode::FailedPrecondition,
+        &["the module does not import `acme:log/logger@1.0.0`"],
+    );
+    let greeter = client.upload_module(built("greeter")).await.unwrap();
+    refused(
+        client.register("bound", &greeter, bind("rpc-host:guest/log@0.1.0")).await,
+        ErrorCode::FailedPrecondition,
+        &["`rpc-host:guest/log@0.1.0` cannot be bound: it is the node's own"],
+    );
 
     // The same flags in the shell.
     let file = host.file("flags.wasm", built("calc"));
@@ -147,13 +164,17 @@ async fn what_a_registration_says_is_checked_and_kept() {
         .cli([
             "upload", file.to_str().unwrap(), "--name", "flags", "--grant", "log",
             "--limit", "max-memory-bytes=16MiB", "--limit", "max-call-timeout-ms=500",
-            "--bind", "acme:log/logger@1.0.0=my-logger",
         ])
         .run()
         .await;
     output.ok();
     let flags = client.show("flags").await.unwrap().current;
-    assert_eq!((flags.limits, flags.bindings), (made.limits, made.bindings));
+    assert_eq!((flags.limits, flags.grants), (made.limits, made.grants));
+    let bound = tenant
+        .cli(["upload", file.to_str().unwrap(), "--name", "flags", "--bind", "a:b/c=d"])
+        .run()
+        .await;
+    bound.error("failed-precondition", &["the module does not import `a:b/c`"]);
 }
 
 #[tokio::test]

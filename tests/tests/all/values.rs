@@ -337,6 +337,7 @@ async fn wave_and_json_of_every_type_on_the_command_line() {
         ("echo-shape", "circle(0.5)", json!({"circle": 0.5})),
         ("echo-shape", "corners(({x: 1, y: 2}, {x: 3, y: 4}))", json!({"corners": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]})),
         ("echo-shape", "maybe(none)", json!({"maybe": null})),
+        ("echo-shapes", "[nothing, colored(red)]", json!(["nothing", {"colored": "red"}])),
         ("echo-permissions", "{}", json!([])),
         ("echo-permissions", "{read, execute}", json!(["read", "execute"])),
         ("echo-switches", "{switch00, switch31}", json!(["switch00", "switch31"])),
