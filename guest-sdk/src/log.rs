@@ -1,8 +1,9 @@
 //! Lines in the node's log.
 //!
 //! The host marks each line with the tenant, the name and the call that it came from; a module
-//! only says what happened. Long lines are cut and floods are thinned by the host, and a call never
-//! fails for what it logs.
+//! only says what happened. Long lines are cut and floods are thinned by the host. The module needs
+//! the grant `log` (`rpc-host upload … --grant log`); without it, a call that logs ends with an error
+//! that says so.
 //!
 //! ```
 //! use rpc_guest::log;

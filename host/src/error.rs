@@ -141,6 +141,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
+        SandboxError::Damaged => (ErrorCode::DataLoss, Fault::Host),
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
         SandboxError::MissingGrant(_) => (ErrorCode::PermissionDenied, Fault::Tenant),
         SandboxError::DeadlineExceeded(_) => (ErrorCode::DeadlineExceeded, Fault::Guest),

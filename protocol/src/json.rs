@@ -310,7 +310,8 @@ fn map(
 ) -> Result<Value, ValueError> {
     let mut entries: Vec<(Value, Value)> = Vec::new();
     match json {
-        Json::Object(object) if *key_type == Type::String => {
+        // An empty map is `{}` whatever its keys are.
+        Json::Object(object) if *key_type == Type::String || object.is_empty() => {
             for (key, item) in object {
                 let item = value(item, value_type, Path::Field(&path, key), depth + 1)?;
                 entries.push((Value::String(key.clone()), item));

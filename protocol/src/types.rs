@@ -60,6 +60,7 @@ pub enum Type {
 
 /// A field of a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Field {
     /// Its name.
     pub name: Name,
@@ -70,6 +71,7 @@ pub struct Field {
 
 /// A case of a variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
     /// Its name.
     pub name: Name,
@@ -80,6 +82,7 @@ pub struct Case {
 
 /// The payloads of a `result`.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ResultType {
     /// What success carries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ pub type Parameter = Field;
 
 /// What a function takes and gives.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Signature {
     /// In order.
     pub parameters: Vec<Parameter>,

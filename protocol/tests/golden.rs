@@ -4,6 +4,8 @@
 //! difference before you keep it. Each `.bin` holds the frames of one message, the `.txt` beside it
 //! says what they are.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;

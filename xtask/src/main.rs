@@ -11,22 +11,36 @@
     reason = "a developer's tool, which speaks through the terminal"
 )]
 
+mod bench;
+mod demo;
+mod fuzz;
 mod guest_environment;
 mod guest_toolchain;
 mod modules;
 mod patience;
+mod progress;
+mod step;
+mod test;
+#[cfg(test)]
+mod tidy;
 mod workspace;
 
 use std::process::ExitCode;
 
 use crate::guest_toolchain::Way;
+use crate::modules::Voice;
+use crate::step::StepFailed;
 use crate::workspace::Workspace;
 
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
 commands:
+  demo                  build everything, start a node, upload modules, call them, show each command
+  test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
+  bench                 measure a call beside a raw TLS echo, all in the release profile
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
+  fuzz [--seconds N]    run each fuzz target for so long (20)
 
   WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
     installed   the target is part of the present Rust toolchain
@@ -46,7 +60,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            if error.is::<fuzz::Missing>() {
+                return ExitCode::from(2);
+            }
+            let code = error.downcast_ref().and_then(StepFailed::code);
+            code.map_or(ExitCode::FAILURE, ExitCode::from)
         }
     }
 }
@@ -55,7 +73,11 @@ fn main() -> ExitCode {
 #[derive(Debug, PartialEq, Eq)]
 enum Command {
     Help,
+    Demo,
+    Test { arguments: Vec<String> },
+    Bench,
     Modules { way: Option<Way> },
+    Fuzz { seconds: u64 },
 }
 
 impl Command {
@@ -63,8 +85,31 @@ impl Command {
         let mut arguments = arguments.iter().map(String::as_str);
         match arguments.next() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some("demo") => Self::Demo.alone(arguments),
+            Some("test") => Self::parse_test(arguments),
+            Some("bench") => Self::Bench.alone(arguments),
             Some("modules") => Self::parse_modules(arguments),
+            Some("fuzz") => Self::parse_fuzz(arguments),
             Some(other) => Err(format!("there is no command `{other}`")),
+        }
+    }
+
+    /// A command that takes no arguments.
+    fn alone<'a>(self, mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        match arguments.next() {
+            None => Ok(self),
+            Some(argument) => Err(format!("that command takes no `{argument}`")),
+        }
+    }
+
+    fn parse_test<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        match arguments.next() {
+            None | Some("--") => Ok(Self::Test {
+                arguments: arguments.map(str::to_owned).collect(),
+            }),
+            Some(argument) => Err(format!(
+                "what is for `cargo test` comes after `--`: cargo xtask test -- {argument}"
+            )),
         }
     }
 
@@ -80,12 +125,36 @@ impl Command {
         }
         Ok(Self::Modules { way })
     }
+
+    fn parse_fuzz<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
+        let mut seconds = fuzz::DEFAULT_SECONDS;
+        while let Some(argument) = arguments.next() {
+            let value = match argument.split_once('=') {
+                Some(("--seconds", value)) => value,
+                None if argument == "--seconds" => {
+                    arguments.next().ok_or("--seconds needs a value")?
+                }
+                _ => return Err(format!("`fuzz` takes no `{argument}`")),
+            };
+            // Nought would mean without end.
+            seconds = value
+                .parse()
+                .ok()
+                .filter(|seconds| *seconds > 0)
+                .ok_or_else(|| format!("`{value}` is not a number of seconds"))?;
+        }
+        Ok(Self::Fuzz { seconds })
+    }
 }
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => println!("{USAGE}"),
-        Command::Modules { way } => modules::build(&Workspace::locate()?, way)?,
+        Command::Demo => demo::run(&Workspace::locate()?)?,
+        Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
+        Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
+        Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
     }
     Ok(())
 }
@@ -102,6 +171,20 @@ mod tests {
     #[test]
     fn arguments_are_read_or_refused() {
         assert_eq!(parse(""), Ok(Command::Help));
+        assert_eq!(parse("demo"), Ok(Command::Demo));
+        assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert!(parse("demo calc").is_err());
+        let test = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+            Ok(Command::Test { arguments })
+        };
+        assert_eq!(parse("test"), test(&[]));
+        assert_eq!(parse("test --"), test(&[]));
+        assert_eq!(
+            parse("test -- --test all -- a"),
+            test(&["--test", "all", "--", "a"])
+        );
+        assert!(parse("test calls").is_err());
         assert_eq!(parse("modules"), Ok(Command::Modules { way: None }));
         let debian = Ok(Command::Modules {
             way: Some(Way::Debian),
@@ -112,5 +195,10 @@ mod tests {
         assert!(parse("modules --way nix").is_err());
         assert!(parse("modules calc").is_err());
         assert!(parse("module").is_err());
+        assert_eq!(parse("fuzz"), Ok(Command::Fuzz { seconds: 20 }));
+        assert_eq!(parse("fuzz --seconds 5"), Ok(Command::Fuzz { seconds: 5 }));
+        assert_eq!(parse("fuzz --seconds=5"), Ok(Command::Fuzz { seconds: 5 }));
+        assert!(parse("fuzz --seconds 0").is_err());
+        assert!(parse("fuzz frame").is_err());
     }
 }

@@ -9,33 +9,47 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::guest_toolchain::{GuestToolchain, Search, TARGET, Way};
+use crate::progress;
+use crate::step::StepFailed;
 use crate::workspace::Workspace;
 
 /// The folders whose subfolders are guests.
 const GUEST_FOLDERS: [&str; 2] = ["modules", "tests/programs"];
 
+/// How much is said about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// What cargo says, and what came of it.
+    Full,
+    /// That it goes on; for those who came for something else.
+    Brief,
+}
+
 /// Build all guests, in the `way` wanted or the first that works.
-pub(crate) fn build(workspace: &Workspace, way: Option<Way>) -> anyhow::Result<()> {
+pub(crate) fn build(workspace: &Workspace, way: Option<Way>, voice: Voice) -> anyhow::Result<()> {
     let guests = guests(workspace.root())?;
     let toolchain = GuestToolchain::find(&Search::here(workspace.guest_target()), way)?;
-    eprintln!(
-        "guests: building with {} (way `{}`)",
-        toolchain.description(),
-        toolchain.way().name()
-    );
-
     let target = workspace.guest_target().join(toolchain.folder());
-    let status = toolchain
-        .cargo_build(workspace.root())
+    let mut build = toolchain.cargo_build(workspace.root());
+    build
         .arg("--manifest-path")
         .arg(workspace.guest_manifest())
         .arg("--target-dir")
         .arg(&target)
-        .current_dir(workspace.root())
-        .status()
-        .context("cannot run cargo")?;
-    if !status.success() {
-        bail!("the guests do not build, see above");
+        .current_dir(workspace.root());
+    match voice {
+        Voice::Full => {
+            eprintln!(
+                "guests: building with {} (way `{}`)",
+                toolchain.description(),
+                toolchain.way().name()
+            );
+            let status = build.status().context("cannot run cargo")?;
+            if !status.success() {
+                return Err(StepFailed::new(&build, status).into());
+            }
+        }
+        Voice::Brief => progress::run("guests", &mut build)?,
     }
 
     let components = workspace.components();
@@ -48,7 +62,9 @@ pub(crate) fn build(workspace: &Workspace, way: Option<Way>) -> anyhow::Result<(
             .join(format!("{}.wasm", name.replace('-', "_")));
         let component = components.join(format!("{name}.wasm"));
         let bytes = publish(&built, &component)?;
-        println!("{} ({} kB)", component.display(), bytes.div_ceil(1000));
+        if voice == Voice::Full {
+            println!("{} ({} kB)", component.display(), bytes.div_ceil(1000));
+        }
     }
     Ok(())
 }

@@ -33,6 +33,17 @@ impl Workspace {
         &self.root
     }
 
+    /// Where cargo puts what it builds.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
+    }
+
+    /// A path as a person in the root folder would write it.
+    pub(crate) fn shown(&self, path: &Path) -> String {
+        let path = path.strip_prefix(&self.root).unwrap_or(path);
+        path.display().to_string()
+    }
+
     /// The workspace of the guests, which has a target, a profile and a lock file of its own.
     pub(crate) fn guest_manifest(&self) -> PathBuf {
         self.root.join("modules/Cargo.toml")

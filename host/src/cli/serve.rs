@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::print;
 use super::problem::Problem;
@@ -80,15 +82,24 @@ fn shutdown() -> Result<impl Future<Output = ()>, Problem> {
 fn log_to_stderr(config: &Config) {
     // Only this project's own lines below `warn`: what libraries tell at those levels may hold bytes
     // of the wire.
-    let level = config.log_level.as_str();
-    let filter = format!("warn,rpc_host={level},rpc_host_protocol={level},guest={level}");
+    let level = match config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let targets = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("rpc_host", level)
+        .with_target("guest", level);
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     match config.log_format {
-        LogFormat::Human => subscriber.init(),
-        LogFormat::Json => subscriber.json().init(),
+        LogFormat::Human => subscriber.finish().with(targets).init(),
+        LogFormat::Json => subscriber.json().finish().with(targets).init(),
     }
 }
 

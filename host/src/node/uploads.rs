@@ -7,7 +7,7 @@ use rpc_host_protocol::operation::ModuleEntry;
 use super::Node;
 use crate::capability::Grants;
 use crate::error::HostError;
-use crate::registry::{Digest, Module, Upload, UploadStart as Start, binding};
+use crate::registry::{Digest, Module, Upload, UploadStart as Start, files};
 use crate::session::{UploadSink, UploadStart};
 use crate::tenant::Principal;
 
@@ -59,16 +59,17 @@ impl NodeUpload {
         let NodeUpload { node, upload } = self;
         let staged = upload.finish().await?;
         let (tenant, digest) = (staged.tenant(), *staged.digest());
-        let artifact = node.registry.modules.artifact_path(tenant, &digest);
-        let binding = binding(tenant, &digest);
-        let sandbox = node.targets.sandbox();
+        let modules = &node.registry.modules;
+        let files = files(modules, tenant, &digest, staged.path().to_owned());
         // Without any grant: what is refused now is refused with every grant.
-        let prepared = sandbox
-            .prepare(staged.path(), &artifact, &binding, Grants::default())
+        let prepared = node
+            .targets
+            .sandbox()
+            .prepare(&files, Grants::default())
             .await;
         if let Err(error) = prepared {
             // The module is not kept, so its artifact must not be either.
-            let _absent = tokio::fs::remove_file(&artifact).await;
+            let _absent = tokio::fs::remove_file(&files.artifact).await;
             return Err(error.into());
         }
         let module = node.registry.modules.commit(staged).await?;

@@ -30,7 +30,7 @@ pub use name::RegistrationName;
 pub use narrowing::Narrowing;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision};
 pub use targets::Targets;
-pub(crate) use targets::binding;
+pub(crate) use targets::files;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 //! loaded is bounded in number; the one that was not used for longest goes first.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::{Digest, Modules, Registration, Revision};
 use crate::capability::Grants;
-use crate::sandbox::{Prepared, Sandbox, SandboxError};
+use crate::sandbox::{ModuleFiles, Prepared, Sandbox, SandboxError};
 use crate::tenant::TenantId;
 
 /// Components that are kept loaded. A small one takes some hundred kilobytes, an interpreter tens of
@@ -108,9 +109,19 @@ impl Targets {
     }
 }
 
-/// What an artifact belongs to: it is not valid for another tenant, nor for another module.
-pub(crate) fn binding(tenant: TenantId, digest: &Digest) -> Vec<u8> {
-    [&tenant.number().to_be_bytes()[..], &digest.as_bytes()[..]].concat()
+/// The files of a module whose bytes lie in `wasm`: where it is kept, or where it is staged.
+pub(crate) fn files(
+    modules: &Modules,
+    tenant: TenantId,
+    digest: &Digest,
+    wasm: PathBuf,
+) -> ModuleFiles {
+    ModuleFiles {
+        wasm,
+        sha256: *digest.as_bytes(),
+        artifact: modules.artifact_path(tenant, digest),
+        binding: [&tenant.number().to_be_bytes()[..], digest.as_bytes()].concat(),
+    }
 }
 
 impl Inner {
@@ -147,10 +158,7 @@ impl Inner {
 
     async fn prepare(&self, key: &Key) -> Result<Arc<Prepared>, SandboxError> {
         let wasm = self.modules.path(key.tenant, &key.digest);
-        let artifact = self.modules.artifact_path(key.tenant, &key.digest);
-        let binding = binding(key.tenant, &key.digest);
-        self.sandbox
-            .prepare(&wasm, &artifact, &binding, key.grants.clone())
-            .await
+        let files = files(&self.modules, key.tenant, &key.digest, wasm);
+        self.sandbox.prepare(&files, key.grants.clone()).await
     }
 }

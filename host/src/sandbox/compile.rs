@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
@@ -30,12 +31,19 @@ impl Compiler {
         }
     }
 
-    /// Compiles the component in a file.
-    pub(super) async fn compile(&self, wasm: &Path) -> Result<Compiled, SandboxError> {
+    /// Compiles the component in a file, if it still is the one with this digest.
+    pub(super) async fn compile(
+        &self,
+        wasm: &Path,
+        sha256: [u8; 32],
+    ) -> Result<Compiled, SandboxError> {
         let path = wasm.to_owned();
         // Cheap checks first, here, so that what is no component never starts a process.
         let file = blocking(move || {
             let bytes = std::fs::read(&path).map_err(SandboxError::io("cannot read the module"))?;
+            if digest::digest(&digest::SHA256, &bytes).as_ref() != sha256 {
+                return Err(SandboxError::Damaged);
+            }
             sniff::is_component(&bytes)?;
             count::check(&bytes)?;
             std::fs::File::open(&path).map_err(SandboxError::io("cannot read the module"))

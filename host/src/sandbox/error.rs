@@ -43,6 +43,9 @@ pub enum SandboxError {
         /// Why it cannot be had.
         reason: String,
     },
+    /// The stored bytes are not those that were uploaded.
+    #[error("the stored module is damaged: its bytes are not those of its digest; upload it again")]
+    Damaged,
     /// An artifact that cannot be used; a new one is compiled.
     #[error("the compiled code {0}")]
     Artifact(&'static str),

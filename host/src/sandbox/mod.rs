@@ -39,7 +39,7 @@ mod values;
 mod wit;
 mod worker;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use artifact::ArtifactKey;
@@ -85,6 +85,20 @@ impl Default for SandboxLimits {
     }
 }
 
+/// Where a component lies, and what makes it the right one.
+#[derive(Clone, Debug)]
+pub struct ModuleFiles {
+    /// Its bytes: the source of truth.
+    pub wasm: PathBuf,
+    /// Their digest.
+    pub sha256: [u8; 32],
+    /// Its compiled form; may be missing or wrong.
+    pub artifact: PathBuf,
+    /// What the compiled form belongs to, a tenant and a module: under another binding the same
+    /// bytes are not valid.
+    pub binding: Vec<u8>,
+}
+
 /// The node's one engine, with all that compiles and runs guests.
 pub struct Sandbox {
     engine: wasmtime::Engine,
@@ -114,37 +128,23 @@ impl Sandbox {
         })
     }
 
-    /// Checks and compiles the component in `wasm`, and seals the result into the file `artifact`,
-    /// durably. `binding` is what the artifact belongs to (a tenant): the same bytes under another
-    /// binding are not valid.
-    pub async fn compile(
-        &self,
-        wasm: &Path,
-        artifact: &Path,
-        binding: &[u8],
-    ) -> Result<(), SandboxError> {
-        let compiled = self.compiler.compile(wasm).await?;
-        let (sealer, artifact, binding) =
-            (self.sealer.clone(), artifact.to_owned(), binding.to_owned());
-        blocking(move || sealer.seal(&artifact, &compiled, &binding)).await
-    }
-
-    /// Loads the component in `wasm` for calls under `grants`, from the file `artifact` where that is
-    /// right, and else by compiling again: an artifact that is missing, stale, foreign or changed is
-    /// replaced, and never run.
+    /// Loads a component for calls under `grants`: from its artifact where that is right, and else by
+    /// compiling it. An artifact that is missing, stale, foreign or changed is replaced, and never run.
+    ///
+    /// # Errors
+    /// When the bytes are not those of the digest, are no component that this node runs, or when the
+    /// disk refuses.
     pub async fn prepare(
         &self,
-        wasm: &Path,
-        artifact: &Path,
-        binding: &[u8],
+        module: &ModuleFiles,
         grants: Grants,
     ) -> Result<Arc<Prepared>, SandboxError> {
-        let opened = match self.open(artifact, binding).await {
+        let opened = match self.open(module).await {
             Ok(opened) => opened,
             Err(problem) => {
-                tracing::info!(%problem, "compiling again");
-                self.compile(wasm, artifact, binding).await?;
-                self.open(artifact, binding).await?
+                tracing::info!(%problem, "compiling");
+                self.compile(module).await?;
+                self.open(module).await?
             }
         };
         let (engine, linker) = (self.engine.clone(), self.linker.clone());
@@ -152,14 +152,15 @@ impl Sandbox {
         Ok(Arc::new(prepared))
     }
 
-    async fn open(
-        &self,
-        artifact: &Path,
-        binding: &[u8],
-    ) -> Result<artifact::Opened, SandboxError> {
-        let (sealer, engine) = (self.sealer.clone(), self.engine.clone());
-        let (artifact, binding) = (artifact.to_owned(), binding.to_owned());
-        blocking(move || sealer.open(&engine, &artifact, &binding)).await
+    async fn compile(&self, module: &ModuleFiles) -> Result<(), SandboxError> {
+        let compiled = self.compiler.compile(&module.wasm, module.sha256).await?;
+        let (sealer, module) = (self.sealer.clone(), module.clone());
+        blocking(move || sealer.seal(&module.artifact, &compiled, &module.binding)).await
+    }
+
+    async fn open(&self, module: &ModuleFiles) -> Result<artifact::Opened, SandboxError> {
+        let (sealer, engine, module) = (self.sealer.clone(), self.engine.clone(), module.clone());
+        blocking(move || sealer.open(&engine, &module.artifact, &module.binding)).await
     }
 }
 

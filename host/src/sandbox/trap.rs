@@ -40,7 +40,14 @@ pub(super) fn classify(
         (None, Some(I32Exit(status))) => format!("the module exited with status {status}"),
         (None, None) => format!("{:#}", error.root_cause()),
     };
-    let last_words = stderr.trim();
+    // Advice that the reader cannot follow: a guest has no environment.
+    let lines = stderr
+        .lines()
+        .filter(|line| !line.starts_with("note: run with `RUST_BACKTRACE="));
+    let last_words = lines
+        .filter(|line| !line.trim().is_empty())
+        .collect::<Vec<_>>()
+        .join(" | ");
     if !last_words.is_empty() {
         // The end of it: that is where the reason stands.
         let start = last_words.len().saturating_sub(MAX_LAST_WORDS_BYTES);
@@ -49,10 +56,7 @@ pub(super) fn classify(
             .get(start.unwrap_or_default()..)
             .unwrap_or_default();
         message.push_str(": ");
-        message.push_str(&printable(
-            &end.lines().collect::<Vec<_>>().join(" | "),
-            2 * MAX_LAST_WORDS_BYTES,
-        ));
+        message.push_str(&printable(end, 2 * MAX_LAST_WORDS_BYTES));
     }
     if let Some(limit_bytes) = refused_memory_bytes {
         message.push_str(&format!(

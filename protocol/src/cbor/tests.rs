@@ -147,9 +147,16 @@ fn typed_value() -> impl Strategy<Value = (Type, Value)> {
                     Value::Variant("some-thing".into(), Some(Box::new(value))),
                 )
             }),
-            (inner, any::<u16>()).prop_map(|((ty, value), key)| {
+            (inner, prop::option::of(any::<u16>())).prop_map(|((ty, value), key)| {
                 let map = Type::Map(Arc::new(Type::U16), Arc::new(ty));
-                (map, Value::Map(vec![(Value::U16(key), value)]))
+                (
+                    map,
+                    Value::Map(
+                        key.map(|key| (Value::U16(key), value))
+                            .into_iter()
+                            .collect(),
+                    ),
+                )
             }),
         ]
     })

@@ -1,0 +1,46 @@
+//! Any bytes as a value of a Rust type, in the way of a client that has no WIT at hand.
+
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use libfuzzer_sys::fuzz_target;
+use rpc_host_protocol::serde::{describe, from_cbor, split_result, to_cbor};
+use serde::{Deserialize, Serialize};
+
+/// Every shape that the mapping knows, within itself.
+#[derive(Debug, Deserialize, Serialize)]
+enum Shape {
+    Nothing,
+    Flag(bool),
+    Small(u8),
+    Large(i64),
+    Single(f32),
+    Double(f64),
+    Letter(char),
+    Text(String),
+    Bytes(Vec<u8>),
+    Several(Vec<Shape>),
+    Table(BTreeMap<u16, Shape>),
+    Words(BTreeMap<String, bool>),
+    Pair(i8, Box<Shape>),
+    Point { x_axis: u32, label: Option<String> },
+    Nested(Option<Option<Box<Shape>>>),
+    Outcome(Result<(), Box<Shape>>),
+    Unit(()),
+}
+
+const MAX_DESCRIPTION_BYTES: usize = 100;
+
+fuzz_target!(|bytes: &[u8]| {
+    if let Ok(shape) = from_cbor::<Shape>(bytes, "value") {
+        let written = to_cbor(&shape, "value").expect("what we read, we write");
+        let back: Shape = from_cbor(&written, "value").expect("what we write, we read");
+        // Printed, NaN equals NaN.
+        assert_eq!(format!("{back:?}"), format!("{shape:?}"));
+    }
+    if let Ok(Ok(payload) | Err(payload)) = split_result(bytes) {
+        assert!(payload.len() < bytes.len());
+    }
+    assert!(describe(bytes, MAX_DESCRIPTION_BYTES).len() <= MAX_DESCRIPTION_BYTES);
+});

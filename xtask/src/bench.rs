@@ -1,0 +1,29 @@
+//! The benchmarks, with everything in the release profile.
+
+use std::process::Command;
+
+use crate::modules::{self, Voice};
+use crate::workspace::Workspace;
+use crate::{progress, step};
+
+/// Build what is measured and what measures it, and run that.
+pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    modules::build(workspace, None, Voice::Brief)?;
+    let mut build = step::cargo();
+    // Not the whole workspace: what is measured has the features that are shipped.
+    build.args([
+        "build",
+        "--release",
+        "-p",
+        "rpc-host",
+        "-p",
+        "rpc-host-bench",
+    ]);
+    progress::run("release build", build.current_dir(workspace.root()))?;
+    let release = workspace.target().join("release");
+    let mut bench = Command::new(release.join("rpc-host-bench"));
+    bench
+        .arg(release.join("rpc-host"))
+        .arg(workspace.components().join("calc.wasm"));
+    step::run(&mut bench)
+}

@@ -1,0 +1,41 @@
+//! Every test: those of the guests, run natively, and those of the workspace.
+//!
+//! The workspace is always built whole, as `cargo build` and the demo do. A build of one package
+//! alone would have other features of shared dependencies, and compile the engine once more.
+
+use std::process::Command;
+
+use crate::guest_environment;
+use crate::modules::{self, Voice};
+use crate::step;
+use crate::workspace::Workspace;
+
+/// Run all tests, or, if there are `arguments`, those of the workspace that `cargo test ARGUMENTS`
+/// would run.
+pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
+    modules::build(workspace, None, Voice::Full)?;
+    if arguments.is_empty() {
+        step::run(&mut guests(workspace))?;
+    }
+    // Cargo builds a package's programs for that package's own tests only, and the end-to-end
+    // tests are a package of their own.
+    let mut build = step::cargo();
+    build.args(["build", "--workspace"]);
+    step::run(build.current_dir(workspace.root()))?;
+    let mut test = step::cargo();
+    test.args(["test", "--workspace"]).args(arguments);
+    step::run(test.current_dir(workspace.root()))
+}
+
+/// The guests' own unit tests: they need no WebAssembly.
+fn guests(workspace: &Workspace) -> Command {
+    let mut command = Command::new("cargo");
+    guest_environment::strip(&mut command);
+    command
+        .args(["test", "--quiet", "--manifest-path"])
+        .arg(workspace.shown(&workspace.guest_manifest()))
+        .arg("--target-dir")
+        .arg(workspace.shown(&workspace.guest_target().join("native")))
+        .current_dir(workspace.root());
+    command
+}

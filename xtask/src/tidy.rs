@@ -1,0 +1,293 @@
+//! Holds the rules of `ARCHITECTURE.md` that no compiler holds: who may name whom, where `unsafe` may
+//! stand, and that the documents say what the code says.
+//!
+//! It reads sources as text. That is enough for rules about names, needs no build of what it reads,
+//! and a rule that it cannot check so is better given to a type.
+
+mod documents;
+mod rust;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rust::{Source, identifiers, paths_from_crate};
+
+/// Crates and keywords, and the only places under the shipped sources that may name them.
+const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
+    (
+        &["wasmtime", "wasmtime_wasi", "wasmtime_wasi_io"],
+        &["host/src/sandbox/", "host/src/capability/"],
+    ),
+    (
+        &["wasmparser", "wit_component", "wit_parser"],
+        &["host/src/sandbox/", "host/src/cli/"],
+    ),
+    (
+        &["rustls", "tokio_rustls"],
+        &["host/src/transport/", "clients/rust/src/tls.rs"],
+    ),
+    (&["rcgen"], &["host/src/transport/"]),
+    (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
+    (&["redb"], &["host/src/storage/"]),
+    (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
+    (&["rpc_guest"], &["guest-sdk/"]),
+    (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
+];
+
+/// What ships, as opposed to tests of it and tools for it.
+const SHIPPED: &[&str] = &[
+    "protocol/src/",
+    "host/src/",
+    "clients/rust/src/",
+    "guest-sdk/src/",
+    "guest-sdk/macros/src/",
+];
+
+/// Each folder and file of `host/src`, and what of the others it may name. A name with `::` opens
+/// that much and no more.
+const HOST: &[(&str, &[&str])] = &[
+    ("server", &["transport", "session", "shutdown", "config"]),
+    (
+        "serve",
+        &[
+            "server",
+            "bootstrap",
+            "transport",
+            "node",
+            "registry",
+            "sandbox",
+            "storage",
+            "config",
+            "clock",
+        ],
+    ),
+    (
+        "bootstrap",
+        &["transport", "tenant", "storage", "config", "clock"],
+    ),
+    ("transport", &["storage", "config", "clock", "hex"]),
+    (
+        "session",
+        // Frames are the lower half of transport: they know streams, but no sockets and no TLS.
+        &[
+            "transport::frames",
+            "transport::TransportError",
+            "shutdown",
+            "tenant",
+            "config",
+            "clock",
+        ],
+    ),
+    (
+        "node",
+        // It implements what a session asks for; a session does not know it.
+        &[
+            "session",
+            "registry",
+            "sandbox",
+            "capability",
+            "inspect",
+            "error",
+            "tenant",
+            "config",
+            "clock",
+        ],
+    ),
+    ("inspect", &["registry", "sandbox", "capability"]),
+    ("error", &["registry", "sandbox", "tenant", "storage"]),
+    (
+        "registry",
+        &[
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "config",
+            "clock",
+            "hex",
+        ],
+    ),
+    ("sandbox", &["capability"]),
+    // The engine's linker is typed by what a store holds.
+    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
+    ("tenant", &["storage", "config", "clock", "hex"]),
+    ("config", &["storage"]),
+    ("storage", &[]),
+    ("shutdown", &[]),
+    ("clock", &[]),
+    ("hex", &[]),
+];
+
+/// The outermost parts of the host, which put the others together.
+const HOST_OUTERMOST: &[&str] = &["lib", "main", "cli"];
+
+/// Which members of the workspace a member may depend on, outside of its tests.
+const MEMBERS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("clients/rust", &["rpc-host-protocol"]),
+    // The client is for the binary alone; see the rule about `rpc_host_client`.
+    ("host", &["rpc-host-protocol", "rpc-host-client"]),
+    ("guest-sdk", &["rpc-guest-macros"]),
+    ("guest-sdk/macros", &[]),
+    ("xtask", &[]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// All sources that ship. Test modules in files of their own reach for what they need.
+fn shipped() -> Vec<Source> {
+    let root = root();
+    let mut sources = Vec::new();
+    for folder in SHIPPED {
+        rust::read_below(&root, &root.join(folder), &mut sources);
+    }
+    sources
+        .retain(|source| !source.path.ends_with("/tests.rs") && !source.path.contains("/tests/"));
+    assert!(
+        sources.len() > 100,
+        "the sources are not where they should be"
+    );
+    sources
+}
+
+#[test]
+fn names_stand_where_they_may() {
+    let mut broken = Vec::new();
+    for source in shipped() {
+        for (name, line) in identifiers(&source.code) {
+            let rule = NAMED_ONLY_IN
+                .iter()
+                .find(|(names, _)| names.contains(&name));
+            let Some((_, places)) = rule else {
+                continue;
+            };
+            if !places.iter().any(|place| source.path.starts_with(place)) {
+                let places = places.join(" and ");
+                broken.push(format!("{}:{line}: `{name}` is for {places}", source.path));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+#[test]
+fn layers_of_the_host_name_only_what_is_below_them() {
+    let mut broken = Vec::new();
+    for source in shipped() {
+        let Some(inner) = source.path.strip_prefix("host/src/") else {
+            continue;
+        };
+        let end = inner.find(['/', '.']).unwrap();
+        let part = &inner[..end];
+        if HOST_OUTERMOST.contains(&part) {
+            continue;
+        }
+        let Some((_, allowed)) = HOST.iter().find(|(name, _)| *name == part) else {
+            broken.push(format!(
+                "{}: give `{part}` a place in the order of layers",
+                source.path
+            ));
+            continue;
+        };
+        for (path, line) in paths_from_crate(&source.code) {
+            let first = path.split("::").next().unwrap_or_default();
+            let may = first == part
+                || allowed
+                    .iter()
+                    .any(|allowed| path == **allowed || path.starts_with(&format!("{allowed}::")));
+            if !may {
+                broken.push(format!(
+                    "{}:{line}: `{part}` may not name `crate::{path}`",
+                    source.path
+                ));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "\n{}", broken.join("\n"));
+}
+
+/// The table itself: a layer that may name another must not be named back, but for the two seams
+/// that it opens a crack of.
+#[test]
+fn the_order_of_layers_has_no_cycle() {
+    let whole = |name: &str| {
+        let (_, allowed) = HOST.iter().find(|(part, _)| *part == name).unwrap();
+        allowed
+            .iter()
+            .copied()
+            .filter(|allowed| !allowed.contains("::"))
+            .collect::<Vec<_>>()
+    };
+    for (start, _) in HOST {
+        let mut reached = whole(start);
+        let mut index = 0;
+        while let Some(name) = reached.get(index).copied() {
+            assert_ne!(name, *start, "`{start}` reaches itself");
+            for next in whole(name) {
+                if !reached.contains(&next) {
+                    reached.push(next);
+                }
+            }
+            index += 1;
+        }
+    }
+}
+
+#[test]
+fn members_depend_on_what_they_may() {
+    let root = root();
+    let all = [
+        "rpc-host",
+        "rpc-host-protocol",
+        "rpc-host-client",
+        "rpc-guest",
+        "rpc-guest-macros",
+    ];
+    for (member, allowed) in MEMBERS {
+        let manifest = fs::read_to_string(root.join(member).join("Cargo.toml")).unwrap();
+        for dependency in rust::dependencies(&manifest) {
+            let may = !all.contains(&dependency) || allowed.contains(&dependency);
+            assert!(may, "{member} may not depend on {dependency}");
+        }
+    }
+    for entry in fs::read_dir(root.join("modules")).unwrap() {
+        let Ok(manifest) = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")) else {
+            continue;
+        };
+        for dependency in rust::dependencies(&manifest) {
+            let is_of_the_host = dependency.starts_with("rpc-host");
+            assert!(!is_of_the_host, "a module may not depend on {dependency}");
+        }
+    }
+}
+
+#[test]
+fn every_crate_forbids_unsafe_code() {
+    let root = root();
+    let roots = [
+        "protocol/src/lib.rs",
+        "host/src/lib.rs",
+        "clients/rust/src/lib.rs",
+        "guest-sdk/src/lib.rs",
+        "guest-sdk/macros/src/lib.rs",
+        "xtask/src/main.rs",
+    ];
+    for path in roots {
+        let text = fs::read_to_string(root.join(path)).unwrap();
+        // The host denies it, for the sake of the one function that may.
+        let level = if path == "host/src/lib.rs" {
+            "deny"
+        } else {
+            "forbid"
+        };
+        assert!(
+            text.contains(&format!("#![{level}(unsafe_code)]")),
+            "{path}"
+        );
+    }
+}
