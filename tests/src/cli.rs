@@ -51,10 +51,7 @@ pub(crate) fn binary() -> PathBuf {
 
 impl Cli {
     /// `rpc-host ARGUMENTS` in `directory`, which is also the home directory.
-    pub fn new<A: AsRef<OsStr>>(
-        directory: &Path,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Self {
+    pub fn new<A: AsRef<OsStr>>(directory: &Path, arguments: impl IntoIterator<Item = A>) -> Self {
         let mut command = Command::new(binary());
         let mut shown = "rpc-host".to_owned();
         for argument in arguments {

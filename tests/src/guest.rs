@@ -7,9 +7,14 @@ use std::path::PathBuf;
 /// # Panics
 /// When it is not there, with the command to run. A test never passes for want of its guest.
 pub fn built(name: &str) -> Vec<u8> {
-    let path = target_directory().join("modules").join(format!("{name}.wasm"));
+    let path = target_directory()
+        .join("modules")
+        .join(format!("{name}.wasm"));
     std::fs::read(&path).unwrap_or_else(|error| {
-        panic!("cannot read {}: {error}; run: cargo xtask modules", path.display())
+        panic!(
+            "cannot read {}: {error}; run: cargo xtask modules",
+            path.display()
+        )
     })
 }
 

@@ -47,7 +47,11 @@ impl HostOptions {
     }
 
     fn text(&self) -> String {
-        let format = if self.is_log_for_people { "human" } else { "json" };
+        let format = if self.is_log_for_people {
+            "human"
+        } else {
+            "json"
+        };
         let mut text = format!("log-format = \"{format}\"\n");
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
@@ -99,7 +103,10 @@ impl TestHost {
         static SHARED: Mutex<Weak<TestHost>> = Mutex::new(Weak::new());
         static STARTING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let _only_one = STARTING.lock().await;
-        let present = SHARED.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        let present = SHARED
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .upgrade();
         if let Some(host) = present {
             return host;
         }
@@ -232,7 +239,8 @@ impl TestHost {
 
     /// Ends it at once, as a failing machine does.
     pub async fn kill(&self) {
-        self.with_process(|process| process.child.kill()).expect("it can be killed");
+        self.with_process(|process| process.child.kill())
+            .expect("it can be killed");
         self.end().await;
     }
 
@@ -250,7 +258,10 @@ impl TestHost {
         let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
         let fields: Vec<&str> = fields.split_whitespace().collect();
         // utime and stime are fields 14 and 15, and the one after the name is the third.
-        [fields[11], fields[12]].map(|ticks| ticks.parse::<u64>().unwrap()).iter().sum()
+        [fields[11], fields[12]]
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .iter()
+            .sum()
     }
 
     fn with_process<T>(&self, work: impl FnOnce(&mut Process) -> T) -> T {
@@ -265,7 +276,14 @@ fn data(directory: &Path) -> PathBuf {
 impl Process {
     async fn start(directory: &Path) -> Process {
         let mut child = std::process::Command::new(binary())
-            .args(["serve", "--listen", "127.0.0.1:0", "--config", "node.toml", "--data"])
+            .args([
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--config",
+                "node.toml",
+                "--data",
+            ])
             .arg(data(directory))
             .env_clear()
             .env("HOME", directory)
@@ -278,7 +296,9 @@ impl Process {
         let log = Log::of(child.stderr.take().expect("a pipe"));
         let stdout = Log::of(child.stdout.take().expect("a pipe"));
         let ready = in_time("a ready line", stdout.first()).await;
-        let address = ready.as_deref().and_then(|line| line.strip_prefix("listening on "));
+        let address = ready
+            .as_deref()
+            .and_then(|line| line.strip_prefix("listening on "));
         let Some(address) = address else {
             let _killed = child.kill();
             let _status = child.wait();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
 use rpc_host_protocol::cbor::{decode_envelope, encode_arguments, encode_envelope};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
-use rpc_host_protocol::message::{CallHeader, Hello, Message, Welcome};
+use rpc_host_protocol::message::{CallHeader, Goaway, Hello, Message, Welcome};
 use rpc_host_protocol::{ALPN, ExchangeId, Failure, Operation, VERSIONS, Value};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -57,7 +57,11 @@ pub async fn tls_connect(
     let tcp = TcpStream::connect(host.address()).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from(server_name.to_owned()).expect("a name");
-    in_time("a TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+    in_time(
+        "a TLS handshake",
+        TlsConnector::from(Arc::new(config)).connect(name, tcp),
+    )
+    .await
 }
 
 impl RawPeer {
@@ -86,7 +90,8 @@ impl RawPeer {
 
     /// Says hello, and gives the answer.
     pub async fn enter(&mut self, token: Option<&str>) -> Result<Welcome, Failure> {
-        self.send(ExchangeId::CONNECTION, Message::Hello(hello(token))).await;
+        self.send(ExchangeId::CONNECTION, Message::Hello(hello(token)))
+            .await;
         match self.message().await {
             (ExchangeId::CONNECTION, Message::Welcome(welcome)) => Ok(welcome),
             (ExchangeId::CONNECTION, Message::Failure(failure)) => Err(failure),
@@ -139,10 +144,15 @@ impl RawPeer {
     }
 
     /// An operation, and its answer.
-    pub async fn operate<T: DeserializeOwned>(&mut self, operation: Operation) -> Result<T, Failure> {
+    pub async fn operate<T: DeserializeOwned>(
+        &mut self,
+        operation: Operation,
+    ) -> Result<T, Failure> {
         let id = self.fresh_id();
         self.send(id, Message::Request(operation)).await;
-        self.outcome(id).await.map(|value| decode_envelope(&value).expect("a right answer"))
+        self.outcome(id)
+            .await
+            .map(|value| decode_envelope(&value).expect("a right answer"))
     }
 
     /// How an exchange ends, all that comes for others until then being dropped.
@@ -161,7 +171,9 @@ impl RawPeer {
 
     /// The next message; the connection has to be open.
     pub async fn message(&mut self) -> (ExchangeId, Message) {
-        self.next().await.expect("a message, but the node closed the connection")
+        self.next()
+            .await
+            .expect("a message, but the node closed the connection")
     }
 
     /// The next message, or `None` when the node has closed the connection. Pings are answered.
@@ -180,7 +192,11 @@ impl RawPeer {
         loop {
             let (header, payload) = in_time("a frame", self.frame()).await?;
             let id = header.id;
-            if let Some(raw) = self.assembler.accept(header, payload).expect("frames that fit") {
+            if let Some(raw) = self
+                .assembler
+                .accept(header, payload)
+                .expect("frames that fit")
+            {
                 return Some((id, Message::decode(raw).expect("a right message")));
             }
         }
@@ -206,14 +222,12 @@ impl RawPeer {
         said
     }
 
-    /// The failure that the node ends the connection with.
+    /// Why the node ends the connection: a failure before the welcome, a goaway after it.
     pub async fn dismissal(&mut self) -> Failure {
-        let said = self.parting().await;
-        let failure = said.iter().find_map(|message| match message {
-            Message::Failure(failure) => Some(failure.clone()),
-            _ => None,
-        });
-        failure.unwrap_or_else(|| panic!("no failure in {said:?}"))
+        match &self.parting().await[..] {
+            [Message::Failure(failure) | Message::Goaway(Goaway { failure })] => failure.clone(),
+            other => panic!("{other:?} at the end of a connection"),
+        }
     }
 
     /// Closes the side that writes.

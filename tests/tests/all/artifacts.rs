@@ -19,17 +19,18 @@ fn artifacts(host: &TestHost) -> Vec<PathBuf> {
 
 fn recompiled(host: &TestHost) -> usize {
     let lines = host.log().lines();
-    lines.iter().filter(|line| line.message() == "compiling again").count()
+    lines
+        .iter()
+        .filter(|line| line.message() == "compiling")
+        .count()
 }
 
 /// Changes the artifact while the node is down, and counts how often it compiles when it is back.
-async fn compiles_after(
-    host: &TestHost,
-    tenant: &TestTenant,
-    change: impl FnOnce(&Path),
-) -> usize {
+async fn compiles_after(host: &TestHost, tenant: &TestTenant, change: impl FnOnce(&Path)) -> usize {
     host.kill().await;
-    let [artifact] = &artifacts(host)[..] else { panic!("one artifact") };
+    let [artifact] = &artifacts(host)[..] else {
+        panic!("one artifact")
+    };
     change(artifact);
     host.start_again().await;
     let client = Client::connect(tenant.profile()).await.unwrap();
@@ -87,7 +88,10 @@ async fn an_artifact_of_another_node_is_foreign() {
     tenant.register("calc", built("calc")).await;
     their.register("calc", built("calc")).await;
     let foreign = std::fs::read(&artifacts(&other)[0]).unwrap();
-    let count = compiles_after(&host, &tenant, |path| std::fs::write(path, foreign).unwrap()).await;
+    let count = compiles_after(&host, &tenant, |path| {
+        std::fs::write(path, foreign).unwrap()
+    })
+    .await;
     assert_eq!(count, 1);
 }
 
@@ -102,7 +106,10 @@ async fn an_artifact_of_another_module_or_tenant_is_foreign() {
     // Round in a circle: each file gets what the one before it held.
     let files = artifacts(&host);
     assert_eq!(files.len(), 3);
-    let contents: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let contents: Vec<_> = files
+        .iter()
+        .map(|file| std::fs::read(file).unwrap())
+        .collect();
     for (file, content) in files.iter().zip(contents.iter().cycle().skip(1)) {
         std::fs::write(file, content).unwrap();
     }

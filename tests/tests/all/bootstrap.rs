@@ -68,7 +68,9 @@ async fn a_profile_that_was_taken_away_is_not_made_again() {
         "a first token is given out once"
     );
     let profile = Profile::new(host.address()).server_name("localhost");
-    let client = Client::connect(profile.ca_pem(ca).token(token)).await.unwrap();
+    let client = Client::connect(profile.ca_pem(ca).token(token))
+        .await
+        .unwrap();
     assert_eq!(client.token_list(None).await.unwrap().len(), 1);
 }
 
@@ -84,7 +86,12 @@ async fn one_data_directory_serves_one_node() {
     let second = second.run().await;
     let said = second.failed(1);
     let pid = format!("(process {})", host.pid());
-    for part in ["error: ", "is in use by another rpc-host", &pid, "choose another --data"] {
+    for part in [
+        "error: ",
+        "is in use by another rpc-host",
+        &pid,
+        "choose another --data",
+    ] {
         assert!(said.contains(part), "no {part:?} in {said}");
     }
     host.client().await.list().await.unwrap();
@@ -100,7 +107,11 @@ async fn what_cannot_be_served_is_said_on_one_line() {
     };
     std::fs::create_dir(directory.path().join("mine")).unwrap();
     std::fs::write(directory.path().join("mine/thesis.tex"), "mine").unwrap();
-    std::fs::write(directory.path().join("bad.toml"), "[limits]\nmax-conections = 1").unwrap();
+    std::fs::write(
+        directory.path().join("bad.toml"),
+        "[limits]\nmax-conections = 1",
+    )
+    .unwrap();
     let address = host.address();
     let table: [(i32, &[&str], &[&str]); 4] = [
         (
@@ -108,8 +119,16 @@ async fn what_cannot_be_served_is_said_on_one_line() {
             &["--listen", "127.0.0.1:0", "--data", "mine"],
             &["mine", "neither empty nor a data directory"],
         ),
-        (2, &["--config", "bad.toml"], &["bad.toml", "max-conections"]),
-        (2, &["--config", "absent.toml"], &["absent.toml", "cannot read"]),
+        (
+            2,
+            &["--config", "bad.toml"],
+            &["bad.toml", "max-conections"],
+        ),
+        (
+            2,
+            &["--config", "absent.toml"],
+            &["absent.toml", "cannot read"],
+        ),
         (1, &["--listen", &address, "--data", "new"], &[&address]),
     ];
     for (status, arguments, parts) in table {
@@ -144,7 +163,14 @@ async fn a_profile_is_found_in_its_places_in_order() {
         cli.run().await
     };
     let nothing = list(None, None).await;
-    nothing.error("", &["no profile found", "rpc-host-data/client.toml", ".config/rpc-host/client.toml"]);
+    nothing.error(
+        "",
+        &[
+            "no profile found",
+            "rpc-host-data/client.toml",
+            ".config/rpc-host/client.toml",
+        ],
+    );
 
     let write = |path: &str, text: &str| {
         let path = home.join(path);
@@ -156,12 +182,16 @@ async fn a_profile_is_found_in_its_places_in_order() {
     list(None, None).await.ok();
     // Each one found earlier hides those that come later, as wrong ones show.
     let local = write("rpc-host-data/client.toml", "address = 7");
-    list(None, None).await.error("", &["rpc-host-data/client.toml"]);
+    list(None, None)
+        .await
+        .error("", &["rpc-host-data/client.toml"]);
     list(Some(&user), None).await.ok();
     list(Some(&local), None).await.error("", &["client.toml"]);
     list(Some(&local), Some(&user)).await.ok();
     let absent = home.join("absent.toml");
-    list(Some(&user), Some(&absent)).await.error("", &["absent.toml"]);
+    list(Some(&user), Some(&absent))
+        .await
+        .error("", &["absent.toml"]);
 }
 
 #[tokio::test]
@@ -169,5 +199,10 @@ async fn the_profile_works_for_the_client_as_it_is() {
     let host = TestHost::shared().await;
     let profile = Profile::from_file(host.client_profile_path()).unwrap();
     assert_eq!(profile.address(), host.address());
-    Client::connect(profile).await.unwrap().list().await.unwrap();
+    Client::connect(profile)
+        .await
+        .unwrap()
+        .list()
+        .await
+        .unwrap();
 }

@@ -72,18 +72,34 @@ async fn a_deadline_ends_a_guest_that_waits() {
     let slept: u64 = sleeper.call("sleep", (20_u64,)).await.unwrap();
     assert!(slept >= 20);
     let started = Instant::now();
-    let call = sleeper.function("sleep").arg(600_000_u64).timeout(Duration::from_millis(200));
-    refused(call.call::<u64>().await, ErrorCode::DeadlineExceeded, &["within 200 ms"]);
+    let call = sleeper
+        .function("sleep")
+        .arg(600_000_u64)
+        .timeout(Duration::from_millis(200));
+    refused(
+        call.call::<u64>().await,
+        ErrorCode::DeadlineExceeded,
+        &["within 200 ms"],
+    );
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
 async fn the_command_line_has_a_timeout() {
     let (host, tenant) = spin().await;
-    let output = tenant.cli(["call", "spin", "forever()", "--timeout", "200ms"]).run().await;
-    output.error("error: deadline-exceeded: ", &["the call did not end within 200 ms", "--timeout"]);
+    let output = tenant
+        .cli(["call", "spin", "forever()", "--timeout", "200ms"])
+        .run()
+        .await;
+    output.error(
+        "error: deadline-exceeded: ",
+        &["the call did not end within 200 ms", "--timeout"],
+    );
     stopped(&host).await;
-    let bad = tenant.cli(["call", "spin", "forever()", "--timeout", "soon"]).run().await;
+    let bad = tenant
+        .cli(["call", "spin", "forever()", "--timeout", "soon"])
+        .run()
+        .await;
     assert!(bad.failed(2).contains("--timeout"), "{bad:?}");
 }
 
@@ -102,11 +118,22 @@ async fn a_call_without_a_wish_has_the_nodes_default_and_no_wish_exceeds_its_max
         &["within 150 ms"],
     );
     let patient = spin.function("forever").timeout(Duration::from_secs(3600));
-    refused(patient.call::<()>().await, ErrorCode::DeadlineExceeded, &["within 300 ms"]);
+    refused(
+        patient.call::<()>().await,
+        ErrorCode::DeadlineExceeded,
+        &["within 300 ms"],
+    );
     // A registration can be stricter, for itself.
     let limits = [("max-call-timeout-ms".to_owned(), 50)].into();
-    let options = Options { limits, ..Options::default() };
-    tenant.client.register("spin", &module, options).await.unwrap();
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    tenant
+        .client
+        .register("spin", &module, options)
+        .await
+        .unwrap();
     refused(
         spin.call::<()>("forever", ()).await,
         ErrorCode::DeadlineExceeded,
@@ -135,7 +162,10 @@ async fn ctrl_c_on_the_command_line_stops_the_guest() {
     runs(&host).await;
     process.signal("INT").await;
     let output = process.end().await;
-    assert!(output.failed(130).contains("error: interrupted"), "{output:?}");
+    assert!(
+        output.failed(130).contains("error: interrupted"),
+        "{output:?}"
+    );
     stopped(&host).await;
 }
 
@@ -183,7 +213,11 @@ async fn guests_that_compute_do_not_keep_others_from_answers() {
         let started = Instant::now();
         let pong: String = tenant.client.module("spin").call("ping", ()).await.unwrap();
         assert_eq!(pong, "pong");
-        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
     }
     tenant.client_of("reader").await.list().await.unwrap();
     for call in &spinning {

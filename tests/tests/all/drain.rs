@@ -18,7 +18,11 @@ async fn sleeper(drain_timeout_ms: u64) -> (Arc<TestHost>, TestTenant) {
 
 /// Begins a call and waits until it is under way: what was sent before a later answer has begun.
 async fn begin(peer: &mut RawPeer, function: &str, arguments: &[Value]) -> ExchangeId {
-    let module = if function == "sleep" { "sleeper" } else { "spin" };
+    let module = if function == "sleep" {
+        "sleeper"
+    } else {
+        "spin"
+    };
     let id = peer.call(module, function, arguments).await;
     let marker = peer.call("spin", "ping", &[]).await;
     assert_eq!(peer.message().await.0, marker);
@@ -34,7 +38,11 @@ async fn a_node_without_work_ends_at_once() {
         host.signal(signal).await;
         let status = host.end().await;
         assert_eq!(status.code(), Some(0), "{signal}");
-        assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+        assert!(
+            started.elapsed() < Duration::from_secs(8),
+            "{:?}",
+            started.elapsed()
+        );
     }
 }
 
@@ -45,12 +53,20 @@ async fn a_call_under_way_finishes_and_a_new_one_is_refused() {
     let running = begin(&mut peer, "sleep", &[Value::U64(1500)]).await;
     host.signal("TERM").await;
     let (id, message) = peer.message().await;
-    let Message::Goaway(goaway) = message else { panic!("{message:?}") };
-    assert_eq!((id, goaway.failure.code), (ExchangeId::CONNECTION, ErrorCode::Unavailable));
+    let Message::Goaway(goaway) = message else {
+        panic!("{message:?}")
+    };
+    assert_eq!(
+        (id, goaway.failure.code),
+        (ExchangeId::CONNECTION, ErrorCode::Unavailable)
+    );
     let late = peer.call("spin", "ping", &[]).await;
     let failure = peer.outcome(late).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Unavailable);
-    assert!(failure.retryable && failure.message.contains("the host is stopping"), "{failure}");
+    assert!(
+        failure.retryable && failure.message.contains("the host is stopping"),
+        "{failure}"
+    );
     // Nor does anybody get in any more.
     let newcomer = Client::connect(tenant.profile()).await.unwrap_err();
     assert_eq!(newcomer.code(), ErrorCode::Unavailable, "{newcomer:?}");
@@ -74,15 +90,23 @@ async fn a_call_that_takes_too_long_gets_unavailable() {
         }
     }
     failures.sort_by_key(|(id, _)| *id);
-    let [(first, one), (second, other)] = &failures[..] else { panic!("{failures:?}") };
+    let [(first, one), (second, other)] = &failures[..] else {
+        panic!("{failures:?}")
+    };
     assert_eq!([*first, *second], [sleeping, spinning]);
     for failure in [one, other] {
         assert_eq!(failure.code, ErrorCode::Unavailable);
-        assert!(failure.retryable && failure.message.contains("the host is stopping"), "{failure}");
+        assert!(
+            failure.retryable && failure.message.contains("the host is stopping"),
+            "{failure}"
+        );
     }
     assert_eq!(host.end().await.code(), Some(0));
     let elapsed = started.elapsed();
-    assert!(elapsed >= Duration::from_millis(300) && elapsed < Duration::from_secs(10), "{elapsed:?}");
+    assert!(
+        elapsed >= Duration::from_millis(300) && elapsed < Duration::from_secs(10),
+        "{elapsed:?}"
+    );
 }
 
 #[tokio::test]
@@ -101,7 +125,13 @@ async fn a_client_hears_of_the_end_and_comes_back_after_it() {
     assert_eq!(host.end().await.code(), Some(0));
     let down = tenant.client.list().await.unwrap_err();
     assert_eq!(down.code(), ErrorCode::Unavailable, "{down:?}");
-    assert!(matches!(down, Error::Connect { .. } | Error::Lost { .. } | Error::Remote(_)), "{down:?}");
+    assert!(
+        matches!(
+            down,
+            Error::Connect { .. } | Error::Lost { .. } | Error::Remote(_)
+        ),
+        "{down:?}"
+    );
 }
 
 #[tokio::test]
@@ -110,10 +140,15 @@ async fn the_command_line_says_unavailable() {
     let mut peer = tenant.raw_peer().await;
     let process = tenant.cli(["call", "spin", "forever()"]).start();
     // The node's own word that the call has begun.
-    host.log().line("of a second session", |line| {
-        line.message() == "session begins" && line.0["fields"]["client"].as_str().is_some_and(|client| client.starts_with("rpc-host-client"))
-            && line.0.to_string().contains(&tenant.name)
-    }).await;
+    host.log()
+        .line("of a second session", |line| {
+            line.message() == "session begins"
+                && line.0["fields"]["client"]
+                    .as_str()
+                    .is_some_and(|client| client.starts_with("rpc-host-client"))
+                && line.0.to_string().contains(&tenant.name)
+        })
+        .await;
     let marker = peer.call("spin", "ping", &[]).await;
     peer.outcome(marker).await.unwrap();
     host.signal("TERM").await;
@@ -121,5 +156,8 @@ async fn the_command_line_says_unavailable() {
     output.error("error: unavailable", &[]);
     assert_eq!(host.end().await.code(), Some(0));
     let after = tenant.cli(["list"]).run().await;
-    after.error("error: unavailable", &["cannot connect to", "is the node running?"]);
+    after.error(
+        "error: unavailable",
+        &["cannot connect to", "is the node running?"],
+    );
 }

@@ -26,11 +26,31 @@ fn importing(interface: &str) -> Vec<u8> {
 async fn what_is_not_granted_is_there_and_says_which_grant_is_missing() {
     let tenant = TestHost::shared().await.tenant().await;
     for (interface, grant, remedy) in [
-        ("wasi:http/outgoing-handler@0.2.10", "http", "this node has no such grant to give"),
-        ("wasi:http/types@0.2.0", "http", "this node has no such grant to give"),
-        ("wasi:sockets/tcp@0.2.9", "sockets", "this node has no such grant to give"),
-        ("wasi:sockets/ip-name-lookup@0.2.12", "sockets", "this node has no such grant to give"),
-        ("rpc-host:guest/log@0.1.0", "log", "register it with `--grant log`"),
+        (
+            "wasi:http/outgoing-handler@0.2.10",
+            "http",
+            "this node has no such grant to give",
+        ),
+        (
+            "wasi:http/types@0.2.0",
+            "http",
+            "this node has no such grant to give",
+        ),
+        (
+            "wasi:sockets/tcp@0.2.9",
+            "sockets",
+            "this node has no such grant to give",
+        ),
+        (
+            "wasi:sockets/ip-name-lookup@0.2.12",
+            "sockets",
+            "this node has no such grant to give",
+        ),
+        (
+            "rpc-host:guest/log@0.1.0",
+            "log",
+            "register it with `--grant log`",
+        ),
     ] {
         tenant.register("it", importing(interface)).await;
         let it = tenant.client.module("it");
@@ -47,10 +67,17 @@ async fn what_is_not_granted_is_there_and_says_which_grant_is_missing() {
         assert_eq!(failure.fault, Fault::Tenant);
         let found = tenant.client.inspect("it").await.unwrap();
         assert_eq!(found.imports[0].standing, ImportStanding::Inert);
-        assert!(found.imports[0].note.contains(grant), "{:?}", found.imports[0]);
+        assert!(
+            found.imports[0].note.contains(grant),
+            "{:?}",
+            found.imports[0]
+        );
     }
     let output = tenant.cli(["call", "it", "run()"]).run().await;
-    output.error("error: permission-denied: ", &["needs the grant `log`", "--grant log"]);
+    output.error(
+        "error: permission-denied: ",
+        &["needs the grant `log`", "--grant log"],
+    );
 }
 
 #[tokio::test]
@@ -61,12 +88,20 @@ async fn a_real_guest_that_asks_for_the_network_hears_which_grant_is_missing() {
     refused(
         sockets.call::<String>("create_tcp_socket", ()).await,
         ErrorCode::PermissionDenied,
-        &["wasi:sockets/tcp-create-socket@0.2", ".create-tcp-socket", "needs the grant `sockets`"],
+        &[
+            "wasi:sockets/tcp-create-socket@0.2",
+            ".create-tcp-socket",
+            "needs the grant `sockets`",
+        ],
     );
     refused(
         sockets.call::<String>("look_up", ("example.com",)).await,
         ErrorCode::PermissionDenied,
-        &["wasi:sockets/instance-network@0.2", ".instance-network", "needs the grant `sockets`"],
+        &[
+            "wasi:sockets/instance-network@0.2",
+            ".instance-network",
+            "needs the grant `sockets`",
+        ],
     );
 }
 
@@ -81,7 +116,10 @@ async fn what_nobody_answers_is_refused_at_the_upload() {
         ("wasi:cli/environment@0.3.0", "is not WASI 0.2"),
         ("wasi:cli/environment@0.1.0", "is not WASI 0.2"),
         ("rpc-host:guest/power@0.1.0", "this node does not have"),
-        ("rpc-host:guest/log@7.0.0", "is of a version that this node does not have"),
+        (
+            "rpc-host:guest/log@7.0.0",
+            "is of a version that this node does not have",
+        ),
     ] {
         let outcome = tenant.client.upload_module(importing(interface)).await;
         let named = format!("the component imports `{interface}`, which");
@@ -93,13 +131,25 @@ async fn what_nobody_answers_is_refused_at_the_upload() {
         r#"(component (import "hello" (func $hello (param "name" string) (result string))))"#,
     );
     let outcome = tenant.client.upload_module(root).await;
-    refused(outcome, ErrorCode::FailedPrecondition, &["the component imports `hello`"]);
+    refused(
+        outcome,
+        ErrorCode::FailedPrecondition,
+        &["the component imports `hello`"],
+    );
     assert!(tenant.client.modules().await.unwrap().is_empty());
 
-    let file = tenant.host.file("refused.wasm", importing("acme:log/logger@1.0.0"));
-    let output = tenant.cli(["upload", file.to_str().unwrap(), "--name", "it"]).run().await;
+    let file = tenant
+        .host
+        .file("refused.wasm", importing("acme:log/logger@1.0.0"));
+    let output = tenant
+        .cli(["upload", file.to_str().unwrap(), "--name", "it"])
+        .run()
+        .await;
     output.error("failed-precondition", &["acme:log/logger@1.0.0"]);
-    let inspected = tenant.cli(["inspect", file.to_str().unwrap(), "--output", "json"]).run().await;
+    let inspected = tenant
+        .cli(["inspect", file.to_str().unwrap(), "--output", "json"])
+        .run()
+        .await;
     assert_eq!(inspected.json()["imports"][0]["standing"], "refused");
 }
 
@@ -107,10 +157,16 @@ async fn what_nobody_answers_is_refused_at_the_upload() {
 async fn an_import_that_does_not_fit_what_is_served_is_refused_at_the_upload() {
     let tenant = TestHost::shared().await.tenant().await;
     // The interface is there, the function is not.
-    let outcome = tenant.client.upload_module(importing("wasi:random/random@0.2.0")).await;
+    let outcome = tenant
+        .client
+        .upload_module(importing("wasi:random/random@0.2.0"))
+        .await;
     let failure = crate::failure(outcome);
     assert_ne!(failure.code, ErrorCode::Internal, "{failure:?}");
-    assert!(failure.message.contains("wasi:random/random@0.2.0"), "{failure:?}");
+    assert!(
+        failure.message.contains("wasi:random/random@0.2.0"),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]

@@ -12,14 +12,22 @@ fn with_log() -> Options {
     }
 }
 
-async fn greet(client: &Client, name: &str) -> Result<Result<String, String>, rpc_host_client::Error> {
-    client.module("greeter").call_result("greet", (name, "english")).await
+async fn greet(
+    client: &Client,
+    name: &str,
+) -> Result<Result<String, String>, rpc_host_client::Error> {
+    client
+        .module("greeter")
+        .call_result("greet", (name, "english"))
+        .await
 }
 
 #[tokio::test]
 async fn lines_carry_tenant_name_and_call() {
     let tenant = TestHost::shared().await.tenant().await;
-    tenant.register_with("greeter", built("greeter"), with_log()).await;
+    tenant
+        .register_with("greeter", built("greeter"), with_log())
+        .await;
     let greeting = greet(&tenant.client, "Ada").await.unwrap();
     assert_eq!(greeting.unwrap(), "Hello, Ada!");
     let log = tenant.host.log();
@@ -37,8 +45,17 @@ async fn lines_carry_tenant_name_and_call() {
     assert_eq!(line.message(), "nobody to greet");
 
     let greet_by_cli = "greet(\"Grace\", language = german)";
-    assert_eq!(tenant.cli(["call", "greeter", greet_by_cli]).run().await.ok(), "ok(\"Hallo, Grace!\")");
-    let second = log.line("of another call", |line| line.message() == "greeted Grace").await;
+    assert_eq!(
+        tenant
+            .cli(["call", "greeter", greet_by_cli])
+            .run()
+            .await
+            .ok(),
+        "ok(\"Hallo, Grace!\")"
+    );
+    let second = log
+        .line("of another call", |line| line.message() == "greeted Grace")
+        .await;
     assert_ne!(second.field("call"), line.field("call"));
 }
 
@@ -49,14 +66,24 @@ async fn without_the_grant_the_call_ends_and_nothing_is_logged() {
     refused(
         greet(&tenant.client, "Eve").await,
         ErrorCode::PermissionDenied,
-        &["rpc-host:guest/log@0.1.0.log", "needs the grant `log`", "`--grant log`"],
+        &[
+            "rpc-host:guest/log@0.1.0.log",
+            "needs the grant `log`",
+            "`--grant log`",
+        ],
     );
     assert!(!tenant.host.log().text().contains("greeted Eve"));
     // The same module with the grant, and without it again.
-    tenant.register_with("greeter", built("greeter"), with_log()).await;
+    tenant
+        .register_with("greeter", built("greeter"), with_log())
+        .await;
     greet(&tenant.client, "Eve").await.unwrap().unwrap();
     tenant.register("greeter", built("greeter")).await;
-    refused(greet(&tenant.client, "Eve").await, ErrorCode::PermissionDenied, &["grant `log`"]);
+    refused(
+        greet(&tenant.client, "Eve").await,
+        ErrorCode::PermissionDenied,
+        &["grant `log`"],
+    );
 }
 
 /// A component whose `flood` logs so many lines.
@@ -88,21 +115,27 @@ fn flooding() -> Vec<u8> {
 
 fn lines_of(tenant: &TestTenant) -> usize {
     let lines = tenant.host.log().lines();
-    let mine = lines.iter().filter(|line| line.field("tenant") == tenant.name);
-    mine.filter(|line| line.message() == "a line of the flood").count()
+    let mine = lines
+        .iter()
+        .filter(|line| line.field("tenant") == tenant.name);
+    mine.filter(|line| line.message() == "a line of the flood")
+        .count()
 }
 
 #[tokio::test]
 async fn a_call_logs_so_many_lines_and_no_more() {
     let tenant = TestHost::shared().await.tenant().await;
-    tenant.register_with("flooding", flooding(), with_log()).await;
+    tenant
+        .register_with("flooding", flooding(), with_log())
+        .await;
     let flooding = tenant.client.module("flooding");
     flooding.call::<()>("flood", (5000,)).await.unwrap();
     let dropped = tenant
         .host
         .log()
         .line("about the limit", |line| {
-            line.field("tenant") == tenant.name && line.message() == "lines over the limit are dropped"
+            line.field("tenant") == tenant.name
+                && line.message() == "lines over the limit are dropped"
         })
         .await;
     assert_eq!(dropped.level(), "WARN");
@@ -116,7 +149,9 @@ async fn a_line_is_so_long_and_no_longer() {
         limits: [("max-log-line-bytes".to_owned(), 64)].into(),
         ..with_log()
     };
-    tenant.register_with("greeter", built("greeter"), options).await;
+    tenant
+        .register_with("greeter", built("greeter"), options)
+        .await;
     let name = "long\n".repeat(1000);
     greet(&tenant.client, &name).await.unwrap().unwrap();
     let is_mine = |line: &rpc_host_tests::LogLine| line.field("tenant") == tenant.name;
@@ -130,14 +165,31 @@ async fn a_line_is_so_long_and_no_longer() {
 async fn people_get_a_log_for_people() {
     let host = TestHost::start_with(HostOptions::new().log_for_people()).await;
     let tenant = host.tenant().await;
-    tenant.register_with("greeter", built("greeter"), with_log()).await;
-    greet(&tenant.client, "Ada\u{1b}[2J\nforged line").await.unwrap().unwrap();
+    tenant
+        .register_with("greeter", built("greeter"), with_log())
+        .await;
+    greet(&tenant.client, "Ada\u{1b}[2J\nforged line")
+        .await
+        .unwrap()
+        .unwrap();
     host.signal("TERM").await;
     host.end().await;
     let text = host.log().text();
-    let line = text.lines().find(|line| line.contains("greeted Ada")).unwrap();
-    assert!(line.contains(&tenant.name) && line.contains("greeter"), "{line}");
-    assert!(line.contains("forged line"), "a line break is no way to begin a line: {line}");
+    let line = text
+        .lines()
+        .find(|line| line.contains("greeted Ada"))
+        .unwrap();
+    assert!(
+        line.contains(&tenant.name) && line.contains("greeter"),
+        "{line}"
+    );
+    assert!(
+        line.contains("forged line"),
+        "a line break is no way to begin a line: {line}"
+    );
     assert!(serde_json::from_str::<serde_json::Value>(line).is_err());
-    assert!(!text.contains('\u{1b}'), "no colours where nobody looks: {text}");
+    assert!(
+        !text.contains('\u{1b}'),
+        "no colours where nobody looks: {text}"
+    );
 }

@@ -10,7 +10,11 @@ fn search(folder: &Path, needle: &[u8], found: &mut Vec<String>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             search(&path, needle, found);
-        } else if std::fs::read(&path).unwrap().windows(needle.len()).any(|window| window == needle) {
+        } else if std::fs::read(&path)
+            .unwrap()
+            .windows(needle.len())
+            .any(|window| window == needle)
+        {
             found.push(path.display().to_string());
         }
     }
@@ -22,11 +26,19 @@ async fn tokens_are_neither_logged_nor_stored() {
     let admin = host.client().await;
     let tenant = host.tenant().await;
     let calc = tenant.client.upload_module(built("calc")).await.unwrap();
-    tenant.client.register("calc", &calc, Options::default()).await.unwrap();
+    tenant
+        .client
+        .register("calc", &calc, Options::default())
+        .await
+        .unwrap();
     let secret_argument = "an argument that is nobody's business";
     tenant.register("text", built("text")).await;
-    let words: Option<u64> =
-        tenant.client.module("text").call("line_length", (secret_argument, 0)).await.unwrap();
+    let words: Option<u64> = tenant
+        .client
+        .module("text")
+        .call("line_length", (secret_argument, 0))
+        .await
+        .unwrap();
     assert!(words.is_some());
     let made = tenant.client.token_create(rpc_host_client::TokenRequest {
         tenant: None,
@@ -34,18 +46,32 @@ async fn tokens_are_neither_logged_nor_stored() {
         expires_in: None,
     });
     let made = made.await.unwrap();
-    Client::connect(host.profile(&made.token)).await.unwrap().list().await.unwrap();
+    Client::connect(host.profile(&made.token))
+        .await
+        .unwrap()
+        .list()
+        .await
+        .unwrap();
     tenant.client.token_revoke(&made.entry.id).await.unwrap();
-    Client::connect(host.profile(&made.token)).await.unwrap_err();
+    Client::connect(host.profile(&made.token))
+        .await
+        .unwrap_err();
     // Wrong in other ways.
     let almost = format!("{}0", made.token);
     for token in [&almost, "rpch_not_a_token_but_still_secret"] {
-        RawPeer::connect(&host).await.enter(Some(token)).await.unwrap_err();
+        RawPeer::connect(&host)
+            .await
+            .enter(Some(token))
+            .await
+            .unwrap_err();
     }
     let cli = tenant.cli(["-vv", "call", "calc", "add(2, 3)"]).run().await;
     assert_eq!(cli.ok(), "5");
     let secret = |token: &str| token.rsplit_once('_').unwrap().1.to_owned();
-    assert!(!cli.stderr.contains(&secret(&tenant.token)), "the client's log");
+    assert!(
+        !cli.stderr.contains(&secret(&tenant.token)),
+        "the client's log"
+    );
     drop(admin);
     host.signal("TERM").await;
     assert!(host.end().await.success());
@@ -55,7 +81,13 @@ async fn tokens_are_neither_logged_nor_stored() {
     let key = std::fs::read_to_string(host.data().join("ca.key")).unwrap();
     let key_line = key.lines().nth(1).unwrap();
     let admin_secret = secret(&host.admin_token());
-    let secrets = [&admin_secret, &secret(&tenant.token), &secret(&made.token), "still_secret", key_line];
+    let secrets = [
+        &admin_secret,
+        &secret(&tenant.token),
+        &secret(&made.token),
+        "still_secret",
+        key_line,
+    ];
     for secret in secrets {
         assert!(!log.contains(secret), "a secret in the log");
     }
@@ -89,5 +121,8 @@ async fn errors_tell_nothing_of_the_nodes_files() {
     let client = Client::connect(tenant.profile()).await.unwrap();
     let failure = crate::failure(client.module("calc").call::<i64>("add", (2, 3)).await);
     let data = host.data().display().to_string();
-    assert!(!failure.message.contains(&data) && !failure.message.contains("artifacts"), "{failure:?}");
+    assert!(
+        !failure.message.contains(&data) && !failure.message.contains("artifacts"),
+        "{failure:?}"
+    );
 }

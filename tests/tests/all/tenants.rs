@@ -15,30 +15,53 @@ async fn tenants_come_and_go_by_the_command_line() {
     run(["tenant", "create", &name]).await.ok();
     run(["tenant", "create", &name]).await.error(
         "already-exists",
-        &[&format!("there is already a tenant `{name}`; choose another name")],
+        &[&format!(
+            "there is already a tenant `{name}`; choose another name"
+        )],
     );
-    let shown = host.cli(["tenant", "show", &name, "--output", "json"]).run().await.json();
+    let shown = host
+        .cli(["tenant", "show", &name, "--output", "json"])
+        .run()
+        .await
+        .json();
     assert_eq!(shown["name"], *name);
     assert_eq!(shown["modules"], 0);
-    let listed = host.cli(["tenant", "list", "--output", "json"]).run().await.json();
-    let names: Vec<_> = listed.as_array().unwrap().iter().map(|tenant| &tenant["name"]).collect();
-    assert!(names.iter().any(|listed| **listed == *name) && names.iter().any(|n| **n == *"default"));
+    let listed = host
+        .cli(["tenant", "list", "--output", "json"])
+        .run()
+        .await
+        .json();
+    let names: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tenant| &tenant["name"])
+        .collect();
+    assert!(
+        names.iter().any(|listed| **listed == *name) && names.iter().any(|n| **n == *"default")
+    );
     let text = host.cli(["tenant", "list"]).run().await;
     assert!(text.ok().contains(&name));
     run(["tenant", "remove", &name]).await.ok();
     run(["tenant", "show", &name]).await.error(
         "not-found",
-        &[&format!("there is no tenant `{name}`"), "rpc-host tenant list"],
+        &[
+            &format!("there is no tenant `{name}`"),
+            "rpc-host tenant list",
+        ],
     );
-    run(["tenant", "remove", &name]).await.error("not-found", &[&name]);
+    run(["tenant", "remove", &name])
+        .await
+        .error("not-found", &[&name]);
     run(["tenant", "remove", "default"]).await.error(
         "failed-precondition",
         &["tenant `default` belongs to the node and cannot be removed"],
     );
     for bad in ["Team", "a/b", "../x", "a b", ""] {
-        run(["tenant", "create", bad])
-            .await
-            .error("invalid-argument", &["1 to 63 characters of a-z, 0-9 and `-`"]);
+        run(["tenant", "create", bad]).await.error(
+            "invalid-argument",
+            &["1 to 63 characters of a-z, 0-9 and `-`"],
+        );
     }
 }
 
@@ -47,12 +70,25 @@ async fn a_removed_tenant_leaves_nothing_behind() {
     let host = TestHost::start().await;
     let tenant = host.tenant().await;
     tenant.register("calc", built("calc")).await;
-    let folders = || std::fs::read_dir(host.data().join("tenants")).unwrap().count();
+    let folders = || {
+        std::fs::read_dir(host.data().join("tenants"))
+            .unwrap()
+            .count()
+    };
     assert_eq!(folders(), 1);
-    let sum: i64 = tenant.client.module("calc").call("add", (2, 3)).await.unwrap();
+    let sum: i64 = tenant
+        .client
+        .module("calc")
+        .call("add", (2, 3))
+        .await
+        .unwrap();
     assert_eq!(sum, 5);
 
-    host.client().await.tenant_remove(&tenant.name).await.unwrap();
+    host.client()
+        .await
+        .tenant_remove(&tenant.name)
+        .await
+        .unwrap();
     assert_eq!(folders(), 0);
     let on_open_session = tenant.client.list().await;
     let gone = failure(on_open_session);
@@ -61,11 +97,18 @@ async fn a_removed_tenant_leaves_nothing_behind() {
     assert!(matches!(anew, Err(Error::Unauthenticated(_))), "{anew:?}");
 
     // The same name again is another tenant.
-    host.client().await.tenant_create(&tenant.name).await.unwrap();
+    host.client()
+        .await
+        .tenant_create(&tenant.name)
+        .await
+        .unwrap();
     let anew = Client::connect(tenant.profile()).await;
     assert!(matches!(anew, Err(Error::Unauthenticated(_))), "{anew:?}");
     let shown = host.client().await.tenant_show(&tenant.name).await.unwrap();
-    assert_eq!((shown.modules, shown.registrations, shown.tokens), (0, 0, 0));
+    assert_eq!(
+        (shown.modules, shown.registrations, shown.tokens),
+        (0, 0, 0)
+    );
 }
 
 #[tokio::test]
@@ -74,12 +117,24 @@ async fn names_of_two_tenants_have_nothing_to_do_with_each_other() {
     let (one, other) = (host.tenant().await, host.tenant().await);
     one.register("thing", built("calc")).await;
     other.register("thing", built("text")).await;
-    let sum: i64 = one.client.module("thing").call("add", (2, 3)).await.unwrap();
-    let length: Option<u64> =
-        other.client.module("thing").call("line_length", ("abc", 0)).await.unwrap();
+    let sum: i64 = one
+        .client
+        .module("thing")
+        .call("add", (2, 3))
+        .await
+        .unwrap();
+    let length: Option<u64> = other
+        .client
+        .module("thing")
+        .call("line_length", ("abc", 0))
+        .await
+        .unwrap();
     assert_eq!((sum, length), (5, Some(3)));
     refused(
-        one.client.module("thing").call::<u64>("line_length", ("abc", 0)).await,
+        one.client
+            .module("thing")
+            .call::<u64>("line_length", ("abc", 0))
+            .await,
         ErrorCode::InvalidArgument,
         &["there is no function `line_length`"],
     );
@@ -104,10 +159,22 @@ async fn what_another_tenant_has_and_what_nobody_has_are_answered_alike() {
         assert_eq!(theirs, nobodys);
     };
     let client = &other.client;
-    same(failure(client.show("theirs").await), failure(client.show("nobodys").await));
-    same(failure(client.inspect("theirs").await), failure(client.inspect("nobodys").await));
-    same(failure(client.history("theirs").await), failure(client.history("nobodys").await));
-    same(failure(client.remove("theirs").await), failure(client.remove("nobodys").await));
+    same(
+        failure(client.show("theirs").await),
+        failure(client.show("nobodys").await),
+    );
+    same(
+        failure(client.inspect("theirs").await),
+        failure(client.inspect("nobodys").await),
+    );
+    same(
+        failure(client.history("theirs").await),
+        failure(client.history("nobodys").await),
+    );
+    same(
+        failure(client.remove("theirs").await),
+        failure(client.remove("nobodys").await),
+    );
     same(
         failure(client.describe("theirs", None).await),
         failure(client.describe("nobodys", None).await),
@@ -143,8 +210,15 @@ async fn what_another_tenant_has_and_what_nobody_has_are_answered_alike() {
         failure(client.token_list(Some(&one.name)).await),
         failure(client.token_list(Some("no-such-tenant")).await),
     );
-    refused(client.tenant_list().await, ErrorCode::PermissionDenied, &["tenant `default`"]);
-    assert_eq!(client.tenant_show(&other.name).await.unwrap().name, other.name);
+    refused(
+        client.tenant_list().await,
+        ErrorCode::PermissionDenied,
+        &["tenant `default`"],
+    );
+    assert_eq!(
+        client.tenant_show(&other.name).await.unwrap().name,
+        other.name
+    );
 
     // The same bytes are not known to be there because somebody else has them.
     let uploaded = client.upload_module(built("calc")).await.unwrap();

@@ -55,7 +55,10 @@ async fn only_tls_1_3_with_our_protocol_is_spoken() {
 async fn plaintext_gets_no_answer_that_is_not_tls() {
     let host = TestHost::shared().await;
     let mut stream = TcpStream::connect(host.address()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     let _reset = in_time("the end", stream.read_to_end(&mut answer)).await;
     // At most an alert of TLS.
@@ -68,7 +71,11 @@ async fn every_bad_token_gets_one_answer() {
     let host = TestHost::shared().await;
     let good = host.admin_token();
     let mut parts = good.splitn(3, '_');
-    let (mark, id, secret) = (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
+    let (mark, id, secret) = (
+        parts.next().unwrap(),
+        parts.next().unwrap(),
+        parts.next().unwrap(),
+    );
     let last = if secret.ends_with('0') { '1' } else { '0' };
     let bad = [
         None,
@@ -94,6 +101,10 @@ async fn every_bad_token_gets_one_answer() {
 
     let refused = Client::connect(host.profile("x")).await.unwrap_err();
     assert!(matches!(refused, Error::Unauthenticated(_)), "{refused:?}");
-    let cli = host.cli(["list"]).env("RPC_HOST_PROFILE", host.profile_file("bad", "x"));
-    cli.run().await.error("unauthenticated", &["the token is not valid"]);
+    let cli = host
+        .cli(["list"])
+        .env("RPC_HOST_PROFILE", host.profile_file("bad", "x"));
+    cli.run()
+        .await
+        .error("unauthenticated", &["the token is not valid"]);
 }

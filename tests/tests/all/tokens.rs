@@ -20,15 +20,28 @@ async fn tokens_come_and_go_by_the_command_line() {
     let host = TestHost::shared().await;
     let tenant = host.tenant().await;
     let created = host
-        .cli(["token", "create", "--tenant", &tenant.name, "--role", "caller"])
+        .cli([
+            "token",
+            "create",
+            "--tenant",
+            &tenant.name,
+            "--role",
+            "caller",
+        ])
         .run()
         .await;
     let token = created.ok().to_owned();
-    assert!(token.starts_with("rpch_"), "a script can take it as it is: {created:?}");
+    assert!(
+        token.starts_with("rpch_"),
+        "a script can take it as it is: {created:?}"
+    );
     let client = Client::connect(host.profile(&token)).await.unwrap();
     assert!(client.list().await.unwrap().is_empty());
 
-    let listed = tenant.cli(["token", "list", "--output", "json"]).run().await;
+    let listed = tenant
+        .cli(["token", "list", "--output", "json"])
+        .run()
+        .await;
     let entries = listed.json();
     let entry = entries
         .as_array()
@@ -43,16 +56,29 @@ async fn tokens_come_and_go_by_the_command_line() {
     assert!(tenant.cli(["token", "list"]).run().await.ok().contains(id));
 
     tenant.cli(["token", "revoke", id]).run().await.ok();
-    tenant.cli(["token", "revoke", id]).run().await.error("not-found", &[id]);
+    tenant
+        .cli(["token", "revoke", id])
+        .run()
+        .await
+        .error("not-found", &[id]);
     tenant
         .cli(["token", "revoke", "xyz"])
         .run()
         .await
         .error("invalid-argument", &["16 hexadecimal digits"]);
-    let king = tenant.cli(["token", "create", "--role", "king"]).run().await;
-    assert!(king.failed(2).contains("reader, caller, deployer, admin"), "{king:?}");
+    let king = tenant
+        .cli(["token", "create", "--role", "king"])
+        .run()
+        .await;
+    assert!(
+        king.failed(2).contains("reader, caller, deployer, admin"),
+        "{king:?}"
+    );
     let king = failure(tenant.client.token_create(request("king")).await);
-    assert_eq!(king.message, "a role is one of reader, caller, deployer, admin");
+    assert_eq!(
+        king.message,
+        "a role is one of reader, caller, deployer, admin"
+    );
 }
 
 #[tokio::test]
@@ -60,12 +86,18 @@ async fn a_revoked_token_is_worth_nothing_at_once() {
     let tenant = TestHost::shared().await.tenant().await;
     tenant.register("calc", built("calc")).await;
     let made = tenant.client.token_create(request("caller")).await.unwrap();
-    let client = Client::connect(tenant.host.profile(&made.token)).await.unwrap();
+    let client = Client::connect(tenant.host.profile(&made.token))
+        .await
+        .unwrap();
     let sum: i64 = client.module("calc").call("add", (2, 3)).await.unwrap();
     assert_eq!(sum, 5);
     tenant.client.token_revoke(&made.entry.id).await.unwrap();
     let next = failure(client.module("calc").call::<i64>("add", (2, 3)).await);
-    assert_eq!(next.code, ErrorCode::Unauthenticated, "on the open session: {next:?}");
+    assert_eq!(
+        next.code,
+        ErrorCode::Unauthenticated,
+        "on the open session: {next:?}"
+    );
     let anew = Client::connect(tenant.host.profile(&made.token)).await;
     assert!(matches!(anew, Err(Error::Unauthenticated(_))), "{anew:?}");
 }
@@ -78,7 +110,9 @@ async fn a_token_expires() {
         .cli(["token", "create", "--role", "reader", "--expires", "2s"])
         .run()
         .await;
-    let client = Client::connect(tenant.host.profile(created.ok())).await.unwrap();
+    let client = Client::connect(tenant.host.profile(created.ok()))
+        .await
+        .unwrap();
     client.list().await.unwrap();
     // The open session ends when the token does, and the client says why when it comes back.
     let why = loop {
@@ -120,7 +154,10 @@ async fn tokens_of_another_tenant_cannot_be_revoked() {
     let theirs = failure(other.client.token_revoke(&id).await);
     let nobodys = failure(other.client.token_revoke("0123456789abcdef").await);
     assert_eq!(theirs.code, ErrorCode::NotFound);
-    assert_eq!(theirs.message.replace(&id, "0123456789abcdef"), nobodys.message);
+    assert_eq!(
+        theirs.message.replace(&id, "0123456789abcdef"),
+        nobodys.message
+    );
     one.client.list().await.unwrap();
     host.client().await.token_revoke(&id).await.unwrap();
 }
@@ -150,9 +187,17 @@ async fn each_role_may_do_what_it_says() {
         may(0, "inspect", client.inspect("calc").await.map(drop));
         may(0, "describe", client.describe("calc", None).await.map(drop));
         may(0, "modules", client.modules().await.map(drop));
-        may(0, "own tenant", client.tenant_show(&tenant.name).await.map(drop));
+        may(
+            0,
+            "own tenant",
+            client.tenant_show(&tenant.name).await.map(drop),
+        );
         may(1, "call", calc.call::<i64>("add", (2, 3)).await.map(drop));
-        may(2, "upload", client.upload_module(built("text")).await.map(drop));
+        may(
+            2,
+            "upload",
+            client.upload_module(built("text")).await.map(drop),
+        );
         let registered = client.register(&name, &module, Options::default()).await;
         may(2, "register", registered.map(drop));
         may(2, "remove", client.remove(&name).await);
@@ -162,7 +207,11 @@ async fn each_role_may_do_what_it_says() {
             may(2, "remove module", client.remove_module(&text.digest).await);
         }
         may(3, "list tokens", client.token_list(None).await.map(drop));
-        may(3, "make tokens", client.token_create(request("reader")).await.map(drop));
+        may(
+            3,
+            "make tokens",
+            client.token_create(request("reader")).await.map(drop),
+        );
         may(3, "revoke tokens", revoke_one(&tenant, &client).await);
         // Tenants are for the node's own admins.
         for outcome in [
@@ -171,7 +220,11 @@ async fn each_role_may_do_what_it_says() {
             client.tenant_remove(&tenant.name).await,
             client.tenant_show("default").await.map(drop),
         ] {
-            refused(outcome, ErrorCode::PermissionDenied, &["an admin token of tenant `default`"]);
+            refused(
+                outcome,
+                ErrorCode::PermissionDenied,
+                &["an admin token of tenant `default`"],
+            );
         }
     }
 }

@@ -30,23 +30,46 @@ async fn trapped(module: &NamedModule, function: &str, argument: Option<i64>) ->
 #[tokio::test]
 async fn a_panic_shows_its_words_and_where_it_came_from() {
     let (tenant, trap) = trap().await;
-    let failure = failure(trap.call::<u32>("panic_with", ("the reactor is on fire",)).await);
-    assert_eq!((failure.code, failure.fault), (ErrorCode::Trapped, Fault::Guest));
+    let failure = failure(
+        trap.call::<u32>("panic_with", ("the reactor is on fire",))
+            .await,
+    );
+    assert_eq!(
+        (failure.code, failure.fault),
+        (ErrorCode::Trapped, Fault::Guest)
+    );
     for part in ["the module panicked or aborted", "the reactor is on fire"] {
         assert!(failure.message.contains(part), "{failure:?}");
     }
     // Innermost first, with the names of the source.
     let place = |name: &str| {
-        let found = failure.backtrace.iter().position(|frame| frame.ends_with(name));
+        let found = failure
+            .backtrace
+            .iter()
+            .position(|frame| frame.ends_with(name));
         found.unwrap_or_else(|| panic!("no {name} in {:#?}", failure.backtrace))
     };
-    let (inner, middle, outer) = (place("::inner_step"), place("::middle_step"), place("::outer_step"));
+    let (inner, middle, outer) = (
+        place("::inner_step"),
+        place("::middle_step"),
+        place("::outer_step"),
+    );
     assert!(inner < middle && middle < outer, "{:#?}", failure.backtrace);
     let mangled = |frame: &String| frame.starts_with("_ZN") || frame.starts_with("_R");
-    assert!(!failure.backtrace.iter().any(mangled), "{:#?}", failure.backtrace);
+    assert!(
+        !failure.backtrace.iter().any(mangled),
+        "{:#?}",
+        failure.backtrace
+    );
 
-    let output = tenant.cli(["call", "trap", "panic-with(\"on fire\")"]).run().await;
-    output.error("error: trapped: ", &["on fire", "::inner_step", "::outer_step"]);
+    let output = tenant
+        .cli(["call", "trap", "panic-with(\"on fire\")"])
+        .run()
+        .await;
+    output.error(
+        "error: trapped: ",
+        &["on fire", "::inner_step", "::outer_step"],
+    );
 }
 
 #[tokio::test]
@@ -66,11 +89,20 @@ async fn division_by_zero_and_endless_recursion_are_traps() {
     assert_eq!(quotient, 3);
     let failure = failure(trap.call::<i32>("divide", (7, 0)).await);
     assert_eq!(failure.code, ErrorCode::Trapped);
-    assert!(failure.message.contains("attempt to divide by zero"), "{failure:?}");
+    assert!(
+        failure.message.contains("attempt to divide by zero"),
+        "{failure:?}"
+    );
     let failure = trapped(&trap, "overflow_stack", None).await;
     // The compiler puts the stack where the first access beyond it is out of bounds.
     assert!(failure.message.contains("out of bounds"), "{failure:?}");
-    assert!(failure.backtrace.iter().any(|frame| frame.ends_with("::dig")), "{failure:?}");
+    assert!(
+        failure
+            .backtrace
+            .iter()
+            .any(|frame| frame.ends_with("::dig")),
+        "{failure:?}"
+    );
     assert!(failure.backtrace.len() <= 20, "{}", failure.backtrace.len());
     let quotient: i32 = trap.call("divide", (9, 3)).await.unwrap();
     assert_eq!(quotient, 3);
@@ -143,8 +175,15 @@ async fn memory_ends_at_its_limit() {
     let (tenant, trap) = trap().await;
     let module = tenant.client.upload_module(built("trap")).await.unwrap();
     let limits = BTreeMap::from([("max-memory-bytes".to_owned(), 16 << 20)]);
-    let options = Options { limits, ..Options::default() };
-    tenant.client.register("small", &module, options).await.unwrap();
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    tenant
+        .client
+        .register("small", &module, options)
+        .await
+        .unwrap();
     let small = tenant.client.module("small");
     let got: u32 = small.call("grow_memory", (100,)).await.unwrap();
     assert!((8..16).contains(&got), "{got} MiB of 16");
@@ -155,7 +194,9 @@ async fn memory_ends_at_its_limit() {
     // Code that does not ask whether it got any ends, and the reason is told.
     let failure = trapped(&small, "allocate", Some(64 << 20)).await;
     assert!(
-        failure.message.contains("asked for more memory than its limit of 16777216 bytes"),
+        failure
+            .message
+            .contains("asked for more memory than its limit of 16777216 bytes"),
         "{failure:?}"
     );
     let got: u32 = small.call("allocate", (1 << 20,)).await.unwrap();
@@ -172,10 +213,22 @@ async fn a_module_that_needs_more_memory_than_it_may_have_says_so() {
             (func (export "run") (canon lift (core func $i "run"))))"#,
     );
     let module = tenant.register("large", large).await;
-    tenant.client.module("large").call::<()>("run", ()).await.unwrap();
+    tenant
+        .client
+        .module("large")
+        .call::<()>("run", ())
+        .await
+        .unwrap();
     let limits = BTreeMap::from([("max-memory-bytes".to_owned(), 1 << 20)]);
-    let options = Options { limits, ..Options::default() };
-    tenant.client.register("large", &module, options).await.unwrap();
+    let options = Options {
+        limits,
+        ..Options::default()
+    };
+    tenant
+        .client
+        .register("large", &module, options)
+        .await
+        .unwrap();
     refused(
         tenant.client.module("large").call::<()>("run", ()).await,
         ErrorCode::ResourceExhausted,
@@ -190,7 +243,12 @@ async fn an_exit_ends_the_call_and_nothing_else() {
         let failure = trapped(&trap, "exit", Some(code)).await;
         // WASI knows only whether it was a success.
         let status = i64::from(code != 0);
-        assert!(failure.message.contains(&format!("exited with status {status}")), "{failure:?}");
+        assert!(
+            failure
+                .message
+                .contains(&format!("exited with status {status}")),
+            "{failure:?}"
+        );
     }
     let quotient: i32 = trap.call("divide", (9, 3)).await.unwrap();
     assert_eq!(quotient, 3);

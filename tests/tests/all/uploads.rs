@@ -13,7 +13,10 @@ use crate::refused;
 
 /// What the system's own tool says.
 fn sha256(path: &Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().expect("sha256sum can be run");
+    let output = Command::new("sha256sum")
+        .arg(path)
+        .output()
+        .expect("sha256sum can be run");
     let text = String::from_utf8(output.stdout).unwrap();
     format!("sha256:{}", text.split_whitespace().next().unwrap())
 }
@@ -38,11 +41,18 @@ async fn an_upload_prints_the_digest_of_the_file() {
     let file = path.to_str().unwrap();
     let first = tenant.cli(["upload", file]).run().await;
     assert_eq!(first.ok(), sha256(&path));
-    let again = tenant.cli(["upload", file, "--output", "json"]).run().await.json();
+    let again = tenant
+        .cli(["upload", file, "--output", "json"])
+        .run()
+        .await
+        .json();
     assert_eq!(again["digest"], *first.ok());
     assert_eq!(again["already-known"], true);
     assert_eq!(again["size-bytes"], built("calc").len());
-    assert!(tenant.client.list().await.unwrap().is_empty(), "no name, no registration");
+    assert!(
+        tenant.client.list().await.unwrap().is_empty(),
+        "no name, no registration"
+    );
 
     let named = tenant.cli(["upload", file, "--name", "calc"]).run().await;
     assert_eq!(named.ok(), first.ok());
@@ -68,7 +78,11 @@ async fn progress_is_told_to_the_end() {
     let sizes: Vec<_> = steps
         .iter()
         .filter_map(|step| match step {
-            UploadProgress::Sending { received_bytes, size_bytes, .. } => {
+            UploadProgress::Sending {
+                received_bytes,
+                size_bytes,
+                ..
+            } => {
                 assert_eq!(*size_bytes, wasm.len() as u64);
                 Some(*received_bytes)
             }
@@ -110,14 +124,46 @@ async fn what_is_no_component_is_named_and_says_what_to_do() {
     let middle = flipped.len() / 2;
     flipped[middle..middle + 64].fill(0xff);
     let table: [(&str, Vec<u8>, &[&str]); 9] = [
-        ("core module", core, &["core WebAssembly module, not a component", "wasm32-wasip2", "wasm-tools component new"]),
+        (
+            "core module",
+            core,
+            &[
+                "core WebAssembly module, not a component",
+                "wasm32-wasip2",
+                "wasm-tools component new",
+            ],
+        ),
         ("wat", calc_text, &["WebAssembly text", "wasm-tools parse"]),
-        ("elf", elf, &["native ELF file", "upload the WebAssembly component"]),
-        ("text", b"fn main() {}".to_vec(), &["text file", "build a component"]),
-        ("wit", b"package a:b;\ninterface c {}".to_vec(), &["WIT file", "upload a component that implements it"]),
-        ("random", vec![0xff; 100], &["not WebAssembly", "upload a component"]),
-        ("first bytes", whole[..6].to_vec(), &["cut off", "upload the whole file"]),
-        ("first half", whole[..whole.len() / 2].to_vec(), &["not valid", "cut off", "upload the whole file"]),
+        (
+            "elf",
+            elf,
+            &["native ELF file", "upload the WebAssembly component"],
+        ),
+        (
+            "text",
+            b"fn main() {}".to_vec(),
+            &["text file", "build a component"],
+        ),
+        (
+            "wit",
+            b"package a:b;\ninterface c {}".to_vec(),
+            &["WIT file", "upload a component that implements it"],
+        ),
+        (
+            "random",
+            vec![0xff; 100],
+            &["not WebAssembly", "upload a component"],
+        ),
+        (
+            "first bytes",
+            whole[..6].to_vec(),
+            &["cut off", "upload the whole file"],
+        ),
+        (
+            "first half",
+            whole[..whole.len() / 2].to_vec(),
+            &["not valid", "cut off", "upload the whole file"],
+        ),
         ("flipped", flipped, &["not valid"]),
     ];
     for (what, bytes, parts) in table {
@@ -125,14 +171,21 @@ async fn what_is_no_component_is_named_and_says_what_to_do() {
         refused(outcome, ErrorCode::InvalidArgument, parts);
         // The same in the shell.
         let file = host.file("no-component", &bytes);
-        let output = tenant.cli(["upload", file.to_str().unwrap(), "--name", "x"]).run().await;
+        let output = tenant
+            .cli(["upload", file.to_str().unwrap(), "--name", "x"])
+            .run()
+            .await;
         output.error("invalid-argument", parts);
     }
     let empty = tenant.client.upload_module(b"").await;
     refused(empty, ErrorCode::InvalidArgument, &["empty"]);
     // Every cut is refused, at whatever place.
     for length in (100..whole.len()).step_by(whole.len() / 12) {
-        let outcome = tenant.client.upload_module(&whole[..length]).await.map(|_| length);
+        let outcome = tenant
+            .client
+            .upload_module(&whole[..length])
+            .await
+            .map(|_| length);
         refused(outcome, ErrorCode::InvalidArgument, &["not valid"]);
     }
     assert!(tenant.client.modules().await.unwrap().is_empty());
@@ -144,7 +197,9 @@ async fn nothing_is_left_of_an_upload_that_was_refused_or_broken_off() {
     let host = TestHost::start().await;
     let tenant = host.tenant().await;
     let kept = |host: &TestHost| {
-        [host.data().join("staging"), host.data().join("tenants")].map(|it| files_below(&it)).concat()
+        [host.data().join("staging"), host.data().join("tenants")]
+            .map(|it| files_below(&it))
+            .concat()
     };
     let outcome = tenant.client.upload_module(b"not a component").await;
     refused(outcome, ErrorCode::InvalidArgument, &[]);
@@ -152,7 +207,8 @@ async fn nothing_is_left_of_an_upload_that_was_refused_or_broken_off() {
 
     let mut peer = tenant.raw_peer().await;
     let (id, _) = begin(&mut peer, &header(&host, &built("calc"))).await;
-    peer.send(id, Message::Chunk(built("calc")[..1000].to_vec())).await;
+    peer.send(id, Message::Chunk(built("calc")[..1000].to_vec()))
+        .await;
     peer.send(id, Message::Cancel).await;
     let failure = peer.outcome(id).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::Cancelled);
@@ -162,7 +218,8 @@ async fn nothing_is_left_of_an_upload_that_was_refused_or_broken_off() {
     // A connection that breaks off in the middle.
     let mut peer = tenant.raw_peer().await;
     let (id, _) = begin(&mut peer, &header(&host, &built("text"))).await;
-    peer.send(id, Message::Chunk(built("text")[..1000].to_vec())).await;
+    peer.send(id, Message::Chunk(built("text")[..1000].to_vec()))
+        .await;
     drop(peer);
     host.kill().await;
     host.start_again().await;
@@ -194,11 +251,16 @@ async fn upload_in_chunks(
     wasm: &[u8],
 ) -> Result<ModuleEntry, Failure> {
     let (id, ack) = begin(peer, header).await;
-    assert!(ack.received_bytes == 0 && ack.window_bytes >= wasm.len() as u64, "{ack:?}");
+    assert!(
+        ack.received_bytes == 0 && ack.window_bytes >= wasm.len() as u64,
+        "{ack:?}"
+    );
     for chunk in wasm.chunks(10_000) {
         peer.send(id, Message::Chunk(chunk.to_vec())).await;
     }
-    peer.outcome(id).await.map(|entry| decode_envelope(&entry).unwrap())
+    peer.outcome(id)
+        .await
+        .map(|entry| decode_envelope(&entry).unwrap())
 }
 
 #[tokio::test]
@@ -213,7 +275,10 @@ async fn the_second_upload_of_the_same_bytes_needs_no_bytes() {
     peer.send(id, Message::Upload(header.clone())).await;
     let second: ModuleEntry = decode_envelope(&peer.outcome(id).await.unwrap()).unwrap();
     assert!(second.already_known);
-    assert_eq!((first.digest, first.size_bytes), (second.digest, second.size_bytes));
+    assert_eq!(
+        (first.digest, first.size_bytes),
+        (second.digest, second.size_bytes)
+    );
     assert_eq!(tenant.client.modules().await.unwrap().len(), 1);
 }
 
@@ -228,23 +293,37 @@ async fn an_upload_has_to_keep_to_what_it_announced() {
         digest: format!("sha256:{}", "0".repeat(64)),
         ..right.clone()
     };
-    let failure = upload_in_chunks(&mut peer, &other_digest, &wasm).await.unwrap_err();
+    let failure = upload_in_chunks(&mut peer, &other_digest, &wasm)
+        .await
+        .unwrap_err();
     assert_eq!(failure.code, ErrorCode::InvalidArgument);
-    assert!(failure.message.contains("was declared; upload them again"), "{failure}");
+    assert!(
+        failure.message.contains("was declared; upload them again"),
+        "{failure}"
+    );
 
-    let too_short = UploadHeader { size_bytes: 1000, ..right.clone() };
+    let too_short = UploadHeader {
+        size_bytes: 1000,
+        ..right.clone()
+    };
     let (id, _) = begin(&mut peer, &too_short).await;
     peer.send(id, Message::Chunk(wasm[..1001].to_vec())).await;
     let failure = peer.outcome(id).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::InvalidArgument, "{failure}");
 
     for digest in ["", "sha256:", "sha256:XYZ", "md5:00", "../../etc/passwd"] {
-        let bad = UploadHeader { digest: digest.to_owned(), ..right.clone() };
+        let bad = UploadHeader {
+            digest: digest.to_owned(),
+            ..right.clone()
+        };
         let id = peer.fresh_id();
         peer.send(id, Message::Upload(bad)).await;
         let failure = peer.outcome(id).await.unwrap_err();
         assert_eq!(failure.code, ErrorCode::InvalidArgument, "{failure}");
-        assert!(failure.message.contains("64 lower-case hexadecimal digits"), "{failure}");
+        assert!(
+            failure.message.contains("64 lower-case hexadecimal digits"),
+            "{failure}"
+        );
     }
     // The connection has survived all of it.
     assert!(upload_in_chunks(&mut peer, &right, &wasm).await.is_ok());
@@ -274,22 +353,39 @@ async fn what_was_acknowledged_survives_kill_9() {
     for (name, module) in [("a", "calc"), ("b", "text"), ("c", "trap")] {
         let client = &tenant.client;
         let module = client.upload_module(built(module)).await.unwrap();
-        client.register(name, &module, Options::default()).await.unwrap();
+        client
+            .register(name, &module, Options::default())
+            .await
+            .unwrap();
         digests.push(module.digest().to_owned());
         // At once: the answer alone must be enough.
     }
     host.kill().await;
     drop(admin);
     host.start_again().await;
-    let client = rpc_host_client::Client::connect(tenant.profile()).await.unwrap();
+    let client = rpc_host_client::Client::connect(tenant.profile())
+        .await
+        .unwrap();
     let listed = client.list().await.unwrap();
-    let found: Vec<_> = listed.iter().map(|entry| entry.current.digest.clone()).collect();
+    let found: Vec<_> = listed
+        .iter()
+        .map(|entry| entry.current.digest.clone())
+        .collect();
     assert_eq!(found, digests);
     let sum: i64 = client.module("a").call("add", (2, 3)).await.unwrap();
     assert_eq!(sum, 5);
-    assert!(client.upload_module(built("text")).await.unwrap().was_known());
+    assert!(
+        client
+            .upload_module(built("text"))
+            .await
+            .unwrap()
+            .was_known()
+    );
     let again = host.log().lines();
-    assert!(!again.iter().any(|line| line.message() == "compiling again"), "{again:?}");
+    assert!(
+        !again.iter().any(|line| line.message() == "compiling"),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]
@@ -297,7 +393,9 @@ async fn a_kill_while_uploads_run_leaves_whole_modules_or_none() {
     let host = TestHost::start().await;
     let tenant = host.tenant().await;
     for round in 0..3 {
-        let client = rpc_host_client::Client::connect(tenant.profile()).await.unwrap();
+        let client = rpc_host_client::Client::connect(tenant.profile())
+            .await
+            .unwrap();
         let names = ["calc", "text", "trap", "spin", "greeter"];
         let mut uploads = tokio::task::JoinSet::new();
         for name in names {
@@ -319,15 +417,22 @@ async fn a_kill_while_uploads_run_leaves_whole_modules_or_none() {
             done.extend(other.unwrap());
         }
         host.start_again().await;
-        let client = rpc_host_client::Client::connect(tenant.profile()).await.unwrap();
+        let client = rpc_host_client::Client::connect(tenant.profile())
+            .await
+            .unwrap();
         let listed = client.list().await.unwrap();
         for name in &done {
-            assert!(listed.iter().any(|entry| entry.current.name == *name), "{round}: {name}");
+            assert!(
+                listed.iter().any(|entry| entry.current.name == *name),
+                "{round}: {name}"
+            );
         }
         for entry in client.modules().await.unwrap() {
             let module = entry.digest.strip_prefix("sha256:").unwrap();
             let file = format!("{module}.wasm");
-            let path = files_below(&host.data()).into_iter().find(|path| path.ends_with(&file));
+            let path = files_below(&host.data())
+                .into_iter()
+                .find(|path| path.ends_with(&file));
             assert_eq!(sha256(Path::new(&path.unwrap())), entry.digest);
         }
         for entry in listed {

@@ -14,7 +14,10 @@ async fn probe() -> (TestTenant, NamedModule) {
 }
 
 async fn ask(probe: &NamedModule, function: &str) -> String {
-    probe.call(function, ()).await.unwrap_or_else(|error| panic!("{function}: {error}"))
+    probe
+        .call(function, ())
+        .await
+        .unwrap_or_else(|error| panic!("{function}: {error}"))
 }
 
 #[tokio::test]
@@ -33,7 +36,14 @@ async fn there_are_no_files() {
         let listed: String = probe.call("list_folder", (path,)).await.unwrap();
         assert!(listed.starts_with("error: "), "{path}: {listed}");
     }
-    for path in ["/etc/passwd", "etc/passwd", "../../etc/passwd", "/proc/self/environ", "/dev/urandom", "client.toml"] {
+    for path in [
+        "/etc/passwd",
+        "etc/passwd",
+        "../../etc/passwd",
+        "/proc/self/environ",
+        "/dev/urandom",
+        "client.toml",
+    ] {
         let read: String = probe.call("read_file", (path,)).await.unwrap();
         assert!(read.starts_with("error: "), "{path}: {read}");
         let written: String = probe.call("write_file", (path, "x")).await.unwrap();
@@ -44,13 +54,24 @@ async fn there_are_no_files() {
 #[tokio::test]
 async fn clocks_tell_the_time_and_no_finer_than_a_millisecond() {
     let (_tenant, probe) = probe().await;
-    let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap();
+    let now = || {
+        u64::try_from(
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_millis(),
+        )
+        .unwrap()
+    };
     let before = now();
     let told: u64 = ask(&probe, "wall_clock").await.parse().unwrap();
     assert!((before..=now()).contains(&told), "{told}");
     for _ in 0..3 {
         let step_ns: u64 = ask(&probe, "clock_step").await.parse().unwrap();
-        assert!(step_ns >= 1_000_000 && step_ns.is_multiple_of(1_000_000), "{step_ns} ns");
+        assert!(
+            step_ns >= 1_000_000 && step_ns.is_multiple_of(1_000_000),
+            "{step_ns} ns"
+        );
     }
 }
 
@@ -72,19 +93,28 @@ async fn output_goes_to_the_log_line_by_line() {
     assert_eq!(printed, "ok: ()");
     let log = tenant.host.log();
     let found = log
-        .line("of the guest", |it| it.target() == "guest" && it.field("tenant") == tenant.name)
+        .line("of the guest", |it| {
+            it.target() == "guest" && it.field("tenant") == tenant.name
+        })
         .await;
     assert_eq!(found.message(), "first line of\\u{1b}[31m output");
-    assert_eq!((found.field("module"), found.field("stream")), ("probe", "stdout"));
+    assert_eq!(
+        (found.field("module"), found.field("stream")),
+        ("probe", "stdout")
+    );
     assert!(!found.field("call").is_empty());
     // The guest cannot pass for the node: the line it made up is text within a line of its own.
     let forged = log
-        .line("made up", |it| it.message().starts_with("{\"level\"") && it.field("tenant") == tenant.name)
+        .line("made up", |it| {
+            it.message().starts_with("{\"level\"") && it.field("tenant") == tenant.name
+        })
         .await;
     assert_eq!((forged.target(), forged.level()), ("guest", "INFO"));
     let printed: String = probe.call("print_error", ("to stderr",)).await.unwrap();
     assert_eq!(printed, "ok: ()");
-    let found = log.line("on stderr", |it| it.message() == "to stderr").await;
+    let found = log
+        .line("on stderr", |it| it.message() == "to stderr")
+        .await;
     assert_eq!(found.field("stream"), "stderr");
 }
 

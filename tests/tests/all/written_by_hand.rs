@@ -186,7 +186,12 @@ async fn every_kind_of_value_goes_through() {
     echoes!(hand, "echo_flags", Vec<String>: vec![], vec!["f32".to_owned()], flags);
     echoes!(hand, "echo_variant", Choice: Choice::Number(-0.5), Choice::Text("zwölf".to_owned()), Choice::Sign('😀'), Choice::Nothing);
     echoes!(hand, "echo_fixed", [u16; 3]: [0, 1, u16::MAX]);
-    assert!(hand.call::<f64>("echo_f64", (f64::NAN,)).await.unwrap().is_nan());
+    assert!(
+        hand.call::<f64>("echo_f64", (f64::NAN,))
+            .await
+            .unwrap()
+            .is_nan()
+    );
     assert!(hand.call::<f64>("nan", ()).await.unwrap().is_nan());
 }
 
@@ -194,8 +199,16 @@ async fn every_kind_of_value_goes_through() {
 async fn all_four_forms_of_result_go_through() {
     let (_tenant, hand) = hand().await;
     type Both = Result<u32, String>;
-    for value in [Ok(0), Ok(u32::MAX), Err(String::new()), Err("no".to_owned())] {
-        let back: Both = hand.call_result("echo_result_both", (&value,)).await.unwrap();
+    for value in [
+        Ok(0),
+        Ok(u32::MAX),
+        Err(String::new()),
+        Err("no".to_owned()),
+    ] {
+        let back: Both = hand
+            .call_result("echo_result_both", (&value,))
+            .await
+            .unwrap();
         assert_eq!(back, value);
     }
     for value in [Ok(7), Err(())] {
@@ -203,7 +216,10 @@ async fn all_four_forms_of_result_go_through() {
         assert_eq!(back, value);
     }
     for value in [Ok(()), Err("no".to_owned())] {
-        let back: Result<(), String> = hand.call_result("echo_result_err", (&value,)).await.unwrap();
+        let back: Result<(), String> = hand
+            .call_result("echo_result_err", (&value,))
+            .await
+            .unwrap();
         assert_eq!(back, value);
     }
     for value in [Ok(()), Err(())] {
@@ -215,7 +231,11 @@ async fn all_four_forms_of_result_go_through() {
 #[tokio::test]
 async fn more_than_sixteen_values_go_by_pointer() {
     let (tenant, hand) = hand().await;
-    let described = tenant.client.describe("hand", Some("echo-many")).await.unwrap();
+    let described = tenant
+        .client
+        .describe("hand", Some("echo-many"))
+        .await
+        .unwrap();
     let ty = &described.functions[0].signature.parameters[0].ty;
     let many = Value::Tuple(vec![
         Value::U8(1),
@@ -238,15 +258,27 @@ async fn more_than_sixteen_values_go_by_pointer() {
         Value::String("zwölf".to_owned()),
     ]);
     let arguments = encode_arguments(std::slice::from_ref(&many), &[]);
-    let reply = hand.function("echo-many").call_raw(arguments).await.unwrap();
+    let reply = hand
+        .function("echo-many")
+        .call_raw(arguments)
+        .await
+        .unwrap();
     assert!(!reply.is_result);
-    assert_eq!(decode_value(&reply.value, ty, "result", ValueLimits::default()).unwrap(), many);
+    assert_eq!(
+        decode_value(&reply.value, ty, "result", ValueLimits::default()).unwrap(),
+        many
+    );
 }
 
 #[tokio::test]
 async fn an_interface_by_hand_has_names_like_any_other() {
     let (tenant, hand) = hand().await;
-    for path in ["add", "api.add", "hand:made/api.add", "hand:made/api@1.2.3.add"] {
+    for path in [
+        "add",
+        "api.add",
+        "hand:made/api.add",
+        "hand:made/api@1.2.3.add",
+    ] {
         assert_eq!(hand.call::<u32>(path, (2, 3)).await.unwrap(), 5, "{path}");
     }
     let call = "add(right = 3, left = 2)";
@@ -273,14 +305,29 @@ async fn types_that_components_cannot_have_are_refused_by_name() {
     let many: Vec<_> = (0..33).map(|number| format!("\"f{number}\"")).collect();
     let table = [
         (format!("(flags {})", many.join(" ")), "more than 32 flags"),
-        ("(record)".to_owned(), "record type must have at least one field"),
-        ("(tuple)".to_owned(), "tuple type must have at least one type"),
-        ("(variant)".to_owned(), "variant type must have at least one case"),
+        (
+            "(record)".to_owned(),
+            "record type must have at least one field",
+        ),
+        (
+            "(tuple)".to_owned(),
+            "tuple type must have at least one type",
+        ),
+        (
+            "(variant)".to_owned(),
+            "variant type must have at least one case",
+        ),
     ];
     for (ty, problem) in table {
-        let wasm = component(&format!("(component (type $t {ty}) (export \"t\" (type $t)))"));
+        let wasm = component(&format!(
+            "(component (type $t {ty}) (export \"t\" (type $t)))"
+        ));
         let outcome = tenant.client.upload_module(wasm).await;
-        refused(outcome, ErrorCode::InvalidArgument, &["the component is not valid", problem]);
+        refused(
+            outcome,
+            ErrorCode::InvalidArgument,
+            &["the component is not valid", problem],
+        );
     }
     // What needs an asynchronous host is refused too, and not at the first call.
     let stream = component("(component (type $t (stream u8)) (export \"t\" (type $t)))");
@@ -303,6 +350,10 @@ async fn wave_writes_it_all() {
         ("echo-u64(18446744073709551615)", "18446744073709551615"),
         ("twice()", "[(1, 3)]"),
     ] {
-        assert_eq!(tenant.cli(["call", "hand", call]).run().await.ok(), printed, "{call}");
+        assert_eq!(
+            tenant.cli(["call", "hand", call]).run().await.ok(),
+            printed,
+            "{call}"
+        );
     }
 }
