@@ -38,6 +38,8 @@ fn code_config() -> Config {
         .wasm_component_model_fixed_length_lists(true)
         .max_wasm_stack(512 << 10)
         .memory_init_cow(true)
+        // A few bytes of data far apart must not become megabytes of compiled code.
+        .memory_guaranteed_dense_image_size(1 << 20)
         .memory_reservation(1 << 32)
         .memory_guard_size(32 << 20);
     config
@@ -104,5 +106,20 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sparse_data_stays_small_when_compiled() {
+        let data = r#"(data (i32.const 0) "a") (data (i32.const 16000000) "b")"#;
+        let module = format!("(core module (memory 250) {data})");
+        let component = format!("(component {})", module.repeat(4));
+        let wasm = wat::parse_str(component).unwrap();
+        let code = compiler().unwrap().precompile_component(&wasm).unwrap();
+        assert!(code.len() < 1 << 20, "{} bytes", code.len());
     }
 }
