@@ -211,7 +211,7 @@ mod tests {
             ..SandboxLimits::default()
         };
         let engine = engine::runtime(&limits).unwrap();
-        let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
+        let component = Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
         functions(&engine, &component)
     }
 
