@@ -165,6 +165,26 @@ async fn messages_and_replies_are_so_long_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_guest_hands_over_so_much_at_once_and_no_more() {
+    let host = TestHost::start().await;
+    let tenant = host.tenant().await;
+    let module = tenant.client.upload_module(built("big")).await.unwrap();
+    tenant
+        .client
+        .register("big", &module, Options::default())
+        .await
+        .unwrap();
+    let big = tenant.client.module("big");
+    let bytes: Vec<u8> = big.call("bytes", (3_300_000_u32,)).await.unwrap();
+    assert_eq!(bytes.len(), 3_300_000);
+    refused(
+        big.call::<Vec<u8>>("bytes", (3_400_000_u32,)).await,
+        ErrorCode::ResourceExhausted,
+        &["passed more than 134217728 bytes at once"],
+    );
+}
+
+#[tokio::test]
 async fn a_session_has_so_many_calls_in_flight_and_no_more() {
     let options = HostOptions::new().limit("max-calls-in-flight-per-session", 3);
     let host = TestHost::start_with(options).await;
