@@ -16,6 +16,7 @@
 //! | `import` | what stands behind each of its imports |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
+//! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
 //! | `call` | one call |
 //! | `trap` | how it ended, if not well |
@@ -31,6 +32,7 @@ mod import;
 mod limiter;
 mod output;
 mod prepared;
+mod share;
 mod sniff;
 mod state;
 mod trap;
@@ -43,7 +45,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use artifact::ArtifactKey;
-pub use call::{CallLabel, CallLimits};
+pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use function::{Function, Functions};
 pub use import::Import;
@@ -56,6 +58,7 @@ pub use worker::run as run_compile_worker;
 use crate::capability::Grants;
 use artifact::Sealer;
 use compile::Compiler;
+use share::Shares;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -106,8 +109,10 @@ pub struct Sandbox {
     compiler: Compiler,
     sealer: Sealer,
     limits: SandboxLimits,
-    /// One slot for each instance that may be alive.
-    slots: Arc<tokio::sync::Semaphore>,
+    /// One unit for each instance that may be alive; large ones take several.
+    places: Shares,
+    /// Kilobytes that the arguments of all calls may take.
+    argument_room: Shares,
     _ticker: engine::Ticker,
 }
 
@@ -119,9 +124,8 @@ impl Sandbox {
             linker: crate::capability::base_linker(&engine).map_err(SandboxError::setup)?,
             compiler: Compiler::new(&limits),
             sealer: Sealer::new(key, &engine),
-            slots: Arc::new(tokio::sync::Semaphore::new(
-                limits.max_live_instances as usize,
-            )),
+            places: Shares::new(limits.max_live_instances),
+            argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             _ticker: engine::Ticker::start(&engine)?,
             engine,
             limits,
