@@ -20,6 +20,7 @@ pub struct HostOptions {
     limits: Vec<(String, u64)>,
     log_level: Option<String>,
     is_log_for_people: bool,
+    server_names: Vec<String>,
 }
 
 impl HostOptions {
@@ -46,6 +47,12 @@ impl HostOptions {
         self
     }
 
+    /// A name that clients know it by.
+    pub fn server_name(mut self, name: &str) -> Self {
+        self.server_names.push(name.to_owned());
+        self
+    }
+
     fn text(&self) -> String {
         let format = if self.is_log_for_people {
             "human"
@@ -56,6 +63,7 @@ impl HostOptions {
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
         }
+        text.push_str(&format!("server-names = {:?}\n", self.server_names));
         text.push_str("[limits]\n");
         for (name, value) in &self.limits {
             text.push_str(&format!("{name} = {value}\n"));
@@ -242,6 +250,12 @@ impl TestHost {
         self.with_process(|process| process.child.kill())
             .expect("it can be killed");
         self.end().await;
+    }
+
+    /// Starts it again on the same data directory with another configuration, after it has ended.
+    pub async fn start_again_with(&self, options: HostOptions) {
+        self.file("node.toml", options.text());
+        self.start_again().await;
     }
 
     /// Starts it again on the same data directory, after it has ended.

@@ -34,7 +34,7 @@ pub use cli::{Cli, CliOutput, CliProcess};
 pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
-pub use raw_peer::{RawPeer, envelope, hello, tls_connect};
+pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use tenant::TestTenant;
 
 /// How long a test waits for what has to come. Far longer than it takes, even on a busy machine, and

@@ -36,38 +36,40 @@ pub fn hello(token: Option<&str>) -> Hello {
     }
 }
 
-/// A TLS connection to the node, with these application protocols and versions of TLS.
-pub async fn tls_connect(
-    host: &TestHost,
-    alpn: &[&[u8]],
-    versions: &[&'static rustls::SupportedProtocolVersion],
-    server_name: &str,
-) -> io::Result<TlsStream<TcpStream>> {
+/// What a TLS client of the node needs, with these application protocols.
+pub fn tls_config(host: &TestHost, alpn: &[&[u8]]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(host.ca_pem().as_bytes()) {
         roots.add(certificate.expect("PEM")).expect("a certificate");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .expect("versions")
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+    config
+}
+
+/// A TLS connection to the node, which has to be `server_name`.
+pub async fn tls_connect(
+    host: &TestHost,
+    config: &Arc<ClientConfig>,
+    server_name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(host.address()).await?;
     tcp.set_nodelay(true)?;
     let name = ServerName::try_from(server_name.to_owned()).expect("a name");
-    in_time(
-        "a TLS handshake",
-        TlsConnector::from(Arc::new(config)).connect(name, tcp),
-    )
-    .await
+    let connect = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
+    in_time("a TLS handshake", connect).await
 }
 
 impl RawPeer {
     /// A connection on which nothing was said yet.
     pub async fn connect(host: &TestHost) -> Self {
-        let stream = tls_connect(host, &[ALPN], &[&rustls::version::TLS13], "localhost").await;
+        let config = Arc::new(tls_config(host, &[ALPN]));
+        let stream = tls_connect(host, &config, "localhost").await;
         let limits = AssemblerLimits {
             max_message_bytes: 256 << 20,
             max_buffered_bytes: 256 << 20,

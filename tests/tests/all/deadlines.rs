@@ -48,21 +48,45 @@ async fn stopped(host: &TestHost) {
 async fn a_deadline_ends_a_guest_that_computes() {
     let (host, tenant) = spin().await;
     let spin = tenant.client.module("spin");
-    let started = Instant::now();
-    let call = spin.function("forever").timeout(Duration::from_millis(200));
-    let failure = refused(
-        call.call::<()>().await,
-        ErrorCode::DeadlineExceeded,
-        &["the call did not end within 200 ms"],
-    );
-    let elapsed = started.elapsed();
-    assert_eq!(failure.fault, Fault::Guest);
-    assert!(!failure.retryable);
-    assert!(elapsed >= Duration::from_millis(200), "{elapsed:?}");
-    // The promise is a tick of 10 ms; the rest is what a busy machine may add.
-    assert!(elapsed < Duration::from_millis(1200), "{elapsed:?}");
+    let deadline = Duration::from_millis(200);
+    let late = async {
+        let started = Instant::now();
+        let call = spin.function("forever").timeout(deadline);
+        let failure = refused(
+            call.call::<()>().await,
+            ErrorCode::DeadlineExceeded,
+            &["the call did not end within 200 ms"],
+        );
+        assert_eq!(failure.fault, Fault::Guest);
+        assert!(!failure.retryable);
+        started
+            .elapsed()
+            .checked_sub(deadline)
+            .expect("not before its time")
+    };
+    late.await;
     stopped(&host).await;
     assert_eq!(spin.call::<String>("ping", ()).await.unwrap(), "pong");
+}
+
+/// The promise is 10 ms; a machine that is busy with other tests adds its own, so the best of some
+/// counts.
+#[tokio::test]
+async fn a_guest_ends_within_ticks_of_its_deadline() {
+    let (_host, tenant) = spin().await;
+    let spin = tenant.client.module("spin");
+    let deadline = Duration::from_millis(50);
+    let mut best = Duration::MAX;
+    for _ in 0..50 {
+        let started = Instant::now();
+        let call = spin.function("forever").timeout(deadline);
+        refused(call.call::<()>().await, ErrorCode::DeadlineExceeded, &[]);
+        best = best.min(started.elapsed() - deadline);
+        if best < Duration::from_millis(20) {
+            return;
+        }
+    }
+    panic!("at its best, {best:?} after its deadline");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn a_node_without_work_ends_at_once() {
 async fn a_call_under_way_finishes_and_a_new_one_is_refused() {
     let (host, tenant) = sleeper(60_000).await;
     let mut peer = tenant.raw_peer().await;
-    let running = begin(&mut peer, "sleep", &[Value::U64(1500)]).await;
+    let running = begin(&mut peer, "sleep", &[Value::U64(3000)]).await;
     host.signal("TERM").await;
     let (id, message) = peer.message().await;
     let Message::Goaway(goaway) = message else {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use rpc_host_client::{Client, Error, ErrorCode, Fault, Options, Profile};
 use rpc_host_protocol::{ExchangeId, Message, Value};
-use rpc_host_tests::{HostOptions, RawPeer, TestHost, built, in_time};
+use rpc_host_tests::{HostOptions, RawPeer, TestHost, built, component, in_time};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -240,11 +240,17 @@ async fn a_node_has_so_many_instances_and_no_more() {
     peer.call("sleeper", "sleep", &[Value::U64(600_000)]).await;
     // One more waits for a place, as long as its deadline allows.
     let calc = tenant.client.module("calc");
-    let call = calc
-        .function("add")
-        .args((2, 3))
-        .timeout(Duration::from_millis(200));
-    let failure = failure(call.call::<i64>().await);
+    let no_place = async {
+        loop {
+            let call = calc.function("add").args((2, 3));
+            let outcome = call.timeout(Duration::from_millis(200)).call::<i64>().await;
+            // The other two may have been on their way still.
+            if outcome.is_err() {
+                return failure(outcome);
+            }
+        }
+    };
+    let failure = in_time("both places are taken", no_place).await;
     assert_eq!(failure.code, ErrorCode::Unavailable, "{failure:?}");
     assert!(
         failure.retryable && failure.message.contains("limit of live instances"),
@@ -254,6 +260,71 @@ async fn a_node_has_so_many_instances_and_no_more() {
     peer.send(first, Message::Cancel).await;
     peer.outcome(first).await.unwrap_err();
     assert_eq!(waiting.await.unwrap().unwrap(), 5);
+}
+
+#[tokio::test]
+async fn compiling_takes_so_long_and_gives_so_much_and_no_more() {
+    for (limit, value, said) in [
+        ("compile-timeout-ms", 1, "compiling took longer than"),
+        (
+            "max-artifact-bytes",
+            1000,
+            "compiled code is over the limit of 1000 bytes",
+        ),
+    ] {
+        let host = TestHost::start_with(HostOptions::new().limit(limit, value)).await;
+        let tenant = host.tenant().await;
+        let outcome = tenant.client.upload_module(built("kitchen-sink")).await;
+        refused(outcome, ErrorCode::ResourceExhausted, &[said]);
+        assert!(tenant.client.modules().await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_component_is_so_complex_and_no_more() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let functions = "(func)".repeat(200_001);
+    let complex = component(&format!("(component (core module {functions}))"));
+    refused(
+        tenant.client.upload_module(complex).await,
+        ErrorCode::ResourceExhausted,
+        &["the component has 200001 functions, the limit is 200000"],
+    );
+    let depth = 20;
+    let nested = "(component ".repeat(depth) + &")".repeat(depth);
+    refused(
+        tenant.client.upload_module(component(&nested)).await,
+        ErrorCode::ResourceExhausted,
+        &["levels of nesting, the limit is 16"],
+    );
+}
+
+#[tokio::test]
+async fn a_frame_and_its_answer_take_so_long_and_no_longer() {
+    let options = HostOptions::new()
+        .limit("frame-timeout-ms", 300)
+        .limit("write-timeout-ms", 300);
+    let host = TestHost::start_with(options).await;
+    let tenant = host.tenant().await;
+    tenant.register("big", built("big")).await;
+    // Half a frame, and then nothing.
+    let mut slow = tenant.raw_peer().await;
+    slow.send_bytes(&[0; 6]).await;
+    slow.parting().await;
+    // Long answers that nobody reads: more than any buffer on the way holds.
+    let mut deaf = tenant.raw_peer().await;
+    for _ in 0..4 {
+        deaf.call("big", "bytes", &[Value::U32(15 << 20)]).await;
+    }
+    let is_deaf = |line: &rpc_host_tests::LogLine| {
+        line.message() == "session ends"
+            && line
+                .field("reason")
+                .contains("nothing could be written in time")
+    };
+    let log = host.log();
+    log.line("about the deaf one", is_deaf).await;
+    tenant.client.list().await.unwrap();
 }
 
 #[tokio::test]

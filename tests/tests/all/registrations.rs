@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rpc_host_client::{Client, ErrorCode, ImportStanding, Options};
+use rpc_host_protocol::Value;
 use rpc_host_tests::{Cli, TestHost, built};
 
 use crate::refused;
@@ -289,6 +290,35 @@ async fn what_a_registration_says_is_checked_and_kept() {
         "failed-precondition",
         &["the module does not import `a:b/c`"],
     );
+}
+
+#[tokio::test]
+async fn a_call_under_way_ends_where_it_began() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("it", built("sleeper")).await;
+    let mut peer = tenant.raw_peer().await;
+    let running = peer.call("it", "sleep", &[Value::U64(1000)]).await;
+    // The next answer on this connection says that the call has begun.
+    let marker = peer.call("nobody", "home", &[]).await;
+    assert_eq!(peer.message().await.0, marker);
+    tenant.register("it", built("calc")).await;
+    let new = peer
+        .call("it", "add", &[Value::S64(2), Value::S64(3)])
+        .await;
+    assert_eq!(
+        peer.outcome(new).await.unwrap(),
+        [5],
+        "the next call goes to the new module"
+    );
+    let slept = peer.outcome(running).await;
+    assert!(slept.is_ok(), "{slept:?}");
+    // Even the removal of a name leaves its calls alone.
+    tenant.register("it", built("sleeper")).await;
+    let running = peer.call("it", "sleep", &[Value::U64(300)]).await;
+    let marker = peer.call("nobody", "home", &[]).await;
+    assert_eq!(peer.message().await.0, marker);
+    tenant.client.remove("it").await.unwrap();
+    assert!(peer.outcome(running).await.is_ok());
 }
 
 #[tokio::test]

@@ -1,23 +1,89 @@
 //! Who may speak to a node, and how.
 
 use std::io;
+use std::sync::Arc;
 
 use rpc_host_client::{Client, Error, ErrorCode};
 use rpc_host_protocol::ALPN;
-use rpc_host_tests::{RawPeer, TestHost, in_time, tls_connect};
+use rpc_host_tests::{HostOptions, RawPeer, TestHost, in_time, tls_config, tls_connect};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-
-static TLS13: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 #[tokio::test]
 async fn the_certificate_is_for_the_local_names() {
     let host = TestHost::shared().await;
+    let config = Arc::new(tls_config(&host, &[ALPN]));
     for name in ["localhost", "127.0.0.1", "::1"] {
-        tls_connect(&host, &[ALPN], TLS13, name).await.unwrap();
+        tls_connect(&host, &config, name).await.unwrap();
     }
-    let refused = tls_connect(&host, &[ALPN], TLS13, "example.com").await;
+    let refused = tls_connect(&host, &config, "example.com").await;
     assert!(refused.unwrap_err().to_string().contains("certificate"));
+}
+
+#[tokio::test]
+async fn other_names_come_from_the_configuration_under_the_same_authority() {
+    let host = TestHost::start().await;
+    let config = Arc::new(tls_config(&host, &[ALPN]));
+    host.kill().await;
+    let options = HostOptions::new()
+        .server_name("node.example.com")
+        .server_name("10.0.0.7");
+    host.start_again_with(options).await;
+    for name in ["node.example.com", "10.0.0.7", "localhost"] {
+        tls_connect(&host, &config, name).await.unwrap();
+    }
+}
+
+/// A resumed session would skip the question whether its token is still good.
+#[tokio::test]
+async fn no_session_is_resumed() {
+    let host = TestHost::shared().await;
+    let config = Arc::new(tls_config(&host, &[ALPN]));
+    for _ in 0..3 {
+        let mut stream = tls_connect(&host, &config, "localhost").await.unwrap();
+        // What a node gives for a later time comes with its first bytes.
+        stream.write_all(&[0xff; 12]).await.unwrap();
+        let _first = in_time("an answer", stream.read(&mut [0; 64])).await;
+        let kind = stream.get_ref().1.handshake_kind();
+        assert_eq!(kind, Some(HandshakeKind::Full));
+    }
+}
+
+/// A hello of TLS 1.2, which says nothing of any later version.
+fn hello_of_tls_1_2() -> Vec<u8> {
+    let extensions: &[&[u8]] = &[
+        // Groups: x25519, secp256r1.
+        &[0, 10, 0, 6, 0, 4, 0, 29, 0, 23],
+        // Signatures: ecdsa with sha256, rsa with sha256.
+        &[0, 13, 0, 8, 0, 6, 4, 3, 8, 4, 4, 1],
+    ];
+    let extensions = extensions.concat();
+    let length = |bytes: usize| u16::try_from(bytes).unwrap().to_be_bytes();
+    let hello = [
+        &[3, 3][..],
+        &[7; 32],
+        &[0],
+        // ECDHE with AES-GCM, with ECDSA and RSA.
+        &[0, 4, 0xc0, 0x2b, 0xc0, 0x2f],
+        &[1, 0],
+        &length(extensions.len()),
+        &extensions,
+    ]
+    .concat();
+    let handshake = [&[1, 0][..], &length(hello.len()), &hello].concat();
+    [&[22, 3, 1][..], &length(handshake.len()), &handshake].concat()
+}
+
+#[tokio::test]
+async fn an_older_tls_is_turned_away() {
+    let host = TestHost::shared().await;
+    let mut stream = TcpStream::connect(host.address()).await.unwrap();
+    stream.write_all(&hello_of_tls_1_2()).await.unwrap();
+    let mut answer = Vec::new();
+    let _reset = in_time("the end", stream.read_to_end(&mut answer)).await;
+    // A fatal alert: the version of the protocol.
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 70]);
 }
 
 #[tokio::test]
@@ -33,21 +99,20 @@ async fn a_host_with_another_authority_is_not_believed() {
 }
 
 #[tokio::test]
-async fn only_tls_1_3_with_our_protocol_is_spoken() {
+async fn only_our_protocol_is_spoken() {
     let host = TestHost::shared().await;
     // Each is a connection on which the node never says anything.
-    let silent = async |alpn: &[&[u8]], versions: &[&'static rustls::SupportedProtocolVersion]| {
-        let stream = tls_connect(&host, alpn, versions, "localhost").await;
-        let mut stream = match stream {
+    let silent = async |alpn: &[&[u8]]| {
+        let config = Arc::new(tls_config(&host, alpn));
+        let mut stream = match tls_connect(&host, &config, "localhost").await {
             Err(error) => return error.kind() != io::ErrorKind::TimedOut,
             Ok(stream) => stream,
         };
-        let mut byte = [0];
-        !matches!(in_time("the end", stream.read(&mut byte)).await, Ok(1))
+        !matches!(in_time("the end", stream.read(&mut [0])).await, Ok(1))
     };
-    assert!(silent(&[b"h2"], TLS13).await);
-    assert!(silent(&[b"rpc-host/2", b"http/1.1"], TLS13).await);
-    assert!(silent(&[], TLS13).await, "a peer that names no protocol");
+    assert!(silent(&[b"h2"]).await);
+    assert!(silent(&[b"rpc-host/2", b"http/1.1"]).await);
+    assert!(silent(&[]).await, "a peer that names no protocol");
     RawPeer::welcomed(&host, &host.admin_token()).await;
 }
 

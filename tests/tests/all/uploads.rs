@@ -92,6 +92,16 @@ async fn progress_is_told_to_the_end() {
     assert!(sizes.is_sorted() && sizes.len() > 2, "{sizes:?}");
 }
 
+#[tokio::test]
+async fn a_component_as_large_as_an_interpreter_is_taken() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let wasm = padded(22 << 20);
+    let module = tenant.register("large", wasm).await;
+    assert!(module.size_bytes() > 22 << 20);
+    let large = tenant.client.module("large");
+    large.call::<()>("run", ()).await.unwrap();
+}
+
 /// A component with a custom section that makes it so large.
 fn padded(bytes: usize) -> Vec<u8> {
     let mut wasm = component(
