@@ -3,6 +3,7 @@
 //! A [`Type`] is structural: it keeps the shape that values must have, not the names that the WIT gave
 //! to its types. Inner types are shared, so a copy is cheap.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -104,6 +105,61 @@ pub struct Signature {
     /// `None`: nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<Type>,
+}
+
+/// Something within a type that has a name.
+pub trait Named {
+    /// The name.
+    fn name(&self) -> &str;
+}
+
+impl Named for Name {
+    fn name(&self) -> &str {
+        self
+    }
+}
+
+impl Named for Field {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Named for Case {
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// So many names are gone through faster than they are looked up.
+const FEW_NAMES: usize = 16;
+
+/// Finds the places of names within types, for one value.
+///
+/// A type may have thousands of cases and a value millions of elements, so where there are many names,
+/// an index of them is made at the first question: both numbers are an outsider's, and their product
+/// would be time that nobody can take back.
+#[derive(Debug, Default)]
+pub struct NamePlaces<'t> {
+    /// By where the names are in memory, where they stay as long as this lives.
+    indexes: HashMap<usize, HashMap<&'t str, usize>>,
+}
+
+impl<'t> NamePlaces<'t> {
+    /// The place of the one that has this name.
+    pub fn of<T: Named>(&mut self, among: &'t [T], name: &str) -> Option<usize> {
+        if among.len() <= FEW_NAMES {
+            return among.iter().position(|one| one.name() == name);
+        }
+        let index = self
+            .indexes
+            .entry(among.as_ptr().addr())
+            .or_insert_with(|| {
+                let places = among.iter().enumerate();
+                places.map(|(place, one)| (one.name(), place)).collect()
+            });
+        index.get(name).copied()
+    }
 }
 
 impl Type {
@@ -251,6 +307,24 @@ fn braced<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_and_many_names_are_found_alike() {
+        let names = |count: usize| -> Vec<Name> {
+            (0..count)
+                .map(|number| format!("n{number}").into())
+                .collect()
+        };
+        let (few, many, others) = (names(FEW_NAMES), names(1000), names(2000));
+        let mut places = NamePlaces::default();
+        for _ in 0..2 {
+            assert_eq!(places.of(&few, "n15"), Some(15));
+            assert_eq!(places.of(&few, "n16"), None);
+            assert_eq!(places.of(&many, "n999"), Some(999));
+            assert_eq!(places.of(&many, "n1000"), None);
+            assert_eq!(places.of(&others, "n1000"), Some(1000));
+        }
+    }
 
     #[test]
     fn types_read_as_wit() {

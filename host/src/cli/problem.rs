@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use rpc_host_client::{Error, ErrorCode, ProfileError};
+use rpc_host_client::{Error, ErrorCode, Fault, ProfileError};
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
 
 const FAILED: u8 = 1;
@@ -121,22 +121,31 @@ fn hint(error: &Error) -> Option<&'static str> {
             Some("what was under way may or may not have happened; look before you repeat it")
         }
         _ => match error.code() {
+            // What a module lacks is a grant, and the message names it; no other token would help.
+            ErrorCode::PermissionDenied if is_of_tenant(error) => None,
             ErrorCode::Unauthenticated => Some(
                 "the token is not valid (any more); an admin makes one with `rpc-host token create`",
             ),
             ErrorCode::PermissionDenied => Some(
                 "the token's role does not allow this; an admin makes one that does with `rpc-host token create --role ROLE`",
             ),
-            ErrorCode::Unavailable | ErrorCode::ResourceExhausted => Some("try again in a moment"),
+            // What is exhausted may stay so; the message says what to make room with.
+            ErrorCode::Unavailable => Some("try again in a moment"),
             _ => None,
         },
     }
 }
 
+fn is_of_tenant(error: &Error) -> bool {
+    error
+        .failure()
+        .is_some_and(|failure| failure.fault == Fault::Tenant)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpc_host_client::{Failure, Fault};
+    use rpc_host_client::Failure;
 
     #[test]
     fn an_error_has_a_code_a_hint_and_frames() {

@@ -36,19 +36,24 @@ pub(super) async fn call(
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(timeout))??;
     let (index, function) = prepared.functions().find(&call.header.function)?;
-    let arguments = decode_arguments(&call.arguments, &function.signature, ValueLimits::default())?;
-
     let label = CallLabel {
         tenant: Arc::from(principal.tenant_name().as_str()),
         module: Arc::from(registration.name.as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
     };
+    let sandbox = node.targets.sandbox();
+    let left = timeout.saturating_sub(started.elapsed());
+    let _room = sandbox
+        .argument_room(&label.tenant, call.arguments.len(), left)
+        .await?;
+    let arguments = decode_arguments(&call.arguments, &function.signature, ValueLimits::default())?;
+    drop(call.arguments);
+
     let limits_of_call = CallLimits {
         timeout: timeout.saturating_sub(started.elapsed()),
         max_memory_bytes: limits.max_memory_bytes,
         max_log_line_bytes: limits.max_log_line_bytes,
     };
-    let sandbox = node.targets.sandbox();
     let result = sandbox
         .call(&prepared, index, arguments, &label, &limits_of_call)
         .await;

@@ -1,7 +1,7 @@
 //! Registrations → components that are ready for calls.
 //!
 //! A component is loaded when it is first called and kept, with its links, for the next call. What is
-//! loaded is bounded in number; the one that was not used for longest goes first.
+//! loaded is bounded in number and in bytes; the one that was not used for longest goes first.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ use crate::tenant::TenantId;
 /// Components that are kept loaded. A small one takes some hundred kilobytes, an interpreter tens of
 /// megabytes.
 const MAX_LOADED: usize = 256;
+/// Bytes that all of them together may take.
+const MAX_LOADED_BYTES: u64 = 2 << 30;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -30,6 +32,8 @@ struct Key {
 struct Loaded {
     cell: Arc<OnceCell<Arc<Prepared>>>,
     last_use: u64,
+    /// None until it is loaded.
+    size_bytes: u64,
 }
 
 /// The components of all tenants that are ready for calls. A clone is another handle to the same.
@@ -94,9 +98,14 @@ impl Targets {
         }
         let inner = Arc::clone(&self.inner);
         let loading = tokio::spawn(async move {
-            cell.get_or_try_init(|| inner.prepare(&key))
-                .await
-                .map(Arc::clone)
+            let prepared = cell.get_or_try_init(|| inner.prepare(&key)).await?;
+            make_room(
+                &mut inner.loaded(),
+                &key,
+                prepared.size_bytes(),
+                MAX_LOADED_BYTES,
+            );
+            Ok(Arc::clone(prepared))
         });
         loading
             .await
@@ -121,6 +130,26 @@ pub(crate) fn files(
         sha256: *digest.as_bytes(),
         artifact: modules.artifact_path(tenant, digest),
         binding: [&tenant.number().to_be_bytes()[..], digest.as_bytes()].concat(),
+    }
+}
+
+/// Notes how large `newest` is, and lets go of others until all are within the limit.
+fn make_room(loaded: &mut HashMap<Key, Loaded>, newest: &Key, size_bytes: u64, max_bytes: u64) {
+    if let Some(newest) = loaded.get_mut(newest) {
+        newest.size_bytes = size_bytes;
+    }
+    let mut total_bytes: u64 = loaded.values().map(|one| one.size_bytes).sum();
+    while total_bytes > max_bytes {
+        let others = loaded
+            .iter()
+            .filter(|(key, one)| *key != newest && one.size_bytes > 0);
+        let oldest = others.min_by_key(|(_, one)| one.last_use);
+        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
+            return;
+        };
+        if let Some(gone) = loaded.remove(&oldest) {
+            total_bytes = total_bytes.saturating_sub(gone.size_bytes);
+        }
     }
 }
 
@@ -151,6 +180,7 @@ impl Inner {
             Loaded {
                 cell: Arc::clone(&cell),
                 last_use,
+                size_bytes: 0,
             },
         );
         cell
@@ -160,5 +190,42 @@ impl Inner {
         let wasm = self.modules.path(key.tenant, &key.digest);
         let files = files(&self.modules, key.tenant, &key.digest, wasm);
         self.sandbox.prepare(&files, key.grants.clone()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tenant::Principal;
+
+    #[test]
+    fn the_largest_go_only_when_they_are_the_oldest() {
+        let key = |number: u8| Key {
+            tenant: Principal::for_tests("team").tenant(),
+            digest: Digest::from_hex(&format!("{number:02x}").repeat(32)).unwrap(),
+            grants: Grants::default(),
+        };
+        let mut loaded = HashMap::new();
+        for number in 0..5 {
+            let one = Loaded {
+                cell: Arc::default(),
+                last_use: u64::from(number),
+                size_bytes: 0,
+            };
+            loaded.insert(key(number), one);
+        }
+        let kept = |loaded: &HashMap<Key, Loaded>| -> Vec<u8> {
+            (0..5)
+                .filter(|number| loaded.contains_key(&key(*number)))
+                .collect()
+        };
+        for number in 0..4 {
+            make_room(&mut loaded, &key(number), 10, 40);
+        }
+        assert_eq!(kept(&loaded), [0, 1, 2, 3, 4], "all within the limit");
+        make_room(&mut loaded, &key(4), 15, 40);
+        assert_eq!(kept(&loaded), [2, 3, 4]);
+        make_room(&mut loaded, &key(4), 100, 40);
+        assert_eq!(kept(&loaded), [4], "the one in use stays, however large");
     }
 }

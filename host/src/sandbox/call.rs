@@ -10,13 +10,20 @@ use wasmtime::component::Val;
 use wasmtime::{Store, UpdateDeadline};
 
 use super::output::Output;
+use super::share::Taken;
 use super::{Prepared, Sandbox, SandboxError, State, trap, values};
 
 /// Handles that a guest may hold.
 const MAX_COMPONENT_HANDLES: usize = 10_000;
 /// What a guest may hand to the host in one go, counted as the engine counts: a value of a list takes
-/// 32 bytes, whatever its type.
-const MAX_HOSTCALL_BYTES: usize = 128 << 20;
+/// 40 bytes, whatever its type.
+pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
+/// Memory that the arguments of all calls may take, of one tenant half of it.
+pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
+/// What a byte of arguments may take once it is decoded: the engine has 32 bytes for each of a list.
+const ARGUMENT_GROWTH: usize = 32;
+/// Arguments up to this length are bounded by the number of calls alone.
+const SHORT_ARGUMENT_BYTES: usize = 4 << 10;
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
 
@@ -48,7 +55,35 @@ pub struct CallLimits {
     pub max_log_line_bytes: u64,
 }
 
+/// Room for the arguments of one call, held from before they are decoded until it ends.
+#[derive(Debug)]
+pub struct ArgumentRoom {
+    _taken: Option<Taken>,
+}
+
 impl Sandbox {
+    /// Room for arguments that are so many bytes as they came. Waits for it, as long as the call may.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn argument_room(
+        &self,
+        tenant: &Arc<str>,
+        bytes: usize,
+        timeout: Duration,
+    ) -> Result<ArgumentRoom, SandboxError> {
+        if bytes <= SHORT_ARGUMENT_BYTES {
+            return Ok(ArgumentRoom { _taken: None });
+        }
+        let room_kib = bytes.saturating_mul(ARGUMENT_GROWTH) / 1024;
+        let room_kib = u32::try_from(room_kib).unwrap_or(u32::MAX);
+        let taken = self.argument_room.take(tenant, room_kib);
+        match tokio::time::timeout(timeout, taken).await {
+            Ok(taken @ Some(_)) => Ok(ArgumentRoom { _taken: taken }),
+            Ok(None) | Err(_) => Err(SandboxError::Busy),
+        }
+    }
+
     /// Calls the function at `index` of `prepared` in a fresh instance and drops the instance.
     ///
     /// Dropping the future ends the guest within one tick of the epoch and drops the instance.
@@ -85,9 +120,9 @@ impl Sandbox {
             vals.push(val);
         }
 
-        // A slot first: the engine refuses an instance more than it has room for, a slot waits.
-        let slot = tokio::time::timeout_at(deadline.into(), self.slots.acquire()).await;
-        let Ok(Ok(_slot)) = slot else {
+        // A place first: the engine refuses an instance more than it has room for, a place waits.
+        let place = self.places.take(&label.tenant, prepared.places);
+        let Ok(Some(_place)) = tokio::time::timeout_at(deadline.into(), place).await else {
             return Err(SandboxError::Busy);
         };
         let mut store = self.store(label, limits);

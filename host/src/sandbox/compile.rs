@@ -1,24 +1,33 @@
 //! The compiler's process, parent's side.
 
+use std::io::{Read, Seek};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use tokio::io::AsyncReadExt;
+use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::artifact::Compiled;
 use super::worker::REFUSED;
 use super::{SandboxError, SandboxLimits, blocking, count, sniff};
 
-/// Bytes of the child's stderr that are read.
+/// Bytes of the child's stderr that are kept.
 const MAX_MESSAGE_BYTES: u64 = 16 << 10;
+/// Compiled code may be so much larger than the component: several times what the largest and the
+/// densest real ones need.
+const MAX_GROWTH: u64 = 24;
+const FREE_GROWTH_BYTES: u64 = 32 << 20;
+/// How many components are read into memory at once to be looked at.
+const PARALLEL_CHECKS: usize = 2;
 
 pub(super) struct Compiler {
     timeout: Duration,
     max_artifact_bytes: u64,
+    checks: Semaphore,
     slots: Semaphore,
 }
 
@@ -27,6 +36,7 @@ impl Compiler {
         Compiler {
             timeout: Duration::from_millis(limits.compile_timeout_ms),
             max_artifact_bytes: limits.max_artifact_bytes,
+            checks: Semaphore::new(PARALLEL_CHECKS),
             slots: Semaphore::new(limits.max_parallel_compiles as usize),
         }
     }
@@ -38,75 +48,162 @@ impl Compiler {
         sha256: [u8; 32],
     ) -> Result<Compiled, SandboxError> {
         let path = wasm.to_owned();
+        let checking = acquire(&self.checks).await?;
         // Cheap checks first, here, so that what is no component never starts a process.
-        let file = blocking(move || {
-            let bytes = std::fs::read(&path).map_err(SandboxError::io("cannot read the module"))?;
+        let (file, wasm_bytes) = blocking(move || {
+            let failed = || SandboxError::io("cannot read the module");
+            // Opened once: what is checked here is what is compiled.
+            let mut file = std::fs::File::open(&path).map_err(failed())?;
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(failed())?;
             if digest::digest(&digest::SHA256, &bytes).as_ref() != sha256 {
                 return Err(SandboxError::Damaged);
             }
             sniff::is_component(&bytes)?;
             count::check(&bytes)?;
-            std::fs::File::open(&path).map_err(SandboxError::io("cannot read the module"))
+            file.rewind().map_err(failed())?;
+            Ok((file, bytes.len() as u64))
         })
         .await?;
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .map_err(|_| SandboxError::Internal("the compiler is closed".to_owned()))?;
-        match tokio::time::timeout(self.timeout, self.child(file)).await {
+        drop(checking);
+        let _slot = acquire(&self.slots).await?;
+        let max_bytes = self.max_artifact_bytes.min(most_bytes(wasm_bytes));
+        match tokio::time::timeout(self.timeout, child(file, max_bytes)).await {
             Ok(result) => result,
             Err(_) => Err(SandboxError::CompileTimeout(self.timeout)),
         }
     }
+}
 
-    async fn child(&self, wasm: std::fs::File) -> Result<Compiled, SandboxError> {
-        // The very file that this process runs, even where an upgrade has put another in its place:
-        // the code that it makes must fit this engine.
-        let mut child = Command::new("/proc/self/exe")
-            .arg("compile-worker")
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(wasm))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(SandboxError::io("cannot start the compiler"))?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(SandboxError::Internal(
-                "the compiler has no pipes".to_owned(),
-            ));
-        };
-        let (mut output, mut message) = (Vec::new(), Vec::new());
-        let (mut stdout, mut stderr) = (
-            stdout.take(self.max_artifact_bytes + 1),
-            stderr.take(MAX_MESSAGE_BYTES),
-        );
-        let read = tokio::try_join!(
-            stdout.read_to_end(&mut output),
-            stderr.read_to_end(&mut message)
-        );
-        read.map_err(SandboxError::io("cannot read from the compiler"))?;
-        if output.len() as u64 > self.max_artifact_bytes {
+async fn acquire(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, SandboxError> {
+    let permit = semaphore.acquire().await;
+    permit.map_err(|_| SandboxError::Internal("the compiler is closed".to_owned()))
+}
+
+/// How large the compiled code of a component of this size may be.
+fn most_bytes(wasm_bytes: u64) -> u64 {
+    wasm_bytes
+        .saturating_mul(MAX_GROWTH)
+        .saturating_add(FREE_GROWTH_BYTES)
+}
+
+async fn child(wasm: std::fs::File, max_bytes: u64) -> Result<Compiled, SandboxError> {
+    // The very file that this process runs, even where an upgrade has put another in its place:
+    // the code that it makes must fit this engine.
+    let mut child = Command::new("/proc/self/exe")
+        .arg("compile-worker")
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::from(wasm))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(SandboxError::io("cannot start the compiler"))?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(SandboxError::Internal(
+            "the compiler has no pipes".to_owned(),
+        ));
+    };
+    let (output, message) = collect(stdout, stderr, max_bytes).await?;
+    let status = child
+        .wait()
+        .await
+        .map_err(SandboxError::io("cannot wait for the compiler"))?;
+    if status.success() {
+        return Compiled::read_from(output);
+    }
+    let message = String::from_utf8_lossy(&message);
+    match message.lines().find_map(|line| line.strip_prefix(REFUSED)) {
+        Some(problem) => Err(SandboxError::InvalidComponent(problem.to_owned())),
+        None => {
+            // May quote the component, so it must not pass for lines of the node.
+            let message = printable(&message, MAX_FAILURE_TEXT_BYTES);
+            tracing::warn!(%status, message, "the compiler ended without a result");
+            Err(SandboxError::CompilerDied(status.to_string()))
+        }
+    }
+}
+
+/// Reads both to their end. Who writes too much is not waited for: nobody reads it any more, so it
+/// would never end.
+async fn collect(
+    stdout: impl AsyncRead + Unpin,
+    stderr: impl AsyncRead + Unpin,
+    max_bytes: u64,
+) -> Result<(Vec<u8>, Vec<u8>), SandboxError> {
+    let failed = || SandboxError::io("cannot read from the compiler");
+    let output = async {
+        let mut output = Vec::new();
+        let mut stdout = stdout.take(max_bytes.saturating_add(1));
+        stdout.read_to_end(&mut output).await.map_err(failed())?;
+        if output.len() as u64 > max_bytes {
             return Err(SandboxError::ArtifactTooLarge {
-                limit_bytes: self.max_artifact_bytes,
+                limit_bytes: max_bytes,
             });
         }
-        let status = child
-            .wait()
+        Ok(output)
+    };
+    let message = async {
+        let mut message = Vec::new();
+        let mut stderr = stderr.take(MAX_MESSAGE_BYTES);
+        stderr.read_to_end(&mut message).await.map_err(failed())?;
+        let mut rest = stderr.into_inner();
+        tokio::io::copy(&mut rest, &mut tokio::io::sink())
             .await
-            .map_err(SandboxError::io("cannot wait for the compiler"))?;
-        if status.success() {
-            return Compiled::read_from(output);
-        }
-        let message = String::from_utf8_lossy(&message);
-        match message.lines().find_map(|line| line.strip_prefix(REFUSED)) {
-            Some(problem) => Err(SandboxError::InvalidComponent(problem.to_owned())),
-            None => {
-                tracing::warn!(%status, %message, "the compiler ended without a result");
-                Err(SandboxError::CompilerDied(status.to_string()))
-            }
-        }
+            .map_err(failed())?;
+        Ok(message)
+    };
+    tokio::try_join!(output, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_compiler_that_writes_too_much_is_not_waited_for() {
+        let (mut writes, stdout) = tokio::io::duplex(64);
+        // Stays open, as that of a process does that is stuck in a write.
+        let (_stuck, stderr) = tokio::io::duplex(64);
+        let writing = async {
+            let _stuck = writes.write_all(&[0; 1000]).await;
+            std::future::pending::<()>().await;
+        };
+        let collected = tokio::select! {
+            collected = timeout(Duration::from_secs(1), collect(stdout, stderr, 100)) => collected,
+            () = writing => unreachable!(),
+        };
+        assert!(matches!(
+            collected,
+            Ok(Err(SandboxError::ArtifactTooLarge { limit_bytes: 100 }))
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_compiler_that_complains_a_lot_is_read_to_its_end() {
+        let (mut complains, stderr) = tokio::io::duplex(64);
+        let complaining = async move {
+            let complaint = vec![b'x'; 2 * usize::try_from(MAX_MESSAGE_BYTES).unwrap()];
+            complains.write_all(&complaint).await.unwrap();
+        };
+        let collecting = timeout(
+            Duration::from_secs(1),
+            collect(tokio::io::empty(), stderr, 100),
+        );
+        let (collected, ()) = tokio::join!(collecting, complaining);
+        let (output, message) = collected.unwrap().unwrap();
+        assert_eq!((output.len(), message.len() as u64), (0, MAX_MESSAGE_BYTES));
+    }
+
+    #[test]
+    fn small_components_make_no_huge_artifacts() {
+        assert_eq!(most_bytes(1000), FREE_GROWTH_BYTES + 24_000);
+        assert_eq!(most_bytes(u64::MAX), u64::MAX);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use wasmtime::component::Component;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
     WasmBacktraceDetails,
@@ -26,6 +27,10 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 65_536;
 pub(super) const MAX_CORE_INSTANCES: u32 = 128;
 pub(super) const MAX_MEMORIES: u32 = 16;
 pub(super) const MAX_TABLES: u32 = 64;
+/// Memories and tables that the pool has for each instance that may be alive. One that needs more takes
+/// the place of several.
+const MEMORIES_OF_PLACE: u32 = 2;
+const TABLES_OF_PLACE: u32 = 4;
 
 /// What both processes must agree on.
 fn code_config() -> Config {
@@ -38,6 +43,8 @@ fn code_config() -> Config {
         .wasm_component_model_fixed_length_lists(true)
         .max_wasm_stack(512 << 10)
         .memory_init_cow(true)
+        // A few bytes of data far apart must not become megabytes of compiled code.
+        .memory_guaranteed_dense_image_size(1 << 20)
         .memory_reservation(1 << 32)
         .memory_guard_size(32 << 20);
     config
@@ -55,9 +62,10 @@ pub(super) fn runtime(limits: &SandboxLimits) -> Result<Engine, SandboxError> {
     pool.max_memory_size(usize::try_from(limits.max_memory_bytes).unwrap_or(usize::MAX))
         .table_elements(MAX_TABLE_ELEMENTS)
         .total_component_instances(live)
-        .total_core_instances(live.saturating_mul(8).max(MAX_CORE_INSTANCES))
-        .total_memories(live.saturating_mul(2))
-        .total_tables(live.saturating_mul(4))
+        // Only counted; each takes room when it is made.
+        .total_core_instances(live.saturating_mul(MAX_CORE_INSTANCES))
+        .total_memories(live.saturating_mul(MEMORIES_OF_PLACE).max(MAX_MEMORIES))
+        .total_tables(live.saturating_mul(TABLES_OF_PLACE).max(MAX_TABLES))
         .total_stacks(live)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)
         .max_memories_per_component(MAX_MEMORIES)
@@ -77,6 +85,17 @@ pub(super) fn runtime(limits: &SandboxLimits) -> Result<Engine, SandboxError> {
         .wasm_backtrace_max_frames(NonZeroUsize::new(24))
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Engine::new(&config).map_err(SandboxError::setup)
+}
+
+/// How many places of live instances one takes: as many as leave all others the memories and tables
+/// that belong to their places.
+pub(super) fn places(component: &Component) -> u32 {
+    let (memories, tables) = match component.resources_required() {
+        Some(required) => (required.num_memories, required.num_tables),
+        None => (MAX_MEMORIES, MAX_TABLES),
+    };
+    let of_memories = memories.div_ceil(MEMORIES_OF_PLACE);
+    of_memories.max(tables.div_ceil(TABLES_OF_PLACE)).max(1)
 }
 
 /// The thread that counts epochs.
@@ -104,5 +123,41 @@ impl Ticker {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_with_many_memories_takes_the_place_of_several() {
+        let limits = SandboxLimits {
+            max_live_instances: 1,
+            ..SandboxLimits::default()
+        };
+        let engine = runtime(&limits).unwrap();
+        let places_of = |memories: usize, tables: usize| {
+            let module = format!(
+                "(core module $m {} {})",
+                "(memory 1)".repeat(memories),
+                "(table 1 funcref)".repeat(tables)
+            );
+            let text = format!("(component {module} (core instance (instantiate $m)))");
+            places(&Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap())
+        };
+        assert_eq!(places_of(0, 0), 1);
+        assert_eq!(places_of(1, 4), 1);
+        assert_eq!(places_of(1, 5), 2);
+    }
+
+    #[test]
+    fn sparse_data_stays_small_when_compiled() {
+        let data = r#"(data (i32.const 0) "a") (data (i32.const 16000000) "b")"#;
+        let module = format!("(core module (memory 250) {data})");
+        let component = format!("(component {})", module.repeat(4));
+        let wasm = wat::parse_str(component).unwrap();
+        let code = compiler().unwrap().precompile_component(&wasm).unwrap();
+        assert!(code.len() < 1 << 20, "{} bytes", code.len());
     }
 }

@@ -16,6 +16,7 @@
 //! | `import` | what stands behind each of its imports |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
+//! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
 //! | `call` | one call |
 //! | `trap` | how it ended, if not well |
@@ -31,6 +32,7 @@ mod import;
 mod limiter;
 mod output;
 mod prepared;
+mod share;
 mod sniff;
 mod state;
 mod trap;
@@ -39,11 +41,11 @@ mod values;
 mod wit;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use artifact::ArtifactKey;
-pub use call::{CallLabel, CallLimits};
+pub use artifact::{ArtifactKey, SealedArtifact};
+pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use function::{Function, Functions};
 pub use import::Import;
@@ -56,6 +58,7 @@ pub use worker::run as run_compile_worker;
 use crate::capability::Grants;
 use artifact::Sealer;
 use compile::Compiler;
+use share::Shares;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -106,8 +109,10 @@ pub struct Sandbox {
     compiler: Compiler,
     sealer: Sealer,
     limits: SandboxLimits,
-    /// One slot for each instance that may be alive.
-    slots: Arc<tokio::sync::Semaphore>,
+    /// One unit for each instance that may be alive; large ones take several.
+    places: Shares,
+    /// Kilobytes that the arguments of all calls may take.
+    argument_room: Shares,
     _ticker: engine::Ticker,
 }
 
@@ -119,9 +124,8 @@ impl Sandbox {
             linker: crate::capability::base_linker(&engine).map_err(SandboxError::setup)?,
             compiler: Compiler::new(&limits),
             sealer: Sealer::new(key, &engine),
-            slots: Arc::new(tokio::sync::Semaphore::new(
-                limits.max_live_instances as usize,
-            )),
+            places: Shares::new(limits.max_live_instances),
+            argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             _ticker: engine::Ticker::start(&engine)?,
             engine,
             limits,
@@ -139,28 +143,57 @@ impl Sandbox {
         module: &ModuleFiles,
         grants: Grants,
     ) -> Result<Arc<Prepared>, SandboxError> {
-        let opened = match self.open(module).await {
+        let opened = match self.open(module, &module.artifact).await {
             Ok(opened) => opened,
             Err(problem) => {
                 tracing::info!(%problem, "compiling");
-                self.compile(module).await?;
-                self.open(module).await?
+                let sealed = self.compile(module).await?;
+                blocking(move || sealed.place()).await?;
+                self.open(module, &module.artifact).await?
             }
         };
-        let (engine, linker) = (self.engine.clone(), self.linker.clone());
-        let prepared = blocking(move || Prepared::link(&engine, linker, opened, grants)).await?;
-        Ok(Arc::new(prepared))
+        Ok(Arc::new(self.link(opened, grants).await?))
     }
 
-    async fn compile(&self, module: &ModuleFiles) -> Result<(), SandboxError> {
+    /// Compiles a component and checks that it can be loaded for calls under `grants`. The artifact is
+    /// put in its place by whoever keeps the component; a component that is not kept has none.
+    ///
+    /// # Errors
+    /// As [`Sandbox::prepare`].
+    pub async fn check(
+        &self,
+        module: &ModuleFiles,
+        grants: Grants,
+    ) -> Result<SealedArtifact, SandboxError> {
+        let sealed = self.compile(module).await?;
+        let opened = self.open(module, sealed.path()).await?;
+        self.link(opened, grants).await?;
+        Ok(sealed)
+    }
+
+    async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {
         let compiled = self.compiler.compile(&module.wasm, module.sha256).await?;
         let (sealer, module) = (self.sealer.clone(), module.clone());
         blocking(move || sealer.seal(&module.artifact, &compiled, &module.binding)).await
     }
 
-    async fn open(&self, module: &ModuleFiles) -> Result<artifact::Opened, SandboxError> {
-        let (sealer, engine, module) = (self.sealer.clone(), self.engine.clone(), module.clone());
-        blocking(move || sealer.open(&engine, &module.artifact, &module.binding)).await
+    async fn open(
+        &self,
+        module: &ModuleFiles,
+        artifact: &Path,
+    ) -> Result<artifact::Opened, SandboxError> {
+        let (sealer, engine) = (self.sealer.clone(), self.engine.clone());
+        let (artifact, binding) = (artifact.to_owned(), module.binding.clone());
+        blocking(move || sealer.open(&engine, &artifact, &binding)).await
+    }
+
+    async fn link(
+        &self,
+        opened: artifact::Opened,
+        grants: Grants,
+    ) -> Result<Prepared, SandboxError> {
+        let (engine, linker) = (self.engine.clone(), self.linker.clone());
+        blocking(move || Prepared::link(&engine, linker, opened, grants)).await
     }
 }
 

@@ -5,7 +5,7 @@ use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::Opened;
-use super::{Function, Functions, Import, SandboxError, State, import, types};
+use super::{Function, Functions, Import, SandboxError, State, engine, import, types};
 use crate::capability::Grants;
 
 /// A component with its grants, checked and linked: all that a call needs but the instance.
@@ -15,23 +15,26 @@ pub struct Prepared {
     functions: Functions,
     imports: Vec<Import>,
     wit: String,
+    /// How many places of live instances one of its instances takes.
+    pub(super) places: u32,
+    size_bytes: u64,
 }
 
 impl Prepared {
     pub(super) fn link(
-        engine: &Engine,
+        runtime: &Engine,
         mut linker: Linker<State>,
         opened: Opened,
         grants: Grants,
     ) -> Result<Prepared, SandboxError> {
         let Opened { component, wit } = opened;
-        let imports = import::define(engine, &mut linker, &component, &grants)?;
+        let imports = import::define(runtime, &mut linker, &component, &grants)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             SandboxError::InvalidComponent(format!(
                 "an import does not fit what the node has: {error:#}"
             ))
         })?;
-        let functions = types::functions(engine, &component)?;
+        let functions = types::functions(runtime, &component)?;
         if functions.is_empty() {
             return Err(SandboxError::NotAComponent(
                 "this component exports no function (a WIT package has none either); upload a \
@@ -49,13 +52,22 @@ impl Prepared {
         let exports = functions.iter().map(export).collect::<Option<_>>();
         let exports =
             exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
+        let code = component.image_range();
+        let code_bytes = code.end.addr().saturating_sub(code.start.addr());
         Ok(Prepared {
             pre,
+            places: engine::places(&component),
+            size_bytes: code_bytes.saturating_add(wit.len()) as u64,
             exports,
             functions: Functions::new(functions),
             imports,
             wit,
         })
+    }
+
+    /// Bytes of memory that it takes as long as it is kept, most of them its code.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     /// What can be called.

@@ -9,9 +9,11 @@ use wasmtime::component::{Component, ResourceType};
 
 use super::{Function, SandboxError};
 
-/// Nodes of all types of one component. Types share what they are made of, so a few bytes can describe
-/// a type of astronomic size; it is refused instead of written out.
+/// Nodes of all types of one component, and names. Types share what they are made of, so a few bytes
+/// can describe a type of astronomic size; it is refused instead of written out.
 const MAX_TYPE_NODES: u32 = 100_000;
+/// So many bytes of a name count as one node more: each mention of a type writes its names out again.
+const NAME_BYTES_OF_NODE: usize = 32;
 
 /// The functions that a component exports, at world level and in its interfaces.
 pub(super) fn functions(
@@ -27,11 +29,8 @@ pub(super) fn functions(
     for (name, item) in ty.exports(engine) {
         match item.ty {
             ComponentItem::ComponentFunc(function) => {
-                functions.push(Function::new(
-                    None,
-                    name.into(),
-                    converter.signature(&function)?,
-                ));
+                let name = converter.name(name)?;
+                functions.push(Function::new(None, name, converter.signature(&function)?));
             }
             ComponentItem::ComponentInstance(instance) => {
                 let interface: Arc<str> = name.into();
@@ -42,10 +41,11 @@ pub(super) fn functions(
                 }
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::ComponentFunc(function) = item.ty {
+                        let name = converter.name(name)?;
                         let signature = converter.signature(&function)?;
                         functions.push(Function::new(
                             Some(Arc::clone(&interface)),
-                            name.into(),
+                            name,
                             signature,
                         ));
                     }
@@ -76,7 +76,7 @@ impl Converter {
         let mut parameters = Vec::new();
         for (name, ty) in function.params() {
             parameters.push(Field {
-                name: name.into(),
+                name: self.name(name)?,
                 ty: self.convert(&ty)?,
             });
         }
@@ -95,15 +95,34 @@ impl Converter {
         ty.map(|ty| self.shared(&ty)).transpose()
     }
 
+    fn spend(&mut self, nodes: usize) -> Result<(), SandboxError> {
+        let left = u32::try_from(nodes).ok();
+        let left = left.and_then(|nodes| self.nodes_left.checked_sub(nodes));
+        self.nodes_left = left.ok_or(SandboxError::TooComplex {
+            what: "types and names within the types of its functions",
+            found: u64::from(MAX_TYPE_NODES) + 1,
+            limit: u64::from(MAX_TYPE_NODES),
+        })?;
+        Ok(())
+    }
+
+    fn name(&mut self, name: &str) -> Result<Name, SandboxError> {
+        self.spend(1 + name.len() / NAME_BYTES_OF_NODE)?;
+        Ok(name.into())
+    }
+
+    fn names<'a>(
+        &mut self,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Result<Arc<[Name]>, SandboxError> {
+        let names: Vec<_> = names
+            .map(|name| self.name(name))
+            .collect::<Result<_, _>>()?;
+        Ok(names.into())
+    }
+
     fn convert(&mut self, ty: &types::Type) -> Result<Type, SandboxError> {
-        self.nodes_left = self
-            .nodes_left
-            .checked_sub(1)
-            .ok_or(SandboxError::TooComplex {
-                what: "types within the types of its functions",
-                found: u64::from(MAX_TYPE_NODES) + 1,
-                limit: u64::from(MAX_TYPE_NODES),
-            })?;
+        self.spend(1)?;
         Ok(match ty {
             types::Type::Bool => Type::Bool,
             types::Type::S8 => Type::S8,
@@ -129,7 +148,7 @@ impl Converter {
                 let mut fields = Vec::new();
                 for field in record.fields() {
                     fields.push(Field {
-                        name: field.name.into(),
+                        name: self.name(field.name)?,
                         ty: self.convert(&field.ty)?,
                     });
                 }
@@ -146,32 +165,32 @@ impl Converter {
                 let mut cases = Vec::new();
                 for case in variant.cases() {
                     let ty = case.ty.map(|ty| self.convert(&ty)).transpose()?;
-                    cases.push(Case {
-                        name: case.name.into(),
-                        ty,
-                    });
+                    let name = self.name(case.name)?;
+                    cases.push(Case { name, ty });
                 }
                 Type::Variant(cases.into())
             }
-            types::Type::Enum(cases) => Type::Enum(cases.names().map(Name::from).collect()),
+            types::Type::Enum(cases) => Type::Enum(self.names(cases.names())?),
             types::Type::Option(option) => Type::Option(self.shared(&option.ty())?),
             types::Type::Result(result) => {
                 let ok = self.optional(result.ok())?;
                 let err = self.optional(result.err())?;
                 Type::Result(ResultType { ok, err })
             }
-            types::Type::Flags(flags) => Type::Flags(flags.names().map(Name::from).collect()),
-            types::Type::Own(resource) => Type::Own(self.resource(*resource)),
-            types::Type::Borrow(resource) => Type::Borrow(self.resource(*resource)),
+            types::Type::Flags(flags) => Type::Flags(self.names(flags.names())?),
+            types::Type::Own(resource) => Type::Own(self.resource(*resource)?),
+            types::Type::Borrow(resource) => Type::Borrow(self.resource(*resource)?),
             types::Type::Future(_) => return Err(unsupported("a future")),
             types::Type::Stream(_) => return Err(unsupported("a stream")),
             types::Type::ErrorContext => return Err(unsupported("an error context")),
         })
     }
 
-    fn resource(&self, resource: ResourceType) -> Name {
+    fn resource(&mut self, resource: ResourceType) -> Result<Name, SandboxError> {
+        // It is gone through for each mention.
+        self.spend(self.resources.len() / NAME_BYTES_OF_NODE)?;
         let found = self.resources.iter().find(|(known, _)| *known == resource);
-        found.map_or_else(|| "resource".into(), |(_, name)| name.clone())
+        Ok(found.map_or_else(|| "resource".into(), |(_, name)| name.clone()))
     }
 }
 
@@ -179,4 +198,49 @@ fn unsupported(what: &str) -> SandboxError {
     SandboxError::InvalidComponent(format!(
         "one of its functions has {what}, which this node does not run"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{SandboxLimits, engine};
+
+    fn functions_of(text: &str) -> Result<Vec<Function>, SandboxError> {
+        let limits = SandboxLimits {
+            max_live_instances: 1,
+            ..SandboxLimits::default()
+        };
+        let engine = engine::runtime(&limits).unwrap();
+        let component = Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
+        functions(&engine, &component)
+    }
+
+    /// A function that takes `mentions` times an enum of `cases`, the first of them with a long name.
+    fn takes_enums(cases: usize, first_bytes: usize, mentions: usize) -> String {
+        let mut names = format!("\"{}\"", "a".repeat(first_bytes));
+        (1..cases).for_each(|case| names.push_str(&format!(" \"c{case}\"")));
+        let mentions = "$e ".repeat(mentions);
+        format!(
+            r#"(component
+                (core module $m
+                    (memory (export "m") 1)
+                    (func (export "f") (param i32))
+                    (func (export "r") (param i32 i32 i32 i32) (result i32) i32.const 0))
+                (core instance $i (instantiate $m))
+                (type $e' (enum {names}))
+                (export $e "e" (type $e'))
+                (type $t (tuple {mentions}))
+                (func (export "f") (param "x" $t)
+                    (canon lift (core func $i "f") (memory $i "m") (realloc (func $i "r")))))"#
+        )
+    }
+
+    #[test]
+    fn names_count_each_time_that_a_type_is_mentioned() {
+        assert_eq!(functions_of(&takes_enums(900, 1, 100)).unwrap().len(), 1);
+        for too_large in [takes_enums(1_100, 1, 100), takes_enums(1, 40_000, 100)] {
+            let refused = functions_of(&too_large);
+            assert!(matches!(refused, Err(SandboxError::TooComplex { .. })));
+        }
+    }
 }

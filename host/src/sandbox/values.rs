@@ -5,6 +5,7 @@
 
 use rpc_host_protocol::Type;
 use rpc_host_protocol::Value;
+use rpc_host_protocol::types::NamePlaces;
 use wasmtime::component::Val;
 
 /// A value of another shape than its type.
@@ -13,11 +14,24 @@ pub(super) struct WrongShape;
 
 /// For a guest.
 pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
-    let boxed = |value: Option<Box<Value>>, ty: Option<&Type>| match (value, ty) {
-        (Some(value), Some(ty)) => lower(*value, ty).map(|val| Some(Box::new(val))),
-        (None, None) => Ok(None),
-        _ => Err(WrongShape),
-    };
+    lower_with(value, ty, &mut NamePlaces::default())
+}
+
+fn lower_with<'t>(
+    value: Value,
+    ty: &'t Type,
+    places: &mut NamePlaces<'t>,
+) -> Result<Val, WrongShape> {
+    let boxed =
+        |value: Option<Box<Value>>, ty: Option<&'t Type>, places: &mut NamePlaces<'t>| match (
+            value, ty,
+        ) {
+            (Some(value), Some(ty)) => {
+                lower_with(*value, ty, places).map(|val| Some(Box::new(val)))
+            }
+            (None, None) => Ok(None),
+            _ => Err(WrongShape),
+        };
     Ok(match (value, ty) {
         (Value::Bool(value), Type::Bool) => Val::Bool(value),
         (Value::S8(value), Type::S8) => Val::S8(value),
@@ -36,47 +50,51 @@ pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
         (Value::Bytes(bytes), Type::FixedList(..)) => {
             Val::FixedLengthList(bytes.into_iter().map(Val::U8).collect())
         }
-        (Value::List(values), Type::List(inner)) => Val::List(lower_all(values, inner)?),
+        (Value::List(values), Type::List(inner)) => Val::List(lower_all(values, inner, places)?),
         (Value::List(values), Type::FixedList(inner, _)) => {
-            Val::FixedLengthList(lower_all(values, inner)?)
+            Val::FixedLengthList(lower_all(values, inner, places)?)
         }
         (Value::Map(entries), Type::Map(key_type, value_type)) => {
-            let entries = entries
-                .into_iter()
-                .map(|(key, value)| Ok((lower(key, key_type)?, lower(value, value_type)?)));
+            let entries = entries.into_iter().map(|(key, value)| {
+                Ok((
+                    lower_with(key, key_type, places)?,
+                    lower_with(value, value_type, places)?,
+                ))
+            });
             Val::Map(entries.collect::<Result<_, _>>()?)
         }
         (Value::Record(values), Type::Record(fields)) if values.len() == fields.len() => {
             let values = values
                 .into_iter()
                 .zip(fields.iter())
-                .map(|((name, value), field)| Ok((name.to_string(), lower(value, &field.ty)?)));
+                .map(|((name, value), field)| {
+                    Ok((name.to_string(), lower_with(value, &field.ty, places)?))
+                });
             Val::Record(values.collect::<Result<_, _>>()?)
         }
         (Value::Tuple(values), Type::Tuple(types)) if values.len() == types.len() => {
             let values = values
                 .into_iter()
                 .zip(types.iter())
-                .map(|(value, ty)| lower(value, ty));
+                .map(|(value, ty)| lower_with(value, ty, places));
             Val::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Value::Variant(name, payload), Type::Variant(cases)) => {
-            let case = cases
-                .iter()
-                .find(|case| case.name == name)
-                .ok_or(WrongShape)?;
-            Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref())?)
+            let place = places.of(cases, &name);
+            let case = place.and_then(|place| cases.get(place));
+            let case = case.ok_or(WrongShape)?;
+            Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref(), places)?)
         }
         (Value::Enum(name), Type::Enum(_)) => Val::Enum(name.to_string()),
         (Value::Option(value), Type::Option(inner)) => {
             let inner = value.is_some().then_some(&**inner);
-            Val::Option(boxed(value, inner)?)
+            Val::Option(boxed(value, inner, places)?)
         }
         (Value::Result(Ok(value)), Type::Result(result)) => {
-            Val::Result(Ok(boxed(value, result.ok.as_deref())?))
+            Val::Result(Ok(boxed(value, result.ok.as_deref(), places)?))
         }
         (Value::Result(Err(value)), Type::Result(result)) => {
-            Val::Result(Err(boxed(value, result.err.as_deref())?))
+            Val::Result(Err(boxed(value, result.err.as_deref(), places)?))
         }
         (Value::Flags(names), Type::Flags(_)) => {
             Val::Flags(names.iter().map(|name| name.to_string()).collect())
@@ -85,14 +103,27 @@ pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
     })
 }
 
-fn lower_all(values: Vec<Value>, ty: &Type) -> Result<Vec<Val>, WrongShape> {
-    values.into_iter().map(|value| lower(value, ty)).collect()
+fn lower_all<'t>(
+    values: Vec<Value>,
+    ty: &'t Type,
+    places: &mut NamePlaces<'t>,
+) -> Result<Vec<Val>, WrongShape> {
+    values
+        .into_iter()
+        .map(|value| lower_with(value, ty, places))
+        .collect()
 }
 
 /// From a guest.
 pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
-    let boxed = |val: Option<Box<Val>>, ty: Option<&Type>| match (val, ty) {
-        (Some(val), Some(ty)) => lift(*val, ty).map(|value| Some(Box::new(value))),
+    lift_with(val, ty, &mut NamePlaces::default())
+}
+
+fn lift_with<'t>(val: Val, ty: &'t Type, places: &mut NamePlaces<'t>) -> Result<Value, WrongShape> {
+    let boxed = |val: Option<Box<Val>>, ty: Option<&'t Type>, places: &mut NamePlaces<'t>| match (
+        val, ty,
+    ) {
+        (Some(val), Some(ty)) => lift_with(*val, ty, places).map(|value| Some(Box::new(value))),
         (None, None) => Ok(None),
         _ => Err(WrongShape),
     };
@@ -121,21 +152,22 @@ pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
             } else {
                 Value::List(
                     vals.into_iter()
-                        .map(|val| lift(val, inner))
+                        .map(|val| lift_with(val, inner, places))
                         .collect::<Result<_, _>>()?,
                 )
             }
         }
         (Val::Map(entries), Type::Map(key_type, value_type)) => {
             let mut distinct: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
-            let mut places = std::collections::HashMap::new();
+            let mut positions = std::collections::HashMap::new();
             for (key, val) in entries {
-                let (key, value) = (lift(key, key_type)?, lift(val, value_type)?);
+                let key = lift_with(key, key_type, places)?;
+                let value = lift_with(val, value_type, places)?;
                 // A guest may give a key twice; the last one counts, as the component model says.
-                let place = *places
+                let position = *positions
                     .entry(rpc_host_protocol::cbor::encode_value(&key))
                     .or_insert(distinct.len());
-                match distinct.get_mut(place) {
+                match distinct.get_mut(position) {
                     Some(entry) => entry.1 = value,
                     None => distinct.push((key, value)),
                 }
@@ -146,46 +178,80 @@ pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
             let values = vals
                 .into_iter()
                 .zip(fields.iter())
-                .map(|((_, val), field)| Ok((field.name.clone(), lift(val, &field.ty)?)));
+                .map(|((_, val), field)| {
+                    Ok((field.name.clone(), lift_with(val, &field.ty, places)?))
+                });
             Value::Record(values.collect::<Result<_, _>>()?)
         }
         (Val::Tuple(vals), Type::Tuple(types)) if vals.len() == types.len() => {
             let values = vals
                 .into_iter()
                 .zip(types.iter())
-                .map(|(val, ty)| lift(val, ty));
+                .map(|(val, ty)| lift_with(val, ty, places));
             Value::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Val::Variant(name, payload), Type::Variant(cases)) => {
-            let case = cases
-                .iter()
-                .find(|case| *case.name == *name)
-                .ok_or(WrongShape)?;
-            Value::Variant(case.name.clone(), boxed(payload, case.ty.as_ref())?)
+            let place = places.of(cases, &name);
+            let case = place.and_then(|place| cases.get(place));
+            let case = case.ok_or(WrongShape)?;
+            Value::Variant(case.name.clone(), boxed(payload, case.ty.as_ref(), places)?)
         }
-        (Val::Enum(name), Type::Enum(names)) => Value::Enum(
-            names
-                .iter()
-                .find(|known| ***known == *name)
-                .ok_or(WrongShape)?
-                .clone(),
-        ),
+        (Val::Enum(name), Type::Enum(names)) => {
+            let place = places.of(names, &name);
+            let name = place.and_then(|place| names.get(place));
+            Value::Enum(name.ok_or(WrongShape)?.clone())
+        }
         (Val::Option(val), Type::Option(inner)) => {
             let inner = val.is_some().then_some(&**inner);
-            Value::Option(boxed(val, inner)?)
+            Value::Option(boxed(val, inner, places)?)
         }
         (Val::Result(Ok(val)), Type::Result(result)) => {
-            Value::Result(Ok(boxed(val, result.ok.as_deref())?))
+            Value::Result(Ok(boxed(val, result.ok.as_deref(), places)?))
         }
         (Val::Result(Err(val)), Type::Result(result)) => {
-            Value::Result(Err(boxed(val, result.err.as_deref())?))
+            Value::Result(Err(boxed(val, result.err.as_deref(), places)?))
         }
         (Val::Flags(names), Type::Flags(known)) => {
-            let set = known
-                .iter()
-                .filter(|flag| names.iter().any(|name| **name == ***flag));
-            Value::Flags(set.cloned().collect())
+            let mut set = vec![false; known.len()];
+            for name in &names {
+                let place = places.of(known, name);
+                *place
+                    .and_then(|place| set.get_mut(place))
+                    .ok_or(WrongShape)? = true;
+            }
+            let set = known.iter().zip(set).filter(|(_, is_set)| *is_set);
+            Value::Flags(set.map(|(flag, _)| flag.clone()).collect())
         }
         _ => return Err(WrongShape),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use rpc_host_protocol::cbor::{decode_value, encode_value};
+    use rpc_host_protocol::types::Name;
+    use rpc_host_protocol::value::ValueLimits;
+
+    /// The most elements times the most cases: gone through one by one, this would take minutes of a
+    /// thread that nobody can take back.
+    #[test]
+    fn many_elements_of_many_cases_take_no_longer_than_of_few() {
+        const CASES: usize = 10_000;
+        const ELEMENTS: usize = 300_000;
+        let names: Vec<Name> = (0..CASES).map(|case| format!("c{case}").into()).collect();
+        let last = names.last().unwrap().to_string();
+        let ty = Type::List(Type::Enum(names.into()).into());
+        let started = Instant::now();
+        let lifted = lift(Val::List(vec![Val::Enum(last); ELEMENTS]), &ty).unwrap();
+        let bytes = encode_value(&lifted);
+        let decoded = decode_value(&bytes, &ty, "x", ValueLimits::default()).unwrap();
+        let Ok(Val::List(lowered)) = lower(decoded, &ty) else {
+            panic!("no list");
+        };
+        assert_eq!(lowered.len(), ELEMENTS);
+        assert!(started.elapsed() < Duration::from_secs(5));
+    }
 }

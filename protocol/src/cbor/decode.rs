@@ -1,7 +1,7 @@
 //! CBOR → [`Value`], directed by type.
 
 use super::reader::{Head, Reader, SyntaxError};
-use crate::types::{Case, Field, Name, Parameter, ResultType, Signature, Type};
+use crate::types::{Case, Field, Name, NamePlaces, Parameter, ResultType, Signature, Type};
 use crate::value::{Handle, Path, Value, ValueError, ValueLimits};
 
 /// The value of type `ty` that these bytes, all of them, are. `root` names it in errors.
@@ -15,6 +15,7 @@ pub fn decode_value(
     let mut decoder = Decoder {
         reader: Reader::new(bytes, limits.max_items),
         max_depth: limits.max_depth,
+        places: NamePlaces::default(),
     };
     let value = decoder.value(ty, path, 0)?;
     decoder.finish(path)?;
@@ -33,6 +34,7 @@ pub fn decode_arguments(
     let mut decoder = Decoder {
         reader: Reader::new(bytes, limits.max_items),
         max_depth: limits.max_depth,
+        places: NamePlaces::default(),
     };
     let mut arguments: Vec<Option<Value>> = vec![None; parameters.len()];
 
@@ -98,12 +100,13 @@ fn counted(arguments: usize) -> String {
     }
 }
 
-struct Decoder<'a> {
+struct Decoder<'a, 't> {
     reader: Reader<'a>,
     max_depth: u32,
+    places: NamePlaces<'t>,
 }
 
-impl<'a> Decoder<'a> {
+impl<'a, 't> Decoder<'a, 't> {
     fn head(&mut self, path: Path<'_>) -> Result<Head<'a>, ValueError> {
         self.reader.head().map_err(|error| syntax(path, &error))
     }
@@ -128,7 +131,7 @@ impl<'a> Decoder<'a> {
         ValueError::at(path, problem)
     }
 
-    fn value(&mut self, ty: &Type, path: Path<'_>, depth: u32) -> Result<Value, ValueError> {
+    fn value(&mut self, ty: &'t Type, path: Path<'_>, depth: u32) -> Result<Value, ValueError> {
         if depth > self.max_depth {
             let problem = format!("nested deeper than {} levels", self.max_depth);
             return Err(ValueError::at(path, problem));
@@ -242,8 +245,8 @@ impl<'a> Decoder<'a> {
 
     fn list(
         &mut self,
-        ty: &Type,
-        inner: &Type,
+        ty: &'t Type,
+        inner: &'t Type,
         fixed: Option<u32>,
         path: Path<'_>,
         depth: u32,
@@ -277,9 +280,9 @@ impl<'a> Decoder<'a> {
 
     fn map(
         &mut self,
-        ty: &Type,
-        key: &Type,
-        value: &Type,
+        ty: &'t Type,
+        key: &'t Type,
+        value: &'t Type,
         path: Path<'_>,
         depth: u32,
     ) -> Result<Value, ValueError> {
@@ -304,8 +307,8 @@ impl<'a> Decoder<'a> {
 
     fn record(
         &mut self,
-        ty: &Type,
-        fields: &[Field],
+        ty: &'t Type,
+        fields: &'t [Field],
         path: Path<'_>,
         depth: u32,
     ) -> Result<Value, ValueError> {
@@ -322,7 +325,7 @@ impl<'a> Decoder<'a> {
                 .get(position)
                 .filter(|field| &*field.name == key)
                 .map(|_| position);
-            let index = in_order.or_else(|| fields.iter().position(|field| &*field.name == key));
+            let index = in_order.or_else(|| self.places.of(fields, key));
             let found = index.and_then(|index| fields.get(index).zip(values.get_mut(index)));
             match found {
                 None => return Err(ValueError::at(here, format!("no such field in {ty}"))),
@@ -345,23 +348,23 @@ impl<'a> Decoder<'a> {
     }
 
     fn case(
-        &self,
+        &mut self,
         ty: &Type,
-        names: &[Name],
+        names: &'t [Name],
         text: &str,
         path: Path<'_>,
     ) -> Result<Name, ValueError> {
-        names
-            .iter()
-            .find(|name| &***name == text)
+        let place = self.places.of(names, text);
+        place
+            .and_then(|place| names.get(place))
             .cloned()
             .ok_or_else(|| ValueError::at(path, format!("expected {ty}, got {text:?}")))
     }
 
     fn variant(
         &mut self,
-        ty: &Type,
-        cases: &[Case],
+        ty: &'t Type,
+        cases: &'t [Case],
         path: Path<'_>,
         depth: u32,
     ) -> Result<Value, ValueError> {
@@ -370,7 +373,8 @@ impl<'a> Decoder<'a> {
             Head::Map(1) => (self.key(path)?, true),
             other => return Err(self.mismatch(path, ty, other)),
         };
-        let Some(case) = cases.iter().find(|case| &*case.name == name) else {
+        let place = self.places.of(cases, name);
+        let Some(case) = place.and_then(|place| cases.get(place)) else {
             return Err(ValueError::at(path, format!("expected {ty}, got {name:?}")));
         };
         let here = Path::Field(&path, name);
@@ -390,8 +394,8 @@ impl<'a> Decoder<'a> {
 
     fn option(
         &mut self,
-        ty: &Type,
-        inner: &Type,
+        ty: &'t Type,
+        inner: &'t Type,
         path: Path<'_>,
         depth: u32,
     ) -> Result<Value, ValueError> {
@@ -420,8 +424,8 @@ impl<'a> Decoder<'a> {
 
     fn result(
         &mut self,
-        ty: &Type,
-        result: &ResultType,
+        ty: &'t Type,
+        result: &'t ResultType,
         path: Path<'_>,
         depth: u32,
     ) -> Result<Value, ValueError> {
@@ -452,22 +456,19 @@ impl<'a> Decoder<'a> {
         }))
     }
 
-    fn flags(&mut self, ty: &Type, names: &[Name], path: Path<'_>) -> Result<Value, ValueError> {
+    fn flags(&mut self, ty: &Type, names: &'t [Name], path: Path<'_>) -> Result<Value, ValueError> {
         let length = self.array(ty, path)?;
         let mut set = vec![false; names.len()];
         for index in 0..length {
             let path = Path::Index(&path, index);
             let text = self.key(path)?;
-            let slot = names
-                .iter()
-                .zip(&mut set)
-                .find(|(name, _)| &***name == text);
-            match slot {
+            let place = self.places.of(names, text);
+            match place.and_then(|place| set.get_mut(place)) {
                 None => return Err(ValueError::at(path, format!("expected {ty}, got {text:?}"))),
-                Some((_, slot)) if *slot => {
+                Some(slot) if *slot => {
                     return Err(ValueError::at(path, format!("{text:?} twice")));
                 }
-                Some((_, slot)) => *slot = true,
+                Some(slot) => *slot = true,
             }
         }
         let names = names

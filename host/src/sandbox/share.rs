@@ -1,0 +1,114 @@
+//! Something that the node has only so much of, shared among tenants.
+//!
+//! All of it can be in use, but never all of it by one tenant: whoever fills its share waits for itself,
+//! not the others for it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Tenants that are remembered before those that hold nothing are forgotten.
+const MANY_TENANTS: usize = 64;
+
+/// A bounded number of units.
+#[derive(Debug)]
+pub(super) struct Shares {
+    node: Arc<Semaphore>,
+    /// The most that one tenant may hold.
+    of_tenant: u32,
+    tenants: Mutex<HashMap<Arc<str>, Weak<Semaphore>>>,
+}
+
+/// Units that are in use. They go back when this is dropped.
+#[derive(Debug)]
+#[must_use = "dropped, it gives back what it holds"]
+pub(super) struct Taken {
+    _of_node: OwnedSemaphorePermit,
+    _of_tenant: OwnedSemaphorePermit,
+}
+
+impl Shares {
+    /// So many units, of which a tenant may hold half.
+    pub(super) fn new(units: u32) -> Self {
+        Shares {
+            node: Arc::new(Semaphore::new(units as usize)),
+            of_tenant: units.div_ceil(2),
+            tenants: Mutex::default(),
+        }
+    }
+
+    /// Waits for so many units; for a tenant's whole share where it asks for more than that. `None`
+    /// never comes about while the node runs.
+    pub(super) async fn take(&self, tenant: &Arc<str>, units: u32) -> Option<Taken> {
+        let units = units.min(self.of_tenant);
+        let share = self.share(tenant);
+        // The share first: who waits for itself holds nothing that others wait for.
+        let of_tenant = share.acquire_many_owned(units).await.ok()?;
+        let of_node = Arc::clone(&self.node);
+        let of_node = of_node.acquire_many_owned(units).await.ok()?;
+        Some(Taken {
+            _of_node: of_node,
+            _of_tenant: of_tenant,
+        })
+    }
+
+    fn share(&self, tenant: &Arc<str>) -> Arc<Semaphore> {
+        // Nothing panics while it is locked, so poison means nothing here.
+        let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(share) = tenants.get(tenant).and_then(Weak::upgrade) {
+            return share;
+        }
+        if tenants.len() >= MANY_TENANTS {
+            tenants.retain(|_, share| share.strong_count() > 0);
+        }
+        let share = Arc::new(Semaphore::new(self.of_tenant as usize));
+        tenants.insert(Arc::clone(tenant), Arc::downgrade(&share));
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn take(shares: &Shares, tenant: &str, units: u32) -> Option<Taken> {
+        let tenant = Arc::from(tenant);
+        let taken = timeout(Duration::from_secs(1), shares.take(&tenant, units));
+        taken.await.ok().flatten()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_that_takes_all_it_can_leaves_as_much_for_others() {
+        let shares = Shares::new(4);
+        let first = take(&shares, "greedy", 1).await.unwrap();
+        let _second = take(&shares, "greedy", 1).await.unwrap();
+        assert!(take(&shares, "greedy", 1).await.is_none());
+        let _other = take(&shares, "other", 2).await.unwrap();
+        assert!(take(&shares, "third", 1).await.is_none(), "all are taken");
+        drop(first);
+        assert!(take(&shares, "greedy", 1).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_a_share_waits_for_all_of_it() {
+        let shares = Shares::new(1);
+        let all = take(&shares, "one", u32::MAX).await.unwrap();
+        assert!(take(&shares, "one", 1).await.is_none());
+        drop(all);
+        assert!(take(&shares, "one", 1).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_tenants_that_hold_nothing() {
+        let shares = Shares::new(1);
+        for number in 0..10 * MANY_TENANTS {
+            drop(take(&shares, &format!("t{number}"), 1).await);
+        }
+        assert!(shares.tenants.lock().unwrap().len() <= MANY_TENANTS);
+    }
+}

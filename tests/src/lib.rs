@@ -1,0 +1,50 @@
+//! What the end-to-end tests stand on: a real node, started from the real binary, on a port that the
+//! system chose, with a data directory of its own.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `host` | a node, its log, its profile, and how it is started, stopped and killed |
+//! | `tenant` | a tenant of its own for a test, so that tests can share a node |
+//! | `cli` | the command line, run as a person would |
+//! | `log` | the node's log, line by line, and waiting for a line |
+//! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
+//! | `guest` | components: built ones by name, and ones written by hand |
+//!
+//! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
+//! process itself, and fails when that does not come in [`PATIENCE`].
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a harness that cannot go on fails the test by a panic"
+)]
+
+mod cli;
+mod guest;
+mod host;
+mod log;
+mod raw_peer;
+mod tenant;
+
+use std::time::Duration;
+
+pub use cli::{Cli, CliOutput, CliProcess};
+pub use guest::{built, component};
+pub use host::{HostOptions, TestHost};
+pub use log::{Log, LogLine};
+pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
+pub use tenant::TestTenant;
+
+/// How long a test waits for what has to come. Far longer than it takes, even on a busy machine, and
+/// never waited for in full by a test that passes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `work` gives, or a panic that says what did not happen in time.
+pub async fn in_time<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}

@@ -1,0 +1,71 @@
+//! The whole of rpc-host, from outside: the real binary over TLS.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `bootstrap` | the first start and the later ones |
+//! | `tls` | who may speak to a node, and how |
+//! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
+//! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
+//! | `registrations` | names, revisions, inspection |
+//! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
+//! | `traps`, `deadlines` | calls that do not end well |
+//! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
+//! | `limits` | each limit, with a peer or guest that runs into it |
+//! | `wire` | peers that do not keep to the protocol |
+//! | `drain` | the end of a node |
+//! | `cli`, `client` | both ways in, beyond what all others use of them |
+//! | `secrets` | what must never be seen |
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests fail by panics"
+)]
+
+mod artifacts;
+mod bootstrap;
+mod calls;
+mod cli;
+mod client;
+mod deadlines;
+mod drain;
+mod imports;
+mod limits;
+mod logging;
+mod registrations;
+mod secrets;
+mod tenants;
+mod tls;
+mod tokens;
+mod traps;
+mod uploads;
+mod values;
+mod wasi;
+mod wire;
+mod written_by_hand;
+
+use std::fmt::Debug;
+
+use rpc_host_client::{Error, ErrorCode, Failure};
+
+/// The failure that the node answered with.
+#[track_caller]
+fn failure<T: Debug>(outcome: Result<T, Error>) -> Failure {
+    match outcome {
+        Err(Error::Remote(failure) | Error::Unauthenticated(failure)) => failure,
+        other => panic!("{other:?} where a failure was expected"),
+    }
+}
+
+/// That the node refused with `code`, in words that hold all of `parts`.
+#[track_caller]
+fn refused<T: Debug>(outcome: Result<T, Error>, code: ErrorCode, parts: &[&str]) -> Failure {
+    let failure = failure(outcome);
+    assert_eq!(failure.code, code, "{failure:?}");
+    for part in parts {
+        assert!(failure.message.contains(part), "no {part:?} in {failure:?}");
+    }
+    failure
+}
