@@ -165,6 +165,21 @@ async fn messages_and_replies_are_so_long_and_no_longer() {
 }
 
 #[tokio::test]
+async fn a_long_list_is_told_that_text_would_have_done() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("big", built("big")).await;
+    let big = tenant.client.module("big");
+    let text: String = big.call("text", (15_u32 << 20,)).await.unwrap();
+    assert_eq!(text.len(), 15 << 20);
+    let failure = refused(
+        big.call::<Vec<u8>>("bytes", (15_u32 << 20,)).await,
+        ErrorCode::ResourceExhausted,
+        &["at once", "return less"],
+    );
+    assert_eq!(failure.fault, Fault::Guest);
+}
+
+#[tokio::test]
 async fn a_session_has_so_many_calls_in_flight_and_no_more() {
     let options = HostOptions::new().limit("max-calls-in-flight-per-session", 3);
     let host = TestHost::start_with(options).await;
@@ -294,7 +309,7 @@ async fn a_frame_and_its_answer_take_so_long_and_no_longer() {
     // Long answers that nobody reads: more than any buffer on the way holds.
     let mut deaf = tenant.raw_peer().await;
     for _ in 0..4 {
-        deaf.call("big", "bytes", &[Value::U32(15 << 20)]).await;
+        deaf.call("big", "text", &[Value::U32(15 << 20)]).await;
     }
     let is_deaf = |line: &rpc_host_tests::LogLine| {
         line.message() == "session ends"
