@@ -145,9 +145,9 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
         SandboxError::MissingGrant(_) => (ErrorCode::PermissionDenied, Fault::Tenant),
         SandboxError::DeadlineExceeded(_) => (ErrorCode::DeadlineExceeded, Fault::Guest),
-        SandboxError::ResultTooLarge { .. } | SandboxError::OutOfMemory { .. } => {
-            (ErrorCode::ResourceExhausted, Fault::Guest)
-        }
+        SandboxError::ResultTooLarge { .. }
+        | SandboxError::TooMuchData { .. }
+        | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)

@@ -62,17 +62,15 @@ impl NodeUpload {
         let modules = &node.registry.modules;
         let files = files(modules, tenant, &digest, staged.path().to_owned());
         // Without any grant: what is refused now is refused with every grant.
-        let prepared = node
-            .targets
-            .sandbox()
-            .prepare(&files, Grants::default())
-            .await;
-        if let Err(error) = prepared {
-            // The module is not kept, so its artifact must not be either.
-            let _absent = tokio::fs::remove_file(&files.artifact).await;
-            return Err(error.into());
-        }
+        let sandbox = node.targets.sandbox();
+        let artifact = sandbox.check(&files, Grants::default()).await?;
+        // Module first: of an upload that is given up or refused here, no artifact stays behind.
         let module = node.registry.modules.commit(staged).await?;
+        let placed = tokio::task::spawn_blocking(move || artifact.place()).await;
+        if !matches!(placed, Ok(Ok(()))) {
+            // The first call compiles it again.
+            tracing::warn!(digest = %module.digest, "compiled code was not kept");
+        }
         tracing::info!(digest = %module.digest, size_bytes = module.size_bytes, "module uploaded");
         Ok(entry(&module, false))
     }

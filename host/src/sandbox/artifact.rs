@@ -9,13 +9,15 @@
 
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hmac;
+use tempfile::TempPath;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::SandboxError;
+use crate::storage::file::LEFTOVER_PREFIX;
 
 /// First bytes of the file; the digit is the version of its layout.
 const MAGIC: &[u8; 8] = b"rpchart1";
@@ -71,6 +73,35 @@ pub(super) struct Sealer {
     environment: [u8; 8],
 }
 
+/// An artifact that is whole, and not in its place. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+#[must_use = "dropped, it is deleted"]
+pub struct SealedArtifact {
+    file: TempPath,
+    place: PathBuf,
+}
+
+impl SealedArtifact {
+    /// Where it is until it is placed.
+    pub(super) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Puts it in its place, durably. Blocks on the disk.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn place(self) -> Result<(), SandboxError> {
+        let io = || SandboxError::io("cannot store the compiled code");
+        let placed = self.file.persist(&self.place);
+        placed.map_err(|error| io()(error.error))?;
+        let directory = self.place.parent().unwrap_or(Path::new("."));
+        std::fs::File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(io())
+    }
+}
+
 /// Hashes the engine's environment with a fixed function: the standard hasher may change with the
 /// compiler that built this program, which would only cost a recompilation.
 struct Fnv(u64);
@@ -105,13 +136,13 @@ impl Sealer {
         context
     }
 
-    /// Writes an artifact so that after a crash there is the whole of it or nothing.
+    /// Writes an artifact beside its place, so that after a crash there is the whole of it or nothing.
     pub(super) fn seal(
         &self,
         path: &Path,
         compiled: &Compiled,
         binding: &[u8],
-    ) -> Result<(), SandboxError> {
+    ) -> Result<SealedArtifact, SandboxError> {
         let io = || SandboxError::io("cannot store the compiled code");
         let mut body = Vec::with_capacity(compiled.code.len() + compiled.wit.len() + 8);
         compiled.write_to(&mut body).map_err(io())?;
@@ -120,15 +151,18 @@ impl Sealer {
         let directory = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).map_err(io())?;
         // Readable by the node's user only, as all temporary files are.
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(io())?;
+        let file = tempfile::Builder::new()
+            .prefix(LEFTOVER_PREFIX)
+            .tempfile_in(directory);
+        let mut file = file.map_err(io())?;
         file.write_all(MAGIC).map_err(io())?;
         file.write_all(context.sign().as_ref()).map_err(io())?;
         file.write_all(&body).map_err(io())?;
         file.as_file().sync_all().map_err(io())?;
-        file.persist(path).map_err(|error| io()(error.error))?;
-        std::fs::File::open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io())
+        Ok(SealedArtifact {
+            file: file.into_temp_path(),
+            place: path.to_owned(),
+        })
     }
 
     /// Loads an artifact that this node sealed for `binding` under this very engine.
@@ -205,7 +239,14 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("x.artifact");
         let sealer = Sealer::new(&ArtifactKey::new(&[7; 32]), &engine);
-        sealer.seal(&path, &compiled, b"tenant 1").unwrap();
+        let files = || std::fs::read_dir(directory.path()).unwrap().count();
+        drop(sealer.seal(&path, &compiled, b"tenant 1").unwrap());
+        assert_eq!(files(), 0, "what is not placed leaves nothing behind");
+        let sealed = sealer.seal(&path, &compiled, b"tenant 1").unwrap();
+        let name = sealed.path().file_name().unwrap().to_string_lossy();
+        assert!(name.starts_with(LEFTOVER_PREFIX), "a crash leaves {name}");
+        sealed.place().unwrap();
+        assert_eq!(files(), 1);
         assert_eq!(
             sealer.open(&engine, &path, b"tenant 1").unwrap().wit,
             "package a:b;"

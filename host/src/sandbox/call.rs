@@ -16,8 +16,8 @@ use super::{Prepared, Sandbox, SandboxError, State, trap, values};
 /// Handles that a guest may hold.
 const MAX_COMPONENT_HANDLES: usize = 10_000;
 /// What a guest may hand to the host in one go, counted as the engine counts: a value of a list takes
-/// 32 bytes, whatever its type.
-const MAX_HOSTCALL_BYTES: usize = 128 << 20;
+/// 40 bytes, whatever its type.
+pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Memory that the arguments of all calls may take, of one tenant half of it.
 pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
 /// What a byte of arguments may take once it is decoded: the engine has 32 bytes for each of a list.

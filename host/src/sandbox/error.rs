@@ -93,6 +93,15 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The guest handed over more than the engine passes on at once.
+    #[error(
+        "the module passed more than {limit_bytes} bytes at once (each element of a list counts for \
+         40); return less, or text, which counts for its length"
+    )]
+    TooMuchData {
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The component needs more memory than an instance may have.
     #[error("the module needs more memory than its limit of {limit_bytes} bytes")]
     OutOfMemory {

@@ -8,6 +8,10 @@ use wasmtime::component::{Component, Linker, ResourceType};
 use super::{SandboxError, State};
 use crate::capability::{self, Grants, MissingGrant, Offer};
 
+/// Functions and resources that stand-ins are made for. All of WASI has some hundreds; a component
+/// chooses the names of interfaces and functions, and may import one interface under many.
+const MAX_INERT_ITEMS: usize = 10_000;
+
 /// One import and what stands behind it.
 #[derive(Clone, Debug)]
 pub struct Import {
@@ -47,6 +51,7 @@ pub(super) fn define(
     grants: &Grants,
 ) -> Result<Vec<Import>, SandboxError> {
     let mut imports = Vec::new();
+    let mut inert_items = 0_usize;
     // Resources in the order in which they are introduced: a later mention is an alias, which must not
     // be defined a second time.
     let mut resources: Vec<ResourceType> = Vec::new();
@@ -74,6 +79,14 @@ pub(super) fn define(
                         capability::link(linker, grant).map_err(SandboxError::setup)?
                     }
                     Offer::Ungranted(grant) => {
+                        inert_items += functions.len() + own_resources.len();
+                        if inert_items > MAX_INERT_ITEMS {
+                            return Err(SandboxError::TooComplex {
+                                what: "imported functions that are not granted",
+                                found: inert_items as u64,
+                                limit: MAX_INERT_ITEMS as u64,
+                            });
+                        }
                         inert(linker, name, &functions, &own_resources, grant)
                             .map_err(SandboxError::setup)?
                     }
@@ -121,4 +134,37 @@ fn inert(
         instance.func_new(function, move |_, _, _, _| Err(missing.clone().into()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sandbox::{SandboxLimits, engine};
+
+    #[test]
+    fn there_are_so_many_stand_ins_and_no_more() {
+        let limits = SandboxLimits {
+            max_live_instances: 1,
+            ..SandboxLimits::default()
+        };
+        let engine = engine::runtime(&limits).unwrap();
+        let defined = |functions: usize| {
+            let exports: String = (0..functions)
+                .map(|number| format!("(export \"f{number}\" (func))"))
+                .collect();
+            let imports: String = (0..10)
+                .map(|number| format!("(import \"wasi:http/i{number}@0.2.0\" (instance (type 0)))"))
+                .collect();
+            let text = format!("(component (type (instance {exports})) {imports})");
+            let wasm = wat::parse_str(text).unwrap();
+            let component = Component::from_binary(&engine, &wasm).unwrap();
+            let mut linker = Linker::new(&engine);
+            define(&engine, &mut linker, &component, &Grants::default())
+        };
+        assert_eq!(defined(1000).unwrap().len(), 10);
+        assert!(matches!(
+            defined(1001),
+            Err(SandboxError::TooComplex { .. })
+        ));
+    }
 }

@@ -41,10 +41,10 @@ mod values;
 mod wit;
 mod worker;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use artifact::ArtifactKey;
+pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use function::{Function, Functions};
@@ -143,28 +143,57 @@ impl Sandbox {
         module: &ModuleFiles,
         grants: Grants,
     ) -> Result<Arc<Prepared>, SandboxError> {
-        let opened = match self.open(module).await {
+        let opened = match self.open(module, &module.artifact).await {
             Ok(opened) => opened,
             Err(problem) => {
                 tracing::info!(%problem, "compiling");
-                self.compile(module).await?;
-                self.open(module).await?
+                let sealed = self.compile(module).await?;
+                blocking(move || sealed.place()).await?;
+                self.open(module, &module.artifact).await?
             }
         };
-        let (engine, linker) = (self.engine.clone(), self.linker.clone());
-        let prepared = blocking(move || Prepared::link(&engine, linker, opened, grants)).await?;
-        Ok(Arc::new(prepared))
+        Ok(Arc::new(self.link(opened, grants).await?))
     }
 
-    async fn compile(&self, module: &ModuleFiles) -> Result<(), SandboxError> {
+    /// Compiles a component and checks that it can be loaded for calls under `grants`. The artifact is
+    /// put in its place by whoever keeps the component; a component that is not kept has none.
+    ///
+    /// # Errors
+    /// As [`Sandbox::prepare`].
+    pub async fn check(
+        &self,
+        module: &ModuleFiles,
+        grants: Grants,
+    ) -> Result<SealedArtifact, SandboxError> {
+        let sealed = self.compile(module).await?;
+        let opened = self.open(module, sealed.path()).await?;
+        self.link(opened, grants).await?;
+        Ok(sealed)
+    }
+
+    async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {
         let compiled = self.compiler.compile(&module.wasm, module.sha256).await?;
         let (sealer, module) = (self.sealer.clone(), module.clone());
         blocking(move || sealer.seal(&module.artifact, &compiled, &module.binding)).await
     }
 
-    async fn open(&self, module: &ModuleFiles) -> Result<artifact::Opened, SandboxError> {
-        let (sealer, engine, module) = (self.sealer.clone(), self.engine.clone(), module.clone());
-        blocking(move || sealer.open(&engine, &module.artifact, &module.binding)).await
+    async fn open(
+        &self,
+        module: &ModuleFiles,
+        artifact: &Path,
+    ) -> Result<artifact::Opened, SandboxError> {
+        let (sealer, engine) = (self.sealer.clone(), self.engine.clone());
+        let (artifact, binding) = (artifact.to_owned(), module.binding.clone());
+        blocking(move || sealer.open(&engine, &artifact, &binding)).await
+    }
+
+    async fn link(
+        &self,
+        opened: artifact::Opened,
+        grants: Grants,
+    ) -> Result<Prepared, SandboxError> {
+        let (engine, linker) = (self.engine.clone(), self.linker.clone());
+        blocking(move || Prepared::link(&engine, linker, opened, grants)).await
     }
 }
 

@@ -5,6 +5,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::SandboxError;
+use super::call::MAX_HOSTCALL_BYTES;
 use crate::capability::MissingGrant;
 
 /// What a guest printed on stderr is often the only account of its end that a person can read.
@@ -22,6 +23,16 @@ pub(super) fn classify(
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return SandboxError::Busy;
+    }
+    // The engine keeps the type of this error to itself; the words are held by an end-to-end test.
+    if error
+        .root_cause()
+        .to_string()
+        .contains("fuel allocated for hostcalls")
+    {
+        return SandboxError::TooMuchData {
+            limit_bytes: MAX_HOSTCALL_BYTES,
+        };
     }
     let trap = error.downcast_ref::<Trap>();
     let exit = error.downcast_ref::<I32Exit>();

@@ -11,7 +11,7 @@ use rpc_host_protocol::message::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::field::{Empty, display};
-use tracing::{Instrument, Span, info, info_span};
+use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
@@ -100,11 +100,13 @@ where
     let mut reader = FrameReader::new(read, frame_timeout, MAX_HELLO_BYTES);
     let (outbox, writer) = frames::outbox(write, &context.limits);
     let mut end = None;
+    let mut is_known = false;
     let talk = async {
         let entered = enter(id, &mut reader, hello_deadline, peer, context, &outbox).await;
         let leave_deadline = match entered {
             Ok(mut session) => {
                 drop(doorstep);
+                is_known = true;
                 let end = end.insert(session.run(&mut reader).await);
                 let deadline = session.leave_deadline().max(Instant::now() + LEAVE_TIMEOUT);
                 let _left = timeout_at(deadline, session.leave(end)).await;
@@ -133,7 +135,12 @@ where
         (None, Err(error)) => SessionEnd::Transport(error),
     };
     linger(reader.into_inner()).await;
-    info!(reason = %end, "session ends");
+    if is_known {
+        info!(reason = %end, "session ends");
+    } else {
+        // Below the level that is logged unless asked for: any stranger can cause as many as it likes.
+        debug!(reason = %end, "no session begins");
+    }
     end
 }
 

@@ -191,6 +191,10 @@ impl<B: Backend> Session<B> {
 
     /// Looks whether the peer is still there; tells when to look again.
     async fn beat(&mut self) -> Result<Instant, SessionEnd> {
+        // Between exchanges nobody else asks, and a session may be silent, or busy, for ever.
+        if !self.holder.backend.still_valid(&self.holder.principal) {
+            return Err(SessionEnd::Revoked);
+        }
         let now = Instant::now();
         let silence = now.duration_since(self.last_heard);
         let idle_timeout = Duration::from_millis(self.context.limits.idle_timeout_ms);

@@ -1,8 +1,9 @@
 //! Room for connections.
 //!
-//! Three bounds, because they guard against three things: all connections (the node's memory), those
-//! that have not said who they are (strangers may not take the room of everybody else), and those
-//! from one address (one stranger may not take the room of all strangers).
+//! Four bounds, because they guard against four things: all connections (the node's memory), those
+//! that have not said who they are (strangers may not take the room of everybody else), those from one
+//! address (one peer may not take the room of all), and strangers from one address (one stranger may
+//! not take the room of all strangers).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,19 +19,31 @@ pub(super) struct Admission {
     connections: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     addresses: Arc<Addresses>,
+    strange_addresses: Arc<Addresses>,
 }
+
+/// The share of strangers that may come from one address.
+const STRANGERS_PER_ADDRESS_DIVISOR: u64 = 4;
 
 /// Room for one connection, from wherever.
 #[derive(Debug)]
 pub(super) struct Room {
-    pub(super) slot: OwnedSemaphorePermit,
-    pub(super) doorstep: Doorstep,
+    slot: OwnedSemaphorePermit,
+    stranger: OwnedSemaphorePermit,
+}
+
+/// What a connection holds for as long as it lasts.
+#[derive(Debug)]
+pub struct ConnectionRoom {
+    _slot: OwnedSemaphorePermit,
+    _address: AddressSlot,
 }
 
 /// Room among those that have not said who they are.
 #[derive(Debug)]
 pub struct Doorstep {
     _permit: OwnedSemaphorePermit,
+    _address: AddressSlot,
 }
 
 /// Room for one connection from one address.
@@ -75,6 +88,12 @@ impl Admission {
                 max: limits.max_connections_per_address,
                 counts: Mutex::default(),
             }),
+            strange_addresses: Arc::new(Addresses {
+                max: limits
+                    .max_unauthenticated_connections
+                    .div_ceil(STRANGERS_PER_ADDRESS_DIVISOR),
+                counts: Mutex::default(),
+            }),
         }
     }
 
@@ -82,32 +101,41 @@ impl Admission {
     /// here. `None` never comes about while the node runs: nobody closes the counters.
     pub(super) async fn room(&self) -> Option<Room> {
         let slot = Arc::clone(&self.connections).acquire_owned().await.ok()?;
-        let permit = Arc::clone(&self.strangers).acquire_owned().await.ok()?;
-        Some(Room {
-            slot,
-            doorstep: Doorstep { _permit: permit },
-        })
+        let stranger = Arc::clone(&self.strangers).acquire_owned().await.ok()?;
+        Some(Room { slot, stranger })
     }
 
-    /// Room for one more from this address. Does not wait: whoever is over its share must not hold
-    /// up others.
-    pub(super) fn try_address(&self, address: IpAddr) -> Option<AddressSlot> {
-        let origin = Origin::of(address);
-        let mut counts = self.addresses.counts();
-        let count = counts.entry(origin).or_default();
-        if *count >= self.addresses.max {
-            return None;
-        }
-        *count += 1;
-        drop(counts);
-        Some(AddressSlot {
-            addresses: Arc::clone(&self.addresses),
-            origin,
-        })
+    /// Gives room to a connection from this address; none if there are too many from it. Does not
+    /// wait: whoever is over its share must not hold up others.
+    pub(super) fn admit(&self, room: Room, address: IpAddr) -> Option<(ConnectionRoom, Doorstep)> {
+        let connection = ConnectionRoom {
+            _slot: room.slot,
+            _address: Addresses::try_take(&self.addresses, address)?,
+        };
+        let doorstep = Doorstep {
+            _permit: room.stranger,
+            _address: Addresses::try_take(&self.strange_addresses, address)?,
+        };
+        Some((connection, doorstep))
     }
 }
 
 impl Addresses {
+    fn try_take(addresses: &Arc<Addresses>, address: IpAddr) -> Option<AddressSlot> {
+        let origin = Origin::of(address);
+        let mut counts = addresses.counts();
+        let count = counts.get(&origin).copied().unwrap_or_default();
+        if count >= addresses.max {
+            return None;
+        }
+        counts.insert(origin, count + 1);
+        drop(counts);
+        Some(AddressSlot {
+            addresses: Arc::clone(addresses),
+            origin,
+        })
+    }
+
     /// Nothing panics while it is locked, so poison means nothing here.
     fn counts(&self) -> MutexGuard<'_, HashMap<Origin, u64>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -132,37 +160,68 @@ mod tests {
 
     fn admission() -> Admission {
         Admission::new(&Limits {
-            max_connections: 3,
-            max_unauthenticated_connections: 2,
-            max_connections_per_address: 2,
+            max_connections: 100,
+            max_unauthenticated_connections: 8,
+            max_connections_per_address: 3,
             ..Limits::default()
         })
     }
 
-    #[test]
-    fn one_address_gets_its_share_and_no_more() {
-        let admission = admission();
-        let address = |text: &str| text.parse::<IpAddr>().unwrap();
-        let first = admission.try_address(address("192.0.2.1")).unwrap();
-        let _second = admission.try_address(address("::ffff:192.0.2.1")).unwrap();
-        assert!(admission.try_address(address("192.0.2.1")).is_none());
-        assert!(admission.try_address(address("192.0.2.2")).is_some());
-        drop(first);
-        assert!(admission.try_address(address("192.0.2.1")).is_some());
-
-        let _in_one_network = [
-            admission.try_address(address("2001:db8::1")).unwrap(),
-            admission.try_address(address("2001:db8::ffff:1")).unwrap(),
-        ];
-        assert!(admission.try_address(address("2001:db8::2")).is_none());
-        assert!(admission.try_address(address("2001:db8:0:1::1")).is_some());
+    async fn enter(admission: &Admission, address: &str) -> Option<(ConnectionRoom, Doorstep)> {
+        let room = admission.room().await.unwrap();
+        admission.admit(room, address.parse().unwrap())
     }
 
-    #[test]
-    fn nothing_is_remembered_of_addresses_that_left() {
+    /// One that has said who it is.
+    async fn settle(admission: &Admission, address: &str) -> Option<ConnectionRoom> {
+        enter(admission, address)
+            .await
+            .map(|(room, _doorstep)| room)
+    }
+
+    #[tokio::test]
+    async fn one_address_gets_its_share_and_no_more() {
         let admission = admission();
-        drop(admission.try_address(IpAddr::from([192, 0, 2, 1])));
+        let first = settle(&admission, "192.0.2.1").await.unwrap();
+        let _second = settle(&admission, "::ffff:192.0.2.1").await.unwrap();
+        let _third = settle(&admission, "192.0.2.1").await.unwrap();
+        assert!(settle(&admission, "192.0.2.1").await.is_none());
+        assert!(settle(&admission, "192.0.2.2").await.is_some());
+        drop(first);
+        assert!(settle(&admission, "192.0.2.1").await.is_some());
+
+        let _in_one_network = [
+            settle(&admission, "2001:db8::1").await.unwrap(),
+            settle(&admission, "2001:db8::2").await.unwrap(),
+            settle(&admission, "2001:db8::ffff:1").await.unwrap(),
+        ];
+        assert!(settle(&admission, "2001:db8::3").await.is_none());
+        assert!(settle(&admission, "2001:db8:0:1::1").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_take_the_room_of_all_strangers() {
+        let admission = admission();
+        let (_, first) = enter(&admission, "192.0.2.1").await.unwrap();
+        let _second = enter(&admission, "192.0.2.1").await.unwrap();
+        assert!(enter(&admission, "192.0.2.1").await.is_none());
+        assert!(enter(&admission, "192.0.2.2").await.is_some());
+        drop(first);
+        assert!(enter(&admission, "192.0.2.1").await.is_some());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_remembered_of_addresses_that_left_or_were_refused() {
+        let admission = admission();
+        let all = [
+            enter(&admission, "192.0.2.1").await,
+            enter(&admission, "192.0.2.1").await,
+            enter(&admission, "192.0.2.1").await,
+        ];
+        assert!(all[2].is_none());
+        drop(all);
         assert!(admission.addresses.counts().is_empty());
+        assert!(admission.strange_addresses.counts().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,15 +230,20 @@ mod tests {
             let waited = tokio::time::timeout(std::time::Duration::from_secs(1), admission.room());
             waited.await.is_err()
         };
-        let admission = admission();
-        let first = admission.room().await.unwrap();
-        let second = admission.room().await.unwrap();
+        let admission = Admission::new(&Limits {
+            max_connections: 3,
+            max_unauthenticated_connections: 2,
+            ..Limits::default()
+        });
+        let (first, at_the_door) = enter(&admission, "192.0.2.1").await.unwrap();
+        let second = enter(&admission, "192.0.2.2").await.unwrap();
         assert!(is_full(&admission).await, "two strangers are at the door");
-        drop(first.doorstep);
-        let third = admission.room().await.unwrap();
-        drop((second.doorstep, third.doorstep));
+        drop(at_the_door);
+        let third = enter(&admission, "192.0.2.3").await.unwrap();
+        let (_second, _third) = (second.0, third.0);
+        drop((second.1, third.1));
         assert!(is_full(&admission).await, "three connections are open");
-        drop(first.slot);
+        drop(first);
         assert!(!is_full(&admission).await);
     }
 }

@@ -11,13 +11,12 @@ use rpc_host_protocol::ALPN;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
 use super::TransportError;
-use super::admission::{AddressSlot, Admission, Doorstep};
+use super::admission::{Admission, ConnectionRoom, Doorstep};
 use crate::config::Limits;
 
 /// How long to wait after a failed accept. Most failures are a lack of file descriptors, which only
@@ -43,13 +42,6 @@ pub struct Arrival {
     handshake_deadline: Instant,
     doorstep: Doorstep,
     room: ConnectionRoom,
-}
-
-/// What a connection holds for as long as it lasts.
-#[derive(Debug)]
-pub struct ConnectionRoom {
-    _slot: OwnedSemaphorePermit,
-    _address: AddressSlot,
 }
 
 /// A connection over which both sides speak the protocol.
@@ -96,7 +88,7 @@ impl Listener {
                 }
             };
             pause = SHORTEST_PAUSE;
-            let Some(address) = self.admission.try_address(peer.ip()) else {
+            let Some((room, doorstep)) = self.admission.admit(room, peer.ip()) else {
                 debug!(%peer, "refused: too many connections from one address");
                 continue;
             };
@@ -105,11 +97,8 @@ impl Listener {
                 peer,
                 tls: Arc::clone(&self.tls),
                 handshake_deadline: Instant::now() + self.handshake_timeout,
-                doorstep: room.doorstep,
-                room: ConnectionRoom {
-                    _slot: room.slot,
-                    _address: address,
-                },
+                doorstep,
+                room,
             };
         }
     }

@@ -8,9 +8,9 @@ mod identity;
 mod listener;
 mod tls;
 
-pub use admission::Doorstep;
+pub use admission::{ConnectionRoom, Doorstep};
 pub use authority::{Authority, IdentityError};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
-pub use listener::{Arrival, ConnectionRoom, Listener, Secured};
+pub use listener::{Arrival, Listener, Secured};
 pub use tls::{ServerCertificate, server_config};

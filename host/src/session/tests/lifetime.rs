@@ -217,6 +217,20 @@ async fn a_revoked_token_is_noticed_at_the_next_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_revoked_token_ends_even_a_session_that_begins_nothing() {
+    let mut peer = Peer::welcome(Limits::default()).await;
+    peer.call(1, "hang").await;
+    peer.running(1).await;
+    peer.node.is_revoked.store(true, Ordering::SeqCst);
+    let began = Instant::now();
+    assert_eq!(peer.failure(1).await.code, ErrorCode::Unauthenticated);
+    assert!(began.elapsed() <= 20 * SECOND, "{:?}", began.elapsed());
+    assert_eq!(peer.goaway().await.code, ErrorCode::Unauthenticated);
+    peer.running(0).await;
+    assert!(matches!(peer.session.await.unwrap(), SessionEnd::Revoked));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_drain_lets_calls_finish_and_takes_no_new_ones() {
     let mut peer = Peer::welcome(Limits::default()).await;
     peer.call(1, "wait").await;
