@@ -445,19 +445,26 @@ async fn so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_take_the_room_of_those_who_are_known() {
+async fn strangers_of_one_address_get_a_share_and_give_it_back() {
     let options = HostOptions::new()
-        .limit("max-unauthenticated-connections", 2)
+        .limit("max-unauthenticated-connections", 8)
         .limit("handshake-timeout-ms", 1500);
     let host = TestHost::start_with(options).await;
     let known = host.client().await;
     let mut strangers = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..6 {
         strangers.push(TcpStream::connect(host.address()).await.unwrap());
     }
     known.list().await.unwrap();
-    // A newcomer waits until they had to give up their place, twice over, and gets in.
-    host.client().await.list().await.unwrap();
+    // Those that are silent have to give up their places, and a newcomer gets one.
+    let profile = || Profile::from_file(host.client_profile_path()).unwrap();
+    let newcomer = async {
+        while Client::connect(profile()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    in_time("room for a newcomer", newcomer).await;
+    known.list().await.unwrap();
 }
 
 #[tokio::test]
