@@ -105,7 +105,7 @@ pub const MAX_FAILURE_TEXT_BYTES: usize = 4096;
 
 /// How an exchange ends that did not end with a reply.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", from = "ReceivedFailure")]
 pub struct Failure {
     /// For programs.
     pub code: ErrorCode,
@@ -119,6 +119,28 @@ pub struct Failure {
     /// Frames of the guest, innermost first, demangled; only with [`ErrorCode::Trapped`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backtrace: Vec<String>,
+}
+
+/// A failure as the other side wrote it, which need not keep to what is promised of one.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ReceivedFailure {
+    code: ErrorCode,
+    message: String,
+    fault: Fault,
+    retryable: bool,
+    #[serde(default)]
+    backtrace: Vec<String>,
+}
+
+impl From<ReceivedFailure> for Failure {
+    fn from(received: ReceivedFailure) -> Self {
+        let failure = Failure::new(received.code, received.fault, received.message);
+        Failure {
+            retryable: received.retryable,
+            ..failure.with_backtrace(received.backtrace)
+        }
+    }
 }
 
 impl Failure {
@@ -187,6 +209,7 @@ fn is_direction_mark(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cbor::{decode_envelope, encode_envelope};
 
     #[test]
     fn failure_text_is_bounded_and_printable() {
@@ -206,6 +229,24 @@ mod tests {
         );
         assert_eq!(printable("a\u{202e}b", 100), "a\\u{202e}b");
         assert_eq!(printable("äöü", 6), "ä…");
+    }
+
+    #[test]
+    fn what_the_other_side_wrote_is_bounded_and_printable_too() {
+        let honest = Failure::new(ErrorCode::Trapped, Fault::Guest, "it failed")
+            .with_backtrace(["calc::div".to_owned()]);
+        let hostile = Failure {
+            message: "\u{1b}[2J".repeat(10_000),
+            backtrace: vec!["a\nb".to_owned(); 10_000],
+            ..honest.clone()
+        };
+        let received =
+            |failure: &Failure| -> Failure { decode_envelope(&encode_envelope(failure)).unwrap() };
+        assert_eq!(received(&honest), honest);
+        let received = received(&hostile);
+        assert!(received.message.len() <= MAX_FAILURE_TEXT_BYTES);
+        assert!(!received.message.contains('\u{1b}'));
+        assert!(received.backtrace.iter().all(|frame| !frame.contains('\n')));
     }
 
     #[test]

@@ -23,19 +23,31 @@ pub fn component(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("the test's own component: {error}"))
 }
 
-/// Where cargo puts what it builds: the tests are in `TARGET/PROFILE/deps`.
+/// Where cargo puts what it builds.
 pub(crate) fn target_directory() -> PathBuf {
     let mut directory = profile_directory();
     directory.pop();
     directory
 }
 
-/// `TARGET/PROFILE`.
+/// `TARGET/PROFILE`. Tests are in `deps` below it; examples of the documentation are not, and know only
+/// which package they belong to.
 pub(crate) fn profile_directory() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows where it is");
     path.pop();
     if path.ends_with("deps") {
         path.pop();
+        return path;
     }
-    path
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.or_else(|| {
+        let package = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR")?);
+        let mut targets = package
+            .ancestors()
+            .map(|directory| directory.join("target"));
+        targets.find(|target| target.join("modules").is_dir())
+    });
+    target
+        .expect("a target directory; run: cargo xtask modules")
+        .join("debug")
 }

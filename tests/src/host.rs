@@ -284,7 +284,7 @@ impl TestHost {
 }
 
 fn data(directory: &Path) -> PathBuf {
-    directory.join("data")
+    directory.join("rpc-host-data")
 }
 
 impl Process {

@@ -8,6 +8,7 @@
 //! | `cli` | the command line, run as a person would |
 //! | `log` | the node's log, line by line, and waiting for a line |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
+//! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //!
 //! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
@@ -22,6 +23,7 @@
 )]
 
 mod cli;
+mod documented;
 mod guest;
 mod host;
 mod log;
@@ -31,6 +33,7 @@ mod tenant;
 use std::time::Duration;
 
 pub use cli::{Cli, CliOutput, CliProcess};
+pub use documented::documented;
 pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};

@@ -1,16 +1,17 @@
 //! Client library of rpc-host: upload WebAssembly components to a node and call them.
 //!
-//! ```no_run
+//! ```standalone_crate
 //! use rpc_host_client::{Client, Options, Profile};
 //!
-//! # async fn example(wasm: Vec<u8>) -> Result<(), rpc_host_client::Error> {
+//! # rpc_host_tests::documented(async || {
+//! # let wasm = rpc_host_tests::built("calc");
 //! let client = Client::connect(Profile::load()?).await?;
 //! let module = client.upload_module(wasm).await?; // durable when it returns
 //! client.register("calc", &module, Options::default()).await?;
 //! let sum: i64 = client.module("calc").call("add", (2, 3)).await?;
 //! assert_eq!(sum, 5);
-//! # Ok(())
-//! # }
+//! # Ok::<(), rpc_host_client::Error>(())
+//! # });
 //! ```
 //!
 //! # Values
@@ -19,27 +20,33 @@
 //! implements `serde::Deserialize`; [`rpc_host_protocol::serde`] has the table. Names are snake_case
 //! here and kebab-case in WIT:
 //!
-//! ```no_run
-//! # use rpc_host_client::{Client, Error};
+//! ```standalone_crate
+//! # use rpc_host_client::{Client, Options, Profile};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Serialize)]
-//! struct Order { item_number: u32, quantity: u32 }
+//! struct Point { x: i32, y: i32 }
 //!
-//! #[derive(Debug, Deserialize)]
-//! enum OrderError { OutOfStock, TooMany { most: u32 } }
+//! #[derive(Debug, Deserialize, PartialEq)]
+//! struct Counted { lines: u64, words: u64, chars: u64, bytes: u64 }
 //!
-//! # async fn example(client: Client) -> Result<(), Error> {
-//! let shop = client.module("shop");
-//! let order = Order { item_number: 7, quantity: 2 };
-//! let placed: Result<u64, OrderError> = shop.call_result("place", (&order,)).await?;
-//! match placed {
-//!     Ok(number) => println!("order {number}"),
-//!     Err(OrderError::OutOfStock) => println!("come back tomorrow"),
-//!     Err(OrderError::TooMany { most }) => println!("not more than {most}"),
-//! }
-//! # Ok(())
+//! # rpc_host_tests::documented(async || {
+//! # let client = Client::connect(Profile::load()?).await?;
+//! # for name in ["calc", "text"] {
+//! #     let module = client.upload_module(rpc_host_tests::built(name)).await?;
+//! #     client.register(name, &module, Options::default()).await?;
 //! # }
+//! let calc = client.module("calc");
+//! let distance: f64 = calc.call("distance", (Point { x: 1, y: 2 }, Point { x: 4, y: 6 })).await?;
+//! assert_eq!(distance, 5.0);
+//!
+//! let quotient: Result<i64, String> = calc.call_result("div", (1, 0)).await?;
+//! assert_eq!(quotient, Err("cannot divide 1 by zero".to_owned()));
+//!
+//! let counted: Counted = client.module("text").call("count", ("a few words",)).await?;
+//! assert_eq!(counted, Counted { lines: 1, words: 3, chars: 11, bytes: 11 });
+//! # Ok::<(), rpc_host_client::Error>(())
+//! # });
 //! ```
 //!
 //! # Errors

@@ -51,20 +51,25 @@ impl NamedModule {
 
     /// A call that is put together step by step.
     ///
-    /// ```no_run
-    /// # async fn example(client: rpc_host_client::Client) -> Result<(), rpc_host_client::Error> {
+    /// ```standalone_crate
+    /// # use rpc_host_client::{Client, Options, Profile};
     /// use std::time::Duration;
     ///
-    /// let area: f64 = client
-    ///     .module("shapes")
-    ///     .function("area")
-    ///     .arg("square")
-    ///     .named("side_length", 2.5)
+    /// # rpc_host_tests::documented(async || {
+    /// # let client = Client::connect(Profile::load()?).await?;
+    /// # let module = client.upload_module(rpc_host_tests::built("text")).await?;
+    /// # client.register("text", &module, Options::default()).await?;
+    /// let length: Option<u64> = client
+    ///     .module("text")
+    ///     .function("line_length")
+    ///     .arg("one\nthree")
+    ///     .named("line", 1)
     ///     .timeout(Duration::from_secs(1))
     ///     .call()
     ///     .await?;
-    /// # Ok(())
-    /// # }
+    /// assert_eq!(length, Some(5));
+    /// # Ok::<(), rpc_host_client::Error>(())
+    /// # });
     /// ```
     pub fn function(&self, function: impl Into<String>) -> Call {
         Call::new(self.client.clone(), &self.name, function.into())

@@ -1,6 +1,7 @@
 //! The client against a host that does what each test tells it.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "a test ends where something is not as it should be"
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 use fake_host::{FakeHost, Peer, welcome};
 use rpc_host_client::{Client, Error, ErrorCode, Failure, Fault, Options, UploadProgress};
 use rpc_host_protocol::cbor::encode_envelope;
-use rpc_host_protocol::message::{Ack, Beat, Goaway, Welcome};
+use rpc_host_protocol::message::{Ack, Beat, CallHeader, Goaway, Welcome};
 use rpc_host_protocol::operation::{ModuleEntry, RevisionEntry};
 use rpc_host_protocol::serde::{from_cbor, to_cbor};
 use rpc_host_protocol::{ExchangeId, Message, Operation};
@@ -649,6 +650,66 @@ async fn a_host_that_breaks_the_protocol_is_left() {
         assert!(matches!(error, Error::Lost { .. }), "{error}");
         assert!(error.to_string().contains(name), "{error}");
     }
+}
+
+/// What a host sends that wants to fill the client's memory ends the connection instead.
+async fn left_by_its_client<F>(flood: impl Fn(Peer) -> F + Send + Sync + Clone + 'static) -> Error
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let host = FakeHost::start(move |mut peer: Peer, _| {
+        let flood = flood.clone();
+        async move {
+            let welcome = Welcome {
+                max_calls_in_flight: u32::MAX,
+                ..welcome()
+            };
+            peer.greet(welcome).await;
+            peer.call().await.unwrap();
+            flood(peer).await;
+        }
+    })
+    .await;
+    let client = Client::connect(host.profile()).await.unwrap();
+    let module = client.module("m");
+    let answer = module.call::<()>("f", ());
+    let answer = tokio::time::timeout(Duration::from_secs(60), answer).await;
+    answer.expect("the flood is noticed").unwrap_err()
+}
+
+#[tokio::test]
+async fn a_host_that_begins_messages_without_end_is_left() {
+    let error = left_by_its_client(|mut peer| async move {
+        let frame = |id: u32| {
+            let [a, b, c, d] = id.to_be_bytes();
+            [0, 0, 0, 0, 4, 1, 0, 0, a, b, c, d]
+        };
+        let frames: Vec<u8> = (2..100_000).flat_map(frame).collect();
+        peer.send_frame(frame(1), &frames).await;
+        peer.receive().await;
+    })
+    .await;
+    assert!(error.to_string().contains("incomplete at once"), "{error}");
+}
+
+#[tokio::test]
+async fn a_host_that_calls_without_reading_the_answers_is_left() {
+    let error = left_by_its_client(|mut peer| async move {
+        let call = Message::Call {
+            header: CallHeader {
+                module: String::new(),
+                function: String::new(),
+                timeout_ms: None,
+            },
+            arguments: vec![0x80, 0xa0],
+        };
+        for id in (2..1_000_000).step_by(2) {
+            peer.send(ExchangeId(id), call.clone()).await;
+        }
+        peer.receive().await;
+    })
+    .await;
+    assert!(error.to_string().contains("calls without end"), "{error}");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What goes to stdout.
 
+use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use clap::{Args, ValueEnum};
@@ -64,10 +65,31 @@ fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Problem> {
     stdout(&(text + "\n"))
 }
 
+/// `text` with the control characters escaped that are not part of its layout: names, comments and
+/// values come from modules and nodes, and must not move the cursor.
+fn shown(text: &str) -> Cow<'_, str> {
+    let is_odd = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::new();
+    for character in text.chars() {
+        if is_odd(character) {
+            shown.extend(character.escape_default());
+        } else {
+            shown.push(character);
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// Writes to stdout. A reader that has gone (`| head`) has what it wanted.
 pub(crate) fn stdout(text: &str) -> Result<(), Problem> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out
+        .write_all(shown(text).as_bytes())
+        .and_then(|()| out.flush())
+    {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         Err(error) => Err(Problem::new(format!("cannot write to stdout: {error}"))),
@@ -78,4 +100,18 @@ pub(crate) fn stdout(text: &str) -> Result<(), Problem> {
 pub(crate) fn note(text: &str) {
     // Nobody has to listen.
     let _unread = writeln!(io::stderr(), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_from_elsewhere_does_not_move_the_cursor() {
+        assert_eq!(shown("NAME\tä\nb\n"), "NAME\tä\nb\n");
+        assert_eq!(
+            shown("/// \u{1b}[2J\r\u{9b}x\n"),
+            "/// \\u{1b}[2J\\r\\u{9b}x\n"
+        );
+    }
 }

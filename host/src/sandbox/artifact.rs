@@ -17,7 +17,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::SandboxError;
-use crate::storage::file::LEFTOVER_PREFIX;
+use crate::storage::file::{LEFTOVER_PREFIX, create_directory};
 
 /// First bytes of the file; the digit is the version of its layout.
 const MAGIC: &[u8; 8] = b"rpchart1";
@@ -149,7 +149,8 @@ impl Sealer {
         let mut context = self.context(binding);
         context.update(&body);
         let directory = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(directory).map_err(io())?;
+        // Durable, as what is kept beside it later relies on the directories above both.
+        create_directory(directory).map_err(|error| SandboxError::Internal(error.to_string()))?;
         // Readable by the node's user only, as all temporary files are.
         let file = tempfile::Builder::new()
             .prefix(LEFTOVER_PREFIX)
@@ -217,6 +218,8 @@ impl Sealer {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::sandbox::{SandboxLimits, engine};
 
@@ -236,10 +239,11 @@ mod tests {
             wit: "package a:b;".to_owned(),
             code,
         };
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("x.artifact");
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("tenant/artifacts");
+        let path = directory.join("x.artifact");
         let sealer = Sealer::new(&ArtifactKey::new(&[7; 32]), &engine);
-        let files = || std::fs::read_dir(directory.path()).unwrap().count();
+        let files = || std::fs::read_dir(&directory).unwrap().count();
         drop(sealer.seal(&path, &compiled, b"tenant 1").unwrap());
         assert_eq!(files(), 0, "what is not placed leaves nothing behind");
         let sealed = sealer.seal(&path, &compiled, b"tenant 1").unwrap();
@@ -247,6 +251,8 @@ mod tests {
         assert!(name.starts_with(LEFTOVER_PREFIX), "a crash leaves {name}");
         sealed.place().unwrap();
         assert_eq!(files(), 1);
+        let mode = std::fs::metadata(parent.path().join("tenant")).unwrap();
+        assert_eq!(mode.permissions().mode() & 0o777, 0o700);
         assert_eq!(
             sealer.open(&engine, &path, b"tenant 1").unwrap().wit,
             "package a:b;"

@@ -20,8 +20,8 @@ const MAX_COMPONENT_HANDLES: usize = 10_000;
 pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Memory that the arguments of all calls may take, of one tenant half of it.
 pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
-/// What a byte of arguments may take once it is decoded: the engine has 32 bytes for each of a list.
-const ARGUMENT_GROWTH: usize = 32;
+/// What a byte of arguments may take once it is decoded: each of a list becomes a value of the engine.
+const ARGUMENT_GROWTH: usize = size_of::<Val>();
 /// Arguments up to this length are bounded by the number of calls alone.
 const SHORT_ARGUMENT_BYTES: usize = 4 << 10;
 /// Lines of a guest's output that go to the log from one call.

@@ -1,10 +1,13 @@
-//! Counts the memory and tables of one instance.
+//! Counts the memory and tables of one instance, in bytes together.
 
 use wasmtime::ResourceLimiter;
 
 use super::engine::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
 
-/// The engine's own limits hold for each memory; this one holds for all memories of an instance.
+/// What an element of a table takes.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+
+/// The engine's own limits hold for each memory and each table; this one holds for all of an instance.
 pub(super) struct Limiter {
     max_memory_bytes: usize,
     memory_bytes: usize,
@@ -26,6 +29,19 @@ impl Limiter {
     }
 }
 
+impl Limiter {
+    fn take(&mut self, more_bytes: Option<usize>) -> bool {
+        let total = more_bytes
+            .and_then(|more| self.memory_bytes.checked_add(more))
+            .filter(|total| *total <= self.max_memory_bytes);
+        match total {
+            Some(total) => self.memory_bytes = total,
+            None => self.refused = true,
+        }
+        total.is_some()
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
@@ -33,24 +49,18 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let total = desired
-            .checked_sub(current)
-            .and_then(|more| self.memory_bytes.checked_add(more))
-            .filter(|total| *total <= self.max_memory_bytes);
-        match total {
-            Some(total) => self.memory_bytes = total,
-            None => self.refused = true,
-        }
-        Ok(total.is_some())
+        Ok(self.take(desired.checked_sub(current)))
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+        let more = desired.checked_sub(current);
+        let more_bytes = more.and_then(|more| more.checked_mul(TABLE_ELEMENT_BYTES));
+        Ok(desired <= MAX_TABLE_ELEMENTS && self.take(more_bytes))
     }
 
     fn instances(&self) -> usize {
@@ -69,6 +79,16 @@ impl ResourceLimiter for Limiter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_count_as_what_they_take() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.table_growing(0, 10, None).unwrap());
+        assert!(!limiter.memory_growing(0, 21, None).unwrap());
+        assert!(limiter.memory_growing(0, 20, None).unwrap());
+        assert!(!limiter.table_growing(10, 11, None).unwrap());
+        assert!(limiter.has_refused());
+    }
 
     #[test]
     fn memories_are_counted_together() {

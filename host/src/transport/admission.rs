@@ -22,8 +22,10 @@ pub(super) struct Admission {
     strange_addresses: Arc<Addresses>,
 }
 
-/// The share of strangers that may come from one address.
+/// The part of the strangers that may come from one address.
 const STRANGERS_PER_ADDRESS_DIVISOR: u64 = 4;
+/// So many may, however few there are: programs connect several times at once.
+const LEAST_STRANGERS_PER_ADDRESS: u64 = 16;
 
 /// Room for one connection, from wherever.
 #[derive(Debug)]
@@ -89,9 +91,8 @@ impl Admission {
                 counts: Mutex::default(),
             }),
             strange_addresses: Arc::new(Addresses {
-                max: limits
-                    .max_unauthenticated_connections
-                    .div_ceil(STRANGERS_PER_ADDRESS_DIVISOR),
+                max: (limits.max_unauthenticated_connections / STRANGERS_PER_ADDRESS_DIVISOR)
+                    .max(LEAST_STRANGERS_PER_ADDRESS),
                 counts: Mutex::default(),
             }),
         }
@@ -201,9 +202,15 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_cannot_take_the_room_of_all_strangers() {
-        let admission = admission();
+        let admission = Admission::new(&Limits {
+            max_unauthenticated_connections: 80,
+            ..Limits::default()
+        });
         let (_, first) = enter(&admission, "192.0.2.1").await.unwrap();
-        let _second = enter(&admission, "192.0.2.1").await.unwrap();
+        let mut others = Vec::new();
+        for _ in 1..20 {
+            others.push(enter(&admission, "192.0.2.1").await.unwrap());
+        }
         assert!(enter(&admission, "192.0.2.1").await.is_none());
         assert!(enter(&admission, "192.0.2.2").await.is_some());
         drop(first);
@@ -217,8 +224,9 @@ mod tests {
             enter(&admission, "192.0.2.1").await,
             enter(&admission, "192.0.2.1").await,
             enter(&admission, "192.0.2.1").await,
+            enter(&admission, "192.0.2.1").await,
         ];
-        assert!(all[2].is_none());
+        assert!(all[3].is_none());
         drop(all);
         assert!(admission.addresses.counts().is_empty());
         assert!(admission.strange_addresses.counts().is_empty());

@@ -182,6 +182,9 @@ async fn a_guest_hands_over_so_much_at_once_and_no_more() {
         ErrorCode::ResourceExhausted,
         &["passed more than 134217728 bytes at once"],
     );
+    // Text counts for its length alone.
+    let text: String = big.call("text", (15_u32 << 20,)).await.unwrap();
+    assert_eq!(text.len(), 15 << 20);
 }
 
 #[tokio::test]
@@ -314,7 +317,7 @@ async fn a_frame_and_its_answer_take_so_long_and_no_longer() {
     // Long answers that nobody reads: more than any buffer on the way holds.
     let mut deaf = tenant.raw_peer().await;
     for _ in 0..4 {
-        deaf.call("big", "bytes", &[Value::U32(15 << 20)]).await;
+        deaf.call("big", "text", &[Value::U32(15 << 20)]).await;
     }
     let is_deaf = |line: &rpc_host_tests::LogLine| {
         line.message() == "session ends"
@@ -442,10 +445,10 @@ async fn so_many_connections_and_no_more() {
 }
 
 #[tokio::test]
-async fn strangers_cannot_take_the_room_of_those_who_are_known() {
+async fn strangers_of_one_address_get_a_share_and_give_it_back() {
     let options = HostOptions::new()
-        .limit("max-unauthenticated-connections", 2)
-        .limit("handshake-timeout-ms", 500);
+        .limit("max-unauthenticated-connections", 8)
+        .limit("handshake-timeout-ms", 1500);
     let host = TestHost::start_with(options).await;
     let known = host.client().await;
     let mut strangers = Vec::new();
@@ -453,8 +456,15 @@ async fn strangers_cannot_take_the_room_of_those_who_are_known() {
         strangers.push(TcpStream::connect(host.address()).await.unwrap());
     }
     known.list().await.unwrap();
-    // A newcomer waits until they had to give up their place, three times over, and gets in.
-    host.client().await.list().await.unwrap();
+    // Those that are silent have to give up their places, and a newcomer gets one.
+    let profile = || Profile::from_file(host.client_profile_path()).unwrap();
+    let newcomer = async {
+        while Client::connect(profile()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    in_time("room for a newcomer", newcomer).await;
+    known.list().await.unwrap();
 }
 
 #[tokio::test]

@@ -454,13 +454,15 @@ async fn long_and_short_messages_are_interleaved() {
     assert_eq!(peer.outcome(long).await.unwrap(), [0x1a, 0, 1, 0x86, 0xa0]);
 
     // A long reply does not hold up a short one that comes later.
-    let long = peer.call("big", "bytes", &[Value::U32(8 << 20)]).await;
+    let long = peer.call("big", "text", &[Value::U32(8 << 20)]).await;
     let short = peer
         .call("calc", "add", &[Value::S64(2), Value::S64(3)])
         .await;
     let mut ended = Vec::new();
     while ended.len() < 2 {
-        ended.push(peer.message().await.0);
+        let (id, message) = peer.message().await;
+        assert!(matches!(message, Message::Reply { .. }), "{message:?}");
+        ended.push(id);
     }
     assert_eq!(ended, [short, long]);
 }

@@ -41,6 +41,9 @@ pub(crate) struct Connection {
     reader: AbortHandle,
 }
 
+/// The most exchanges that are ever under way at once, whatever the host allows.
+const MAX_SLOTS: usize = 1 << 16;
+
 /// What the tasks of a connection and its exchanges share.
 struct Shared {
     state: Mutex<State>,
@@ -96,7 +99,7 @@ impl Connection {
         let (stream, welcome) = handshake::establish(dialer, token).await?;
         let (read_half, write_half) = tokio::io::split(stream);
         let slots = usize::try_from(welcome.max_calls_in_flight).unwrap_or(usize::MAX);
-        let slots = slots.clamp(1, Semaphore::MAX_PERMITS);
+        let slots = slots.clamp(1, MAX_SLOTS);
         let max_message_bytes = usize::try_from(welcome.max_message_bytes).unwrap_or(usize::MAX);
         let room = (max_message_bytes / FRAGMENT_BYTES).clamp(1, MAX_ROOM as usize);
         let shared = Arc::new(Shared {

@@ -78,6 +78,11 @@ impl Outbox {
         lane.map_or(0, |lane| lane.messages.len())
     }
 
+    /// Exchanges that something waits for.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Appends frames to `buffer` until it holds `enough_bytes` or there are none left.
     pub(super) fn fill(&mut self, buffer: &mut Vec<u8>, enough_bytes: usize) {
         while buffer.len() < enough_bytes {

@@ -18,6 +18,8 @@ use crate::tls::Stream;
 const READ_BYTES: usize = 64 << 10;
 /// Answers to pings that may wait to be written; a host that asks for more does not read them.
 const MAX_WAITING_PONGS: usize = 64;
+/// The same for answers to calls into this client.
+const MAX_WAITING_REFUSALS: usize = 64;
 /// Incomplete replies together may take so many times what one may.
 const BUFFERED_REPLIES: usize = 4;
 
@@ -123,10 +125,14 @@ fn take_message(shared: &Shared, raw: RawMessage) -> Result<(), Error> {
         Message::Call { .. } if id.is_from_host() => {
             let problem = "this client serves no interface";
             let failure = Failure::new(ErrorCode::Unimplemented, Fault::Peer, problem);
-            shared
-                .state()
-                .outbox
-                .append(Message::Failure(failure).encode(id));
+            {
+                let mut state = shared.state();
+                // Each of ours has one lane at most; all others answer calls that nobody reads.
+                if state.outbox.lanes() > state.waiting.len() + MAX_WAITING_REFUSALS {
+                    return Err(violation("calls without end"));
+                }
+                state.outbox.append(Message::Failure(failure).encode(id));
+            }
             shared.write_now();
             Ok(())
         }
