@@ -43,7 +43,7 @@ pub(crate) fn binary() -> PathBuf {
     let path = profile_directory().join("rpc-host");
     assert!(
         path.exists(),
-        "there is no {}; run: cargo build -p rpc-host",
+        "there is no {}; run: cargo build",
         path.display()
     );
     path

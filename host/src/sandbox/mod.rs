@@ -146,7 +146,7 @@ impl Sandbox {
         let opened = match self.open(module, &module.artifact).await {
             Ok(opened) => opened,
             Err(problem) => {
-                tracing::info!(%problem, "compiling");
+                tracing::info!(reason = %problem, "compiling a module");
                 let sealed = self.compile(module).await?;
                 blocking(move || sealed.place()).await?;
                 self.open(module, &module.artifact).await?
