@@ -165,37 +165,44 @@ impl<'t> NamePlaces<'t> {
 impl Type {
     /// Whether a value of this type holds live objects.
     pub fn holds_handles(&self) -> bool {
-        match self {
-            Type::Own(_) | Type::Borrow(_) => true,
-            Type::List(inner) | Type::FixedList(inner, _) | Type::Option(inner) => {
-                inner.holds_handles()
+        self.any(&|ty| matches!(ty, Type::Own(_) | Type::Borrow(_)))
+    }
+
+    /// Whether this type, or one that it is made of, is as `wanted`.
+    pub fn any(&self, wanted: &impl Fn(&Type) -> bool) -> bool {
+        wanted(self)
+            || match self {
+                Type::List(inner) | Type::FixedList(inner, _) | Type::Option(inner) => {
+                    inner.any(wanted)
+                }
+                Type::Map(key, value) => key.any(wanted) || value.any(wanted),
+                Type::Record(fields) => fields.iter().any(|field| field.ty.any(wanted)),
+                Type::Tuple(types) => types.iter().any(|ty| ty.any(wanted)),
+                Type::Variant(cases) => {
+                    let mut payloads = cases.iter().filter_map(|case| case.ty.as_ref());
+                    payloads.any(|ty| ty.any(wanted))
+                }
+                Type::Result(ResultType { ok, err }) => {
+                    [ok, err].into_iter().flatten().any(|ty| ty.any(wanted))
+                }
+                Type::Bool
+                | Type::S8
+                | Type::U8
+                | Type::S16
+                | Type::U16
+                | Type::S32
+                | Type::U32
+                | Type::S64
+                | Type::U64
+                | Type::F32
+                | Type::F64
+                | Type::Char
+                | Type::String
+                | Type::Enum(_)
+                | Type::Flags(_)
+                | Type::Own(_)
+                | Type::Borrow(_) => false,
             }
-            Type::Map(key, value) => key.holds_handles() || value.holds_handles(),
-            Type::Record(fields) => fields.iter().any(|field| field.ty.holds_handles()),
-            Type::Tuple(types) => types.iter().any(Type::holds_handles),
-            Type::Variant(cases) => cases
-                .iter()
-                .filter_map(|case| case.ty.as_ref())
-                .any(Type::holds_handles),
-            Type::Result(ResultType { ok, err }) => {
-                [ok, err].into_iter().flatten().any(|ty| ty.holds_handles())
-            }
-            Type::Bool
-            | Type::S8
-            | Type::U8
-            | Type::S16
-            | Type::U16
-            | Type::S32
-            | Type::U32
-            | Type::S64
-            | Type::U64
-            | Type::F32
-            | Type::F64
-            | Type::Char
-            | Type::String
-            | Type::Enum(_)
-            | Type::Flags(_) => false,
-        }
     }
 }
 

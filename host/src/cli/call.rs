@@ -157,35 +157,7 @@ fn value(text: &str, ty: &Type, path: &str) -> Result<Value, Problem> {
 
 /// Whether a value of this type may need quotes.
 fn holds_text(ty: &Type) -> bool {
-    match ty {
-        Type::String | Type::Char => true,
-        Type::List(inner) | Type::FixedList(inner, _) | Type::Option(inner) => holds_text(inner),
-        Type::Map(key, value) => holds_text(key) || holds_text(value),
-        Type::Record(fields) => fields.iter().any(|field| holds_text(&field.ty)),
-        Type::Tuple(types) => types.iter().any(holds_text),
-        Type::Variant(cases) => cases
-            .iter()
-            .any(|case| case.ty.as_ref().is_some_and(holds_text)),
-        Type::Result(result) => [&result.ok, &result.err]
-            .into_iter()
-            .flatten()
-            .any(|ty| holds_text(ty)),
-        Type::Bool
-        | Type::S8
-        | Type::U8
-        | Type::S16
-        | Type::U16
-        | Type::S32
-        | Type::U32
-        | Type::S64
-        | Type::U64
-        | Type::F32
-        | Type::F64
-        | Type::Enum(_)
-        | Type::Flags(_)
-        | Type::Own(_)
-        | Type::Borrow(_) => false,
-    }
+    ty.any(&|ty| matches!(ty, Type::String | Type::Char))
 }
 
 #[cfg(test)]
