@@ -53,8 +53,11 @@ impl Client {
         let create = TokenCreate {
             tenant: request.tenant,
             role: request.role,
-            // A token good for less than a second is good for none.
-            expires_in_s: request.expires_in.map(|expires_in| expires_in.as_secs()),
+            // Whole seconds, and never fewer than were asked for.
+            expires_in_s: request.expires_in.map(|expires_in| {
+                let begun = u64::from(expires_in.subsec_nanos() > 0);
+                expires_in.as_secs().saturating_add(begun)
+            }),
         };
         self.operate(Operation::TokenCreate(create)).await
     }
