@@ -21,7 +21,7 @@ fn recompiled(host: &TestHost) -> usize {
     let lines = host.log().lines();
     lines
         .iter()
-        .filter(|line| line.message() == "compiling")
+        .filter(|line| line.message() == "compiling a module")
         .count()
 }
 
