@@ -107,7 +107,8 @@ const HOST: &[(&str, &[&str])] = &[
             "hex",
         ],
     ),
-    ("sandbox", &["capability"]),
+    // Files that are whole or not there, for artifacts; nothing else of storage.
+    ("sandbox", &["capability", "storage::file"]),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "hex"]),
