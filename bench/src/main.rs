@@ -20,10 +20,19 @@ const CALLS: usize = 250;
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(program), Some(calc)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: rpc-host-bench RPC-HOST CALC.WASM (`cargo xtask bench` calls it so)");
-    };
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next().context(USAGE)?;
+    if first == echo::SERVER {
+        return echo::serve().await;
+    }
+    let second = arguments.next().context(USAGE)?;
+    // On a worker of the runtime, where a program's own calls are made too.
+    tokio::spawn(compare(first.into(), second.into())).await?
+}
+
+const USAGE: &str = "usage: rpc-host-bench RPC-HOST CALC.WASM (`cargo xtask bench` calls it so)";
+
+async fn compare(program: PathBuf, calc: PathBuf) -> Result<()> {
     let host = host::Host::start(&program).await?;
     let client = Client::connect(Profile::from_file(host.profile())?).await?;
     let wasm = std::fs::read(&calc).with_context(|| calc.display().to_string())?;

@@ -284,6 +284,22 @@ async fn compiling_takes_so_long_and_gives_so_much_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_few_bytes_make_no_huge_artifact() {
+    let tenant = TestHost::shared().await.tenant().await;
+    // Two bytes far apart are an image of 16 MB; four of them would be 64 MB of a few hundred bytes.
+    let data = r#"(data (i32.const 0) "a") (data (i32.const 16000000) "b")"#;
+    let module = format!("(core module (memory 250) {data})");
+    refused(
+        tenant
+            .client
+            .upload_module(component(&format!("(component {})", module.repeat(4))))
+            .await,
+        ErrorCode::ResourceExhausted,
+        &["compiled code is over the limit of"],
+    );
+}
+
+#[tokio::test]
 async fn a_component_is_so_complex_and_no_more() {
     let tenant = TestHost::shared().await.tenant().await;
     let functions = "(func)".repeat(200_001);
