@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use rpc_host_client::Client;
+use rpc_host_client::{Client, ErrorCode};
 use rpc_host_tests::{TestHost, TestTenant, built};
+
+use crate::refused;
 
 /// The compiled files of a node.
 fn artifacts(host: &TestHost) -> Vec<PathBuf> {
@@ -131,4 +133,33 @@ async fn a_node_with_another_key_believes_nothing_of_before() {
     let count = compiles_after(&host, &tenant, |_| std::fs::remove_file(&key).unwrap()).await;
     assert_eq!(count, 1);
     assert!(key.exists());
+}
+
+#[tokio::test]
+async fn a_module_whose_bytes_have_changed_is_not_compiled() {
+    let host = TestHost::start().await;
+    let tenant = host.tenant().await;
+    tenant.register("calc", built("calc")).await;
+    host.kill().await;
+    let [artifact] = &artifacts(&host)[..] else {
+        panic!("one artifact")
+    };
+    let wasm = artifact.parent().unwrap().with_file_name("modules");
+    let wasm = std::fs::read_dir(wasm)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let mut bytes = std::fs::read(&wasm).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&wasm, bytes).unwrap();
+    std::fs::remove_file(artifact).unwrap();
+    host.start_again().await;
+    let client = Client::connect(tenant.profile()).await.unwrap();
+    refused(
+        client.module("calc").call::<i64>("add", (2, 3)).await,
+        ErrorCode::DataLoss,
+        &["the stored module is damaged"],
+    );
 }
