@@ -179,11 +179,6 @@ impl Sandbox {
         store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
         store
     }
-
-    /// The memory that an instance may have at most.
-    pub fn max_memory_bytes(&self) -> u64 {
-        self.limits.max_memory_bytes
-    }
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.

@@ -108,7 +108,6 @@ pub struct Sandbox {
     linker: wasmtime::component::Linker<State>,
     compiler: Compiler,
     sealer: Sealer,
-    limits: SandboxLimits,
     /// One unit for each instance that may be alive; large ones take several.
     places: Shares,
     /// Kilobytes that the arguments of all calls may take.
@@ -128,7 +127,6 @@ impl Sandbox {
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             _ticker: engine::Ticker::start(&engine)?,
             engine,
-            limits,
         })
     }
 

@@ -1,6 +1,5 @@
 //! A component that is linked and ready for calls.
 
-use rpc_host_protocol::operation::ImportStanding;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
@@ -78,13 +77,6 @@ impl Prepared {
     /// What the component imports, and what stands behind it.
     pub fn imports(&self) -> &[Import] {
         &self.imports
-    }
-
-    /// Whether it imports anything that it has no grant for.
-    pub fn has_inert_imports(&self) -> bool {
-        self.imports
-            .iter()
-            .any(|import| import.standing == ImportStanding::Inert)
     }
 
     /// Its world as WIT text; empty where WIT cannot express it.
