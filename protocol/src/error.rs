@@ -31,7 +31,7 @@ macro_rules! codes {
 codes! {
     /// The caller ended the call.
     Cancelled = "cancelled", retryable: false;
-    /// Nobody knows; the host's log does.
+    /// What was called failed and did not say how; or nobody knows, and the host's log does.
     Unknown = "unknown", retryable: false;
     /// What was sent is wrong whatever the state: a type, a name, bytes that are no component.
     InvalidArgument = "invalid-argument", retryable: false;
@@ -85,6 +85,8 @@ pub enum Fault {
     Tenant,
     /// The module itself failed.
     Guest,
+    /// The tenant's own program failed that serves a name over its connection.
+    Application,
     /// The host failed.
     Host,
 }
@@ -95,6 +97,7 @@ impl fmt::Display for Fault {
             Fault::Peer => "peer",
             Fault::Tenant => "tenant",
             Fault::Guest => "guest",
+            Fault::Application => "application",
             Fault::Host => "host",
         })
     }

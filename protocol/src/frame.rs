@@ -28,7 +28,8 @@ pub const FLAG_RESULT: u8 = 0b0000_0010;
 /// Names one exchange (a message and all that answers it) on one connection.
 ///
 /// The side that begins an exchange chooses its id: odd for the client, even for the host, so that
-/// the two never collide. Id 0 is the connection itself (hello, welcome, ping, pong, goaway, event).
+/// the two never collide. Id 0 is the connection itself (hello, welcome, ping, pong, goaway, event,
+/// lapse).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub u32);
 
@@ -118,6 +119,8 @@ kinds! {
     Pong = 16, "pong";
     /// No new exchanges are taken on this connection.
     Goaway = 17, "goaway";
+    /// An offer has ended on the host.
+    Lapse = 18, "lapse";
 }
 
 /// A decoded frame header.
@@ -227,7 +230,7 @@ mod tests {
         assert_eq!(with(1, 2), Err(HeaderError::TooLong(131_072)));
         assert_eq!(with(0, 0xff), Err(HeaderError::TooLong(0xff00_0000)));
         assert_eq!(with(4, 0), Err(HeaderError::UnknownKind(0)));
-        assert_eq!(with(4, 18), Err(HeaderError::UnknownKind(18)));
+        assert_eq!(with(4, 19), Err(HeaderError::UnknownKind(19)));
         assert_eq!(with(7, 1), Err(HeaderError::Reserved));
         assert!(matches!(
             with(5, FLAG_RESULT),

@@ -6,7 +6,7 @@ use crate::assembler::RawMessage;
 use crate::cbor::{EnvelopeError, decode_envelope, encode_envelope, split_envelope};
 use crate::error::Failure;
 use crate::frame::{ExchangeId, FLAG_RESULT, Kind};
-use crate::operation::Operation;
+use crate::operation::{FunctionDescription, Operation, is_false};
 
 /// The client's first message. It may be larger than nothing else before it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +65,13 @@ pub struct CallHeader {
     /// Time left for the call; the host's default where it is absent, and never more than its ceiling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
+    /// Of a call into the host: the number of the host's call that the client makes it for. It is then
+    /// part of that chain: its time and its depth are counted from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<u32>,
+    /// Of a call into a client: the lease that it rests on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
 }
 
 /// Begins an upload.
@@ -99,9 +106,23 @@ pub struct Provide {
     pub lease_ms: u64,
     /// How many calls the client serves at once.
     pub window: u32,
-    /// The interface as WIT text, for a name that nobody imports yet.
+    /// Who answers when the offer has ended.
+    #[serde(default)]
+    pub fallback: Fallback,
+    /// The interface as WIT text, for a name that nobody imports and nothing has answered yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wit: Option<String>,
+}
+
+/// Who answers for a name when the offer to serve it has ended without being withdrawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fallback {
+    /// Whatever answered before.
+    #[default]
+    Previous,
+    /// Nobody: calls end with `provider-lost` until somebody decides otherwise.
+    Error,
 }
 
 /// Whose calls a provided name answers.
@@ -114,12 +135,44 @@ pub enum ProvideScope {
     Tenant,
 }
 
-/// Ends an offer.
+/// Ends an offer. Answered by a reply whose value is null.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Withdraw {
     /// The name.
     pub name: String,
+    /// The lease, of those of this session; whichever it has on the name, where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<u64>,
+    /// Whether to end another session's offer to the whole tenant.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub steal: bool,
+}
+
+/// What answers a [`Provide`] that is accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Leased {
+    /// Names this offer; never used twice by a host.
+    pub lease: u64,
+    /// How long it stands without a sign of life.
+    pub lease_ms: u64,
+    /// How many calls come at once, at most.
+    pub window: u32,
+    /// The functions that may be called.
+    pub functions: Vec<FunctionDescription>,
+}
+
+/// The host has ended an offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Lapse {
+    /// The name.
+    pub name: String,
+    /// The lease.
+    pub lease: u64,
+    /// Why.
+    pub failure: Failure,
 }
 
 /// Gives up handles: each with the number of times it was received.
@@ -191,6 +244,7 @@ pub enum Message {
     Ping(Beat),
     Pong(Beat),
     Goaway(Goaway),
+    Lapse(Lapse),
 }
 
 /// Why bytes are no message of their kind.
@@ -224,6 +278,7 @@ impl Message {
             Message::Ping(_) => Kind::Ping,
             Message::Pong(_) => Kind::Pong,
             Message::Goaway(_) => Kind::Goaway,
+            Message::Lapse(_) => Kind::Lapse,
         }
     }
 
@@ -257,6 +312,7 @@ impl Message {
             Message::Event(body) => encode_envelope(&body),
             Message::Ping(body) | Message::Pong(body) => encode_envelope(&body),
             Message::Goaway(body) => encode_envelope(&body),
+            Message::Lapse(body) => encode_envelope(&body),
         };
         RawMessage {
             kind,
@@ -310,6 +366,7 @@ impl Message {
             Kind::Ping => envelope!(Ping),
             Kind::Pong => envelope!(Pong),
             Kind::Goaway => envelope!(Goaway),
+            Kind::Lapse => envelope!(Lapse),
         }
     }
 }

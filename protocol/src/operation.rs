@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::{Fallback, ProvideScope};
 use crate::types::Signature;
 
 /// A request.
@@ -15,6 +16,16 @@ use crate::types::Signature;
 pub enum Operation {
     /// Points a name at an uploaded module, in a new revision. → [`RevisionEntry`]
     Register(Register),
+    /// Points a registration at another module or at an earlier revision, and keeps all else of it.
+    /// → [`RevisionEntry`]
+    Swap(Swap),
+    /// Points a registration at what it was before its present revision. → [`RevisionEntry`]
+    Rollback(Rollback),
+    /// Points a name that a client serves at an uploaded module, and lets the client go when the calls
+    /// that it has are done. → [`RevisionEntry`]
+    Promote(Register),
+    /// What clients serve: to the tenant, and to the session that asks. → `Vec<`[`ProviderEntry`]`>`
+    Providers {},
     /// All registrations of the tenant. → `Vec<`[`RegistrationEntry`]`>`
     List {},
     /// One registration. → [`RegistrationEntry`]
@@ -52,6 +63,10 @@ impl Operation {
     pub fn name(&self) -> &'static str {
         match self {
             Operation::Register(_) => "register",
+            Operation::Swap(_) => "swap",
+            Operation::Rollback(_) => "rollback",
+            Operation::Promote(_) => "promote",
+            Operation::Providers {} => "providers",
             Operation::List {} => "list",
             Operation::Show(_) => "show",
             Operation::History(_) => "history",
@@ -88,9 +103,61 @@ pub struct Register {
     /// Which registration answers an import.
     #[serde(default)]
     pub bindings: BTreeMap<String, String>,
+    /// Whether its imports are answered by the tenant's registrations alone, whatever a session serves
+    /// to itself.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sealed: bool,
     /// Refuse unless this is the present revision (0: the name is not taken).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<u64>,
+    /// Whether to do it even if others that depend on the name then lack something.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+}
+
+/// See [`Operation::Swap`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Swap {
+    /// The registration.
+    pub name: String,
+    /// At what to point it.
+    pub to: SwapTo,
+    /// Refuse unless this is the present revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
+    /// As in [`Register`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+}
+
+/// At what a swap points a registration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwapTo {
+    /// A module, under the grants, limits and bindings that hold now.
+    Digest(String),
+    /// An earlier revision, with the grants, limits and bindings that held then.
+    Revision(u64),
+}
+
+/// See [`Operation::Rollback`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Rollback {
+    /// The registration.
+    pub name: String,
+    /// Refuse unless this is the present revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub if_revision: Option<u64>,
+    /// As in [`Register`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub force: bool,
+}
+
+/// For fields that are left out where they are false.
+pub(crate) fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// An operation on a name.
@@ -167,10 +234,44 @@ pub struct RevisionEntry {
     pub limits: BTreeMap<String, u64>,
     /// Which registration answers an import.
     pub bindings: BTreeMap<String, String>,
+    /// Whether its imports are answered by the tenant's registrations alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub sealed: bool,
+    /// The earlier revision that it brought back, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restores: Option<u64>,
     /// Milliseconds since 1970, UTC.
     pub created_at_ms: u64,
     /// The public id of the token that made it.
     pub created_by: String,
+}
+
+/// A name that a client serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProviderEntry {
+    /// The name.
+    pub name: String,
+    /// To whom.
+    pub scope: ProvideScope,
+    /// Whether it is served now. If not, the client is lost, and asked that nobody else answers.
+    pub serving: bool,
+    /// The session that serves it, as the host's log names it.
+    pub session: String,
+    /// The public id of the token that the session was opened with.
+    pub served_by: String,
+    /// The lease.
+    pub lease: u64,
+    /// Since when: milliseconds since 1970, UTC.
+    pub since_ms: u64,
+    /// Until when, if nothing more is heard of the client: milliseconds since 1970, UTC.
+    pub until_ms: u64,
+    /// How many calls it takes at once.
+    pub window: u32,
+    /// How many it has now.
+    pub in_flight: u32,
+    /// Who answers when it is lost.
+    pub fallback: Fallback,
 }
 
 /// One registration.
@@ -248,7 +349,9 @@ pub enum ImportStanding {
     Bound,
     /// It holds types only; nothing is called.
     TypesOnly,
-    /// Nothing answers: the component cannot be uploaded.
+    /// Nothing answers now; a call of it ends with an error that says what to register.
+    Unbound,
+    /// Nothing can answer: the component cannot be uploaded.
     Refused,
 }
 

@@ -138,6 +138,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
         grants: vec!["log".to_owned()],
         limits: BTreeMap::from([("memory-bytes".to_owned(), 1 << 20)]),
         bindings: BTreeMap::new(),
+        sealed: false,
+        restores: None,
         created_at_ms: 1_790_000_000_000,
         created_by: "t1".to_owned(),
     };
@@ -173,6 +175,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     module: "calc".to_owned(),
                     function: "add".to_owned(),
                     timeout_ms: Some(5000),
+                    within: None,
+                    lease: None,
                 },
                 arguments: encode_arguments(&[Value::S64(2)], &[("b".to_owned(), Value::S64(3))]),
             },
@@ -220,7 +224,19 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     "acme:log/logger@0.1.0".to_owned(),
                     "logger".to_owned(),
                 )]),
+                sealed: false,
                 if_revision: Some(1),
+                force: false,
+            })),
+        ),
+        (
+            "request-swap",
+            13,
+            Message::Request(Operation::Swap(Swap {
+                name: "calc".to_owned(),
+                to: SwapTo::Revision(1),
+                if_revision: Some(2),
+                force: true,
             })),
         ),
         (
@@ -279,15 +295,74 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                 scope: ProvideScope::Session,
                 lease_ms: 10_000,
                 window: 8,
+                fallback: Fallback::Previous,
                 wit: None,
             }),
+        ),
+        (
+            "reply-leased",
+            21,
+            Message::Reply {
+                value: encode_envelope(&Leased {
+                    lease: 5,
+                    lease_ms: 10_000,
+                    window: 8,
+                    functions: vec![FunctionDescription {
+                        interface: Some("acme:log/logger@0.1.0".to_owned()),
+                        name: "log".to_owned(),
+                        signature: Signature {
+                            parameters: vec![Field {
+                                name: "message".into(),
+                                ty: Type::String,
+                            }],
+                            result: None,
+                        },
+                    }],
+                }),
+                is_result: false,
+            },
         ),
         (
             "withdraw",
             23,
             Message::Withdraw(Withdraw {
                 name: "acme:log/logger".to_owned(),
+                lease: Some(5),
+                steal: false,
             }),
+        ),
+        (
+            "lapse",
+            0,
+            Message::Lapse(Lapse {
+                name: "acme:log/logger".to_owned(),
+                lease: 5,
+                failure: Failure::new(
+                    ErrorCode::ProviderLost,
+                    Fault::Peer,
+                    "nothing was heard of the client",
+                ),
+            }),
+        ),
+        (
+            "reply-providers",
+            27,
+            Message::Reply {
+                value: encode_envelope(&vec![ProviderEntry {
+                    name: "acme:log/logger".to_owned(),
+                    scope: ProvideScope::Tenant,
+                    serving: true,
+                    session: "00112233445566aa".to_owned(),
+                    served_by: "t1".to_owned(),
+                    lease: 5,
+                    since_ms: 1_790_000_000_000,
+                    until_ms: 1_790_000_010_000,
+                    window: 8,
+                    in_flight: 1,
+                    fallback: Fallback::Error,
+                }]),
+                is_result: false,
+            },
         ),
         (
             "call-into-client",
@@ -297,6 +372,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     module: "acme:log/logger".to_owned(),
                     function: "log".to_owned(),
                     timeout_ms: Some(900),
+                    within: None,
+                    lease: Some(5),
                 },
                 arguments: encode_arguments(&[Value::String("hello".to_owned())], &[]),
             },

@@ -139,6 +139,8 @@ impl RawPeer {
             module: module.to_owned(),
             function: function.to_owned(),
             timeout_ms: None,
+            within: None,
+            lease: None,
         };
         let arguments = encode_arguments(arguments, &[]);
         self.send(id, Message::Call { header, arguments }).await;

@@ -42,6 +42,8 @@ impl Call {
                 module: module.to_owned(),
                 function,
                 timeout_ms: None,
+                within: None,
+                lease: None,
             },
             timeout: None,
             arguments: Ok(ArgumentList::new()),

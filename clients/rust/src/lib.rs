@@ -90,7 +90,8 @@ pub use registry::Options;
 pub use rpc_host_protocol as protocol;
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
-    ModuleEntry, NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
+    ModuleEntry, NewToken, ProviderEntry, RegistrationEntry, RevisionEntry, SwapTo, TenantEntry,
+    TokenEntry,
 };
 pub use rpc_host_protocol::serde::Arguments;
 pub use rpc_host_protocol::value::ValueError;

@@ -22,8 +22,36 @@ pub struct Options {
     pub limits: BTreeMap<String, u64>,
     /// Which registration answers an import.
     pub bindings: BTreeMap<String, String>,
+    /// Whether its imports are answered by the tenant's registrations alone, whatever a session serves
+    /// to itself.
+    pub sealed: bool,
     /// Refuse unless this is the present revision (0: the name is not taken).
     pub if_revision: Option<u64>,
+    /// Whether to do it even if others that depend on the name then lack something.
+    pub force: bool,
+}
+
+impl Options {
+    pub(crate) fn of(self, name: &str, module: &Module) -> Register {
+        let Options {
+            grants,
+            limits,
+            bindings,
+            sealed,
+            if_revision,
+            force,
+        } = self;
+        Register {
+            name: name.to_owned(),
+            digest: module.digest().to_owned(),
+            grants,
+            limits,
+            bindings,
+            sealed,
+            if_revision,
+            force,
+        }
+    }
 }
 
 fn named(name: &str) -> Named {
@@ -40,21 +68,8 @@ impl Client {
         module: &Module,
         options: Options,
     ) -> Result<RevisionEntry, Error> {
-        let Options {
-            grants,
-            limits,
-            bindings,
-            if_revision,
-        } = options;
-        self.operate(Operation::Register(Register {
-            name: name.to_owned(),
-            digest: module.digest().to_owned(),
-            grants,
-            limits,
-            bindings,
-            if_revision,
-        }))
-        .await
+        self.operate(Operation::Register(options.of(name, module)))
+            .await
     }
 
     /// All registrations of the tenant.

@@ -384,6 +384,8 @@ async fn an_upload_keeps_to_its_window_and_tells_how_far_it_is() {
             grants: register.grants,
             limits: register.limits,
             bindings: register.bindings,
+            sealed: register.sealed,
+            restores: None,
             created_at_ms: 0,
             created_by: "t1".to_owned(),
         };
@@ -700,6 +702,8 @@ async fn a_host_that_calls_without_reading_the_answers_is_left() {
                 module: String::new(),
                 function: String::new(),
                 timeout_ms: None,
+                within: None,
+                lease: None,
             },
             arguments: vec![0x80, 0xa0],
         };

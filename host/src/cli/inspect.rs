@@ -111,6 +111,7 @@ fn imports(imports: &[ImportEntry]) -> String {
             ImportStanding::Inert => "inert",
             ImportStanding::Bound => "bound",
             ImportStanding::TypesOnly => "types only",
+            ImportStanding::Unbound => "unbound",
             ImportStanding::Refused => "refused",
         };
         [

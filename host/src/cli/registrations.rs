@@ -85,6 +85,8 @@ fn show_text(entry: &RegistrationEntry) -> String {
         grants,
         limits,
         bindings,
+        sealed: _,
+        restores: _,
         created_at_ms,
         created_by,
     } = &entry.current;
@@ -153,6 +155,8 @@ mod tests {
                 grants: vec!["log".to_owned()],
                 limits: BTreeMap::from([("max-reply-bytes".to_owned(), 1024)]),
                 bindings: BTreeMap::new(),
+                sealed: false,
+                restores: None,
                 created_at_ms: 1_795_225_268_123,
                 created_by: "t7".to_owned(),
             },

@@ -38,6 +38,12 @@ pub(crate) struct Upload {
     /// Only if this is the present revision of the name (0: there is none)
     #[arg(long, value_name = "N", requires = "name")]
     if_revision: Option<u64>,
+    /// Let nothing that a session serves to itself answer its imports
+    #[arg(long, requires = "name")]
+    sealed: bool,
+    /// Do it even if others that depend on the name then lack something
+    #[arg(long, requires = "name")]
+    force: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -112,7 +118,9 @@ impl Upload {
                     grants: self.grants,
                     limits: once_each("limit", self.limits)?,
                     bindings: once_each("bind", self.bindings)?,
+                    sealed: self.sealed,
                     if_revision: self.if_revision,
+                    force: self.force,
                 };
                 Some(client.register(name, &module, options).await?)
             }

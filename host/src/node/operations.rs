@@ -33,6 +33,10 @@ pub(super) async fn operate(
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => register(node, principal, request).await,
+        Operation::Swap(_)
+        | Operation::Rollback(_)
+        | Operation::Promote(_)
+        | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -275,6 +279,8 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         bindings: bindings
             .map(|(import, name)| (import.to_string(), name.to_string()))
             .collect::<BTreeMap<_, _>>(),
+        sealed: false,
+        restores: None,
         created_at_ms: revision.created_at.unix_ms(),
         created_by: revision.created_by.to_string(),
     }

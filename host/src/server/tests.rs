@@ -174,6 +174,8 @@ impl Client {
             module: "m".to_owned(),
             function: function.to_owned(),
             timeout_ms: None,
+            within: None,
+            lease: None,
         };
         self.send(
             id,

@@ -67,7 +67,7 @@ impl Order {
             {
                 Err(OrderError::NotTheConnection { kind, id })
             }
-            Kind::Hello | Kind::Welcome => Err(OrderError::Unexpected(kind)),
+            Kind::Hello | Kind::Welcome | Kind::Lapse => Err(OrderError::Unexpected(kind)),
             Kind::Chunk | Kind::Cancel | Kind::Ping | Kind::Pong | Kind::Goaway | Kind::Event => {
                 Ok(())
             }
@@ -190,7 +190,7 @@ mod tests {
             };
             assert_eq!(check(&[(kind, 1, false)]), Err(error));
         }
-        for kind in [Kind::Hello, Kind::Welcome] {
+        for kind in [Kind::Hello, Kind::Welcome, Kind::Lapse] {
             assert_eq!(
                 check(&[(kind, 0, false)]),
                 Err(OrderError::Unexpected(kind))

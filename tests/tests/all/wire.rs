@@ -113,6 +113,8 @@ async fn nothing_comes_before_a_hello_and_nothing_large_as_one() {
                     module: "calc".into(),
                     function: "add".into(),
                     timeout_ms: None,
+                    within: None,
+                    lease: None,
                 },
                 arguments: vec![0x80, 0xa0],
             },
@@ -232,6 +234,8 @@ async fn an_id_means_one_thing_for_ever() {
             module: "calc".into(),
             function: "add".into(),
             timeout_ms: None,
+            within: None,
+            lease: None,
         };
         let arguments =
             rpc_host_protocol::cbor::encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
@@ -411,6 +415,8 @@ async fn malformed_arguments_are_named() {
             module: "calc".into(),
             function: "add".into(),
             timeout_ms: None,
+            within: None,
+            lease: None,
         };
         peer.send(id, Message::Call { header, arguments }).await;
         let failure = peer.outcome(id).await.unwrap_err();
@@ -435,6 +441,8 @@ async fn long_and_short_messages_are_interleaved() {
         module: "big".into(),
         function: "measure".into(),
         timeout_ms: None,
+        within: None,
+        lease: None,
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[bytes], &[]);
     let long = peer.fresh_id();
@@ -522,6 +530,7 @@ async fn what_this_version_does_not_do_is_said() {
         scope: ProvideScope::Session,
         lease_ms: 1000,
         window: 1,
+        fallback: Default::default(),
         wit: None,
     };
     peer.send(id, Message::Provide(provide)).await;

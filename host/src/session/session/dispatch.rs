@@ -72,7 +72,8 @@ impl<B: Backend> Session<B> {
             | Message::Event(_)
             | Message::Goaway(_)
             | Message::Hello(_)
-            | Message::Welcome(_) => {
+            | Message::Welcome(_)
+            | Message::Lapse(_) => {
                 self.ignored += 1;
                 Ok(())
             }

@@ -236,6 +236,7 @@ async fn what_is_not_done_yet_says_so_and_what_needs_no_answer_gets_none() {
         scope: ProvideScope::Session,
         lease_ms: 1,
         window: 1,
+        fallback: Default::default(),
         wit: None,
     };
     peer.send(1, Message::Provide(provide)).await;
@@ -244,6 +245,8 @@ async fn what_is_not_done_yet_says_so_and_what_needs_no_answer_gets_none() {
         3,
         Message::Withdraw(Withdraw {
             name: "n".to_owned(),
+            lease: None,
+            steal: false,
         }),
     )
     .await;

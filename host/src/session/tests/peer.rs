@@ -285,6 +285,8 @@ pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
         module: "m".to_owned(),
         function: function.to_owned(),
         timeout_ms: None,
+        within: None,
+        lease: None,
     };
     Message::Call {
         header,
