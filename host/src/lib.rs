@@ -15,6 +15,7 @@
 
 pub mod bootstrap;
 pub mod capability;
+pub mod chain;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -76,6 +76,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "clock",
+            "chain",
         ],
     ),
     (
@@ -91,6 +92,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "clock",
+            "chain",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
@@ -116,6 +118,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
+    ("chain", &[]),
     ("hex", &[]),
 ];
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rpc_host_protocol::Signature;
 
 use super::SandboxError;
+use super::interface::is_compatible;
 
 /// A function that a component exports.
 #[derive(Clone, Debug)]
@@ -111,6 +112,25 @@ impl Functions {
         }
     }
 
+    /// The function that answers an imported one: of the same name, in an interface that answers for the
+    /// imported one's. Whether it takes and gives the same is not looked at.
+    pub fn answering(&self, imported: &Function) -> Option<(usize, &Function)> {
+        let mut candidates = self.0.iter().enumerate().filter(|(_, function)| {
+            function.name == imported.name
+                && match (&imported.interface, &function.interface) {
+                    (None, None) => true,
+                    (Some(imported), Some(exported)) => is_compatible(imported, exported),
+                    _ => false,
+                }
+        });
+        let first = candidates.next()?;
+        let is_exact = |candidate: &(usize, &Function)| candidate.1.interface == imported.interface;
+        if is_exact(&first) {
+            return Some(first);
+        }
+        Some(candidates.find(is_exact).unwrap_or(first))
+    }
+
     fn not_found(&self, path: &str) -> SandboxError {
         let hint = if self.0.is_empty() {
             "; the component exports no functions".to_owned()
@@ -179,6 +199,26 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn an_import_is_answered_by_its_own_version_before_a_compatible_one() {
+        let all = functions(&[
+            ("a:b/log@0.1.3", "go"),
+            ("a:b/log@0.1.0", "go"),
+            ("", "run"),
+        ]);
+        let imported = |interface: &str, name: &str| {
+            let functions = functions(&[(interface, name)]);
+            all.answering(functions.get(0).unwrap())
+                .map(|(index, _)| index)
+        };
+        assert_eq!(imported("a:b/log@0.1.0", "go"), Some(1));
+        assert_eq!(imported("a:b/log@0.1.1", "go"), Some(0));
+        assert_eq!(imported("", "run"), Some(2));
+        assert_eq!(imported("a:b/log@0.2.0", "go"), None);
+        assert_eq!(imported("a:b/log@0.1.0", "stop"), None);
+        assert_eq!(imported("", "go"), None);
     }
 
     #[test]

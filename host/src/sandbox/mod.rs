@@ -14,6 +14,7 @@
 //! | `wit` | a component's world as WIT text |
 //! | `types`, `function` | its exports as types, and how a call names one |
 //! | `import` | what stands behind each of its imports |
+//! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
 //! | `share` | what the node has only so much of, and how tenants share it |
@@ -29,6 +30,7 @@ mod engine;
 mod error;
 mod function;
 mod import;
+mod interface;
 mod limiter;
 mod output;
 mod prepared;

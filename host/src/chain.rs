@@ -1,0 +1,135 @@
+//! The calls that wait for one another.
+//!
+//! A call may lead to others: of modules that the called one imports, of clients that serve a name, and
+//! of calls that such a client makes meanwhile. All of them are one chain. It is known at each step, so
+//! that a chain can be told from another: it has one deadline, a depth that ends it, and whoever would
+//! wait for itself is told so at once.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+/// One call, and those that wait for it. A clone is the same chain.
+#[derive(Clone, Debug)]
+pub struct Chain(Arc<Link>);
+
+#[derive(Debug)]
+struct Link {
+    /// What is called: a registration, or a name that a client serves.
+    name: Arc<str>,
+    /// The lease that the call rests on, if a client answers it.
+    lease: Option<u64>,
+    /// One for the outermost call.
+    depth: u32,
+    max_depth: u32,
+    deadline: Instant,
+    outer: Option<Chain>,
+}
+
+/// A chain of more calls than there may be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("calls lead to calls more than {limit} deep: {chain}")]
+pub struct TooDeep {
+    /// How many may wait for one another.
+    pub limit: u32,
+    /// The chain, as far as it came.
+    pub chain: String,
+}
+
+impl Chain {
+    /// A call that nobody waits for but a client.
+    pub fn begin(name: Arc<str>, deadline: Instant, max_depth: u32) -> Self {
+        Chain(Arc::new(Link {
+            name,
+            lease: None,
+            depth: 1,
+            max_depth,
+            deadline,
+            outer: None,
+        }))
+    }
+
+    /// A call that this one leads to. It ends at `deadline`, or with this one if that is earlier.
+    ///
+    /// # Errors
+    /// When too many would wait for one another.
+    pub fn then(
+        &self,
+        name: Arc<str>,
+        lease: Option<u64>,
+        deadline: Instant,
+    ) -> Result<Self, TooDeep> {
+        if self.0.depth >= self.0.max_depth {
+            return Err(TooDeep {
+                limit: self.0.max_depth,
+                chain: self.to_string(),
+            });
+        }
+        Ok(Chain(Arc::new(Link {
+            name,
+            lease,
+            depth: self.0.depth.saturating_add(1),
+            max_depth: self.0.max_depth,
+            deadline: deadline.min(self.0.deadline),
+            outer: Some(self.clone()),
+        })))
+    }
+
+    /// How many calls it is, this one included.
+    pub fn depth(&self) -> u32 {
+        self.0.depth
+    }
+
+    /// When it has to be over.
+    pub fn deadline(&self) -> Instant {
+        self.0.deadline
+    }
+
+    /// Whether one of its calls rests on this lease.
+    pub fn rests_on(&self, lease: u64) -> bool {
+        self.links().any(|link| link.lease == Some(lease))
+    }
+
+    /// From the innermost call outwards.
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        std::iter::successors(Some(&*self.0), |link| {
+            link.outer.as_ref().map(|outer| &*outer.0)
+        })
+    }
+}
+
+impl fmt::Display for Chain {
+    /// Outermost first: `app → acme:log/logger`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(outer) = &self.0.outer {
+            write!(formatter, "{outer} → ")?;
+        }
+        formatter.write_str(&self.0.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_chain_knows_its_calls_its_end_and_its_depth() {
+        let soon = Instant::now() + Duration::from_secs(1);
+        let late = soon + Duration::from_secs(1);
+        let outer = Chain::begin("app".into(), soon, 3);
+        let middle = outer.then("logger".into(), Some(7), late).unwrap();
+        let inner = middle.then("app".into(), None, late).unwrap();
+        assert_eq!(inner.to_string(), "app → logger → app");
+        assert_eq!((outer.depth(), inner.depth()), (1, 3));
+        assert_eq!(inner.deadline(), soon, "no later than the outermost");
+        assert!(inner.rests_on(7) && !outer.rests_on(7) && !inner.rests_on(8));
+        let refused = inner.then("x".into(), None, late).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "calls lead to calls more than 3 deep: app → logger → app"
+        );
+    }
+}
