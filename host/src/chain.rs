@@ -27,14 +27,29 @@ struct Link {
     outer: Option<Chain>,
 }
 
-/// A chain of more calls than there may be.
+/// Why a chain does not go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("calls lead to calls more than {limit} deep: {chain}")]
-pub struct TooDeep {
-    /// How many may wait for one another.
-    pub limit: u32,
-    /// The chain, as far as it came.
-    pub chain: String,
+pub enum ChainError {
+    /// More calls would wait for one another than may.
+    #[error("calls lead to calls more than {limit} deep: {chain}")]
+    TooDeep {
+        /// How many may wait for one another.
+        limit: u32,
+        /// The chain, as far as it came.
+        chain: String,
+    },
+    /// What would be called waits for this very call.
+    #[error("this would wait for itself: {chain}")]
+    WouldDeadlock {
+        /// The chain, with the call that was not made.
+        chain: String,
+    },
+    /// One call would need more instances than it may have.
+    #[error("one call led to more than {limit} modules")]
+    TooManyInstances {
+        /// How many it may have.
+        limit: u64,
+    },
 }
 
 impl Chain {
@@ -59,9 +74,9 @@ impl Chain {
         name: Arc<str>,
         lease: Option<u64>,
         deadline: Instant,
-    ) -> Result<Self, TooDeep> {
+    ) -> Result<Self, ChainError> {
         if self.0.depth >= self.0.max_depth {
-            return Err(TooDeep {
+            return Err(ChainError::TooDeep {
                 limit: self.0.max_depth,
                 chain: self.to_string(),
             });

@@ -7,6 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
+use crate::chain::ChainError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
@@ -24,6 +25,9 @@ pub enum HostError {
     /// Components and calls.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Calls that lead to calls.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -31,10 +35,15 @@ pub enum HostError {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
+        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
+            // It was told in full where it came about.
+            return *failure;
+        }
         let (code, fault) = match &error {
             HostError::Tenant(error) => tenant(error),
             HostError::Registry(error) => registry(error),
             HostError::Sandbox(error) => sandbox(error),
+            HostError::Chain(error) => chain(error),
             HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         };
         if fault == Fault::Host && code == ErrorCode::Internal {
@@ -73,6 +82,15 @@ fn storage(error: &StorageError) -> (ErrorCode, Fault) {
         | StorageError::Damaged { .. }
         | StorageError::Engine(_)
         | StorageError::File { .. } => (ErrorCode::Internal, Fault::Host),
+    }
+}
+
+fn chain(error: &ChainError) -> (ErrorCode, Fault) {
+    match error {
+        ChainError::TooDeep { .. } | ChainError::TooManyInstances { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Tenant)
+        }
+        ChainError::WouldDeadlock { .. } => (ErrorCode::WouldDeadlock, Fault::Tenant),
     }
 }
 
@@ -119,6 +137,9 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         RegistryError::NotImported { .. }
         | RegistryError::NotBindable { .. }
         | RegistryError::ModuleInUse { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        RegistryError::Unbound { .. } | RegistryError::NotOffered { .. } => {
+            (ErrorCode::FailedPrecondition, Fault::Tenant)
+        }
         RegistryError::TooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
@@ -143,6 +164,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
         SandboxError::Damaged => (ErrorCode::DataLoss, Fault::Host),
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
+        SandboxError::Outside(failure) => (failure.code, failure.fault),
         SandboxError::MissingGrant(_) => (ErrorCode::PermissionDenied, Fault::Tenant),
         SandboxError::DeadlineExceeded(_) => (ErrorCode::DeadlineExceeded, Fault::Guest),
         SandboxError::ResultTooLarge { .. }

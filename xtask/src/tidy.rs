@@ -96,7 +96,10 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
-    ("error", &["registry", "sandbox", "tenant", "storage"]),
+    (
+        "error",
+        &["registry", "sandbox", "tenant", "storage", "chain"],
+    ),
     (
         "registry",
         &[

@@ -53,6 +53,8 @@ pub(crate) enum Offer {
     Granted(Grant),
     /// Inert for want of this grant.
     Ungranted(&'static str),
+    /// It is not the node's; another registration may answer.
+    Bindable,
     /// Nothing; why.
     Unknown(String),
 }
@@ -95,11 +97,26 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
                 }
             }
         }
-        _ if package.starts_with("wasi:") || package.starts_with("rpc-host:") => {
-            Offer::Unknown("this node does not have".to_owned())
-        }
-        _ => Offer::Unknown("nothing on this node answers".to_owned()),
+        _ if is_reserved(name) => Offer::Unknown("this node does not have".to_owned()),
+        _ if is_bindable(name) => Offer::Bindable,
+        _ => Offer::Unknown("is not named like an interface or a function".to_owned()),
     }
+}
+
+/// Whether a name belongs to the node and to WASI, whatever its spelling: nobody else may answer for it.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let namespace = name.split_once(':').map(|(namespace, _)| namespace);
+    namespace.is_some_and(|namespace| {
+        ["wasi", "rpc-host"]
+            .iter()
+            .any(|reserved| namespace.eq_ignore_ascii_case(reserved))
+    })
+}
+
+/// Whether a registration could be named like this, or bound to it.
+fn is_bindable(name: &str) -> bool {
+    let of_the_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || b"-:/.@+".contains(&byte);
+    name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(of_the_alphabet)
 }
 
 /// Links a capability that is granted.
@@ -141,14 +158,22 @@ mod tests {
             "WASI:cli/environment@0.2.0",
             "rpc-host:guest/log@0.2.0",
             "rpc-host:guest/power@0.1.0",
-            "acme:log/logger@0.1.0",
-            "hello",
+            "Rpc-Host:guest/log@0.1.0",
+            "locked-dep=<acme:log>",
             "",
         ] {
             assert!(
                 matches!(offer(unknown, &log), Offer::Unknown(_)),
                 "{unknown}"
             );
+        }
+        for bindable in [
+            "acme:log/logger@0.1.0",
+            "hello",
+            "wasi",
+            "wasi-like:cli/run",
+        ] {
+            assert_eq!(offer(bindable, &log), Offer::Bindable, "{bindable}");
         }
     }
 }

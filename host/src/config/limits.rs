@@ -108,6 +108,10 @@ limits! {
     max_parallel_compiles, "max-parallel-compiles" = 2, at most 256;
     /// Bytes of the compiled code of one module.
     max_artifact_bytes, "max-artifact-bytes" = 512 * MIB, at most 4 * GIB;
+    /// Calls that may wait for one another: a call, what it leads to, and so on.
+    max_chain_depth, "max-chain-depth" = 16, at most 64;
+    /// Instances of one call: of the module that is called, and of those that this leads to.
+    max_instances_per_call, "max-instances-per-call" = 32, at most 256;
     /// Tenants of the node.
     max_tenants, "max-tenants" = 1024, at most 1_000_000;
     /// Tokens of one tenant.

@@ -1,14 +1,20 @@
 //! A call, from its permit to its reply.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rpc_host_protocol::cbor::{decode_arguments, encode_value};
 use rpc_host_protocol::value::ValueLimits;
+use rpc_host_protocol::{ErrorCode, Value};
+use tokio::time::Instant;
 
 use super::Node;
+use super::root::{Caller, Root};
+use crate::chain::Chain;
+use crate::config::Limits;
 use crate::error::HostError;
-use crate::sandbox::{CallLabel, CallLimits, SandboxError};
+use crate::registry::Registration;
+use crate::sandbox::{CallLabel, CallLimits, Prepared, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
 
@@ -29,37 +35,40 @@ pub(super) async fn call(
         .timeout_ms
         .unwrap_or(limits.default_call_timeout_ms);
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
+    let deadline = started + timeout;
 
     // The first call of a component may have to load it; the time for that is the caller's too.
-    let loading = tokio::time::timeout(timeout, node.targets.load(&registration));
+    let loading = tokio::time::timeout_at(deadline, node.targets.load(&registration));
     let prepared = loading
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(timeout))??;
     let (index, function) = prepared.functions().find(&call.header.function)?;
-    let label = CallLabel {
+    if function.signature.holds_handles() {
+        return Err(SandboxError::HoldsHandles(function.to_string()).into());
+    }
+    let caller = Caller {
+        permit,
         tenant: Arc::from(principal.tenant_name().as_str()),
-        module: Arc::from(registration.name.as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
     };
     let sandbox = node.targets.sandbox();
-    let left = timeout.saturating_sub(started.elapsed());
     let _room = sandbox
-        .argument_room(&label.tenant, call.arguments.len(), left)
+        .argument_room(&caller.tenant, call.arguments.len(), left(deadline))
         .await?;
     let arguments = decode_arguments(&call.arguments, &function.signature, ValueLimits::default())?;
     drop(call.arguments);
 
-    let limits_of_call = CallLimits {
-        timeout: timeout.saturating_sub(started.elapsed()),
-        max_memory_bytes: limits.max_memory_bytes,
-        max_log_line_bytes: limits.max_log_line_bytes,
+    let called = Called {
+        registration: &registration,
+        prepared: &prepared,
+        index,
+        limits: &limits,
+        deadline,
     };
-    let result = sandbox
-        .call(&prepared, index, arguments, &label, &limits_of_call)
-        .await;
+    let result = called.run(node, caller, arguments).await;
     let value = match result {
-        // The caller asked for the whole time, and is told of that.
-        Err(SandboxError::DeadlineExceeded(_)) => {
+        Err(error) if is_late(&error) && left(deadline).is_zero() => {
+            // The caller asked for the whole time, and is told of that.
             return Err(SandboxError::DeadlineExceeded(timeout).into());
         }
         other => other?,
@@ -75,6 +84,86 @@ pub(super) async fn call(
         value,
         is_result: function.signature.returns_result(),
     })
+}
+
+/// What is called, and what that may take.
+struct Called<'a> {
+    registration: &'a Arc<Registration>,
+    prepared: &'a Arc<Prepared>,
+    index: usize,
+    limits: &'a Limits,
+    deadline: Instant,
+}
+
+impl Called<'_> {
+    async fn run(
+        self,
+        node: &Node,
+        caller: Caller,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, HostError> {
+        let Called {
+            registration,
+            prepared,
+            index,
+            limits,
+            deadline,
+        } = self;
+        if prepared.leads_on() {
+            let name = Arc::from(registration.name.as_str());
+            let depth = u32::try_from(limits.max_chain_depth).unwrap_or(u32::MAX);
+            let chain = Chain::begin(name, deadline, depth);
+            let root = Root::new(node.clone(), caller);
+            return root
+                .call(registration, prepared, index, arguments, chain)
+                .await;
+        }
+        // Nothing else has a part in it, so nothing needs to be kept for others.
+        let setting = Setting {
+            label: caller.label(registration),
+            limits: call_limits(limits, deadline),
+            deadline,
+            outside: None,
+            is_inner: false,
+        };
+        let instance = node.targets.sandbox().instantiate(prepared, setting).await;
+        Ok(instance?.call(index, arguments, deadline).await?)
+    }
+}
+
+impl Caller {
+    /// The label of what it calls.
+    pub(super) fn label(&self, registration: &Registration) -> CallLabel {
+        CallLabel {
+            tenant: Arc::clone(&self.tenant),
+            module: Arc::from(registration.name.as_str()),
+            call: Arc::clone(&self.call),
+        }
+    }
+}
+
+/// What an instance may use, of all that its registration may.
+pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
+    CallLimits {
+        timeout: left(deadline),
+        max_memory_bytes: limits.max_memory_bytes,
+        max_log_line_bytes: limits.max_log_line_bytes,
+    }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
+/// Whether a call ended for want of time, wherever along the chain that was noticed.
+fn is_late(error: &HostError) -> bool {
+    match error {
+        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => true,
+        HostError::Sandbox(SandboxError::Outside(failure)) => {
+            failure.code == ErrorCode::DeadlineExceeded
+        }
+        _ => false,
+    }
 }
 
 /// CBOR's `null`: what a function without a result answers.

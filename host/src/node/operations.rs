@@ -6,11 +6,12 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Description, FunctionDescription, Inspection, NewToken, Register, RegistrationEntry,
-    RevisionEntry, TenantEntry, TokenEntry,
+    Description, FunctionDescription, ImportEntry, ImportStanding, Inspection, NewToken, Register,
+    RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
 };
 
 use super::Node;
+use super::resolve::candidates;
 use super::uploads::entry;
 use crate::capability::Grants;
 use crate::error::HostError;
@@ -71,11 +72,9 @@ pub(super) async fn operate(
             let module = node.registry.modules.show(&permit, &found.current.digest)?;
             let prepared = node.targets.load(&found).await?;
             let digest = module.digest.to_string();
-            Ok(encode_envelope(&inspection(
-                digest,
-                module.size_bytes,
-                &prepared,
-            )))
+            let mut inspection = inspection(digest, module.size_bytes, &prepared);
+            name_answers(node, &permit, &found, &mut inspection.imports);
+            Ok(encode_envelope(&inspection))
         }
         Operation::Describe(request) => {
             let permit = principal.permit_read()?;
@@ -193,17 +192,17 @@ async fn register(
     )))
 }
 
-/// Every import that a module may have is answered by the node itself, so there is nothing that a
-/// binding could do; one without effect would be a promise that nobody keeps. The refusal names why.
+/// A binding of what the module does not import, or of what the node itself answers, would be a promise
+/// that nobody keeps. The refusal names why.
 async fn check_bindings(
     node: &Node,
     permit: &DeployPermit,
     digest: Digest,
     options: &RegisterOptions,
 ) -> Result<(), HostError> {
-    let Some((import, _)) = options.bindings.iter().next() else {
+    if options.bindings.iter().next().is_none() {
         return Ok(());
-    };
+    }
     if node
         .registry
         .modules
@@ -216,20 +215,20 @@ async fn check_bindings(
     let prepared = targets
         .load_module(permit.tenant(), digest, &options.grants)
         .await?;
-    let found = prepared
-        .imports()
-        .iter()
-        .find(|one| one.name == import.as_str());
-    let import = import.clone();
-    Err(match found {
-        None => RegistryError::NotImported { import },
-        // What a component imports and the node does not answer, the upload has refused.
-        Some(found) => RegistryError::NotBindable {
-            import,
-            note: found.note.clone(),
-        },
+    for (import, _) in options.bindings.iter() {
+        let mut imports = prepared.imports().iter();
+        let found = imports.find(|one| one.name == import.as_str());
+        let import = import.clone();
+        match found {
+            None => return Err(RegistryError::NotImported { import }.into()),
+            Some(found) if found.standing != ImportStanding::Unbound => {
+                let note = found.note.clone();
+                return Err(RegistryError::NotBindable { import, note }.into());
+            }
+            Some(_) => {}
+        }
     }
-    .into())
+    Ok(())
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -308,6 +307,29 @@ fn inspection(digest: String, size_bytes: u64, prepared: &Prepared) -> Inspectio
         wit: prepared.wit().to_owned(),
         exports: prepared.functions().iter().map(function_entry).collect(),
         imports: prepared.imports().iter().map(import_entry).collect(),
+    }
+}
+
+/// Says who answers the imports that others answer.
+fn name_answers(
+    node: &Node,
+    permit: &ReadPermit,
+    registration: &Registration,
+    imports: &mut [ImportEntry],
+) {
+    let catalog = &node.registry.catalog;
+    for import in imports {
+        if import.standing != ImportStanding::Unbound {
+            continue;
+        }
+        let mut names = candidates(&registration.current.bindings, &import.name);
+        let answering = names.find(|name| catalog.show(permit, name).is_ok());
+        if let Some(name) = answering {
+            import.note = format!("answered by `{name}`");
+            import.standing = ImportStanding::Bound;
+        } else if let Some(bound) = registration.current.bindings.get(&import.name) {
+            import.note = format!("bound to `{bound}`, which is not registered");
+        }
     }
 }
 

@@ -36,6 +36,30 @@ pub enum RegistryError {
         /// What stands behind it.
         note: String,
     },
+    /// A guest called an import that nothing answers.
+    #[error("`{by}` called `{import}`, which nothing answers; {remedy}")]
+    Unbound {
+        /// Which import.
+        import: String,
+        /// Who called.
+        by: RegistrationName,
+        /// What to do.
+        remedy: String,
+    },
+    /// A guest called a function that is not there where its import is answered.
+    #[error(
+        "`{by}` called `{function}` of `{name}`, which {difference}; swap or bind another module"
+    )]
+    NotOffered {
+        /// Which function.
+        function: String,
+        /// Who called.
+        by: RegistrationName,
+        /// Who should answer.
+        name: String,
+        /// What is there instead.
+        difference: String,
+    },
     /// One import, two answers.
     #[error("import `{import}` is bound twice; leave one binding out")]
     BoundTwice {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rpc_host_protocol::Failure;
 use rpc_host_protocol::value::ValueError;
 
 /// What can go wrong with a component.
@@ -84,6 +85,9 @@ pub enum SandboxError {
     /// The guest called what it has no grant for.
     #[error("{0}")]
     MissingGrant(#[from] crate::capability::MissingGrant),
+    /// What the guest called beyond its sandbox failed.
+    #[error("{0}")]
+    Outside(Box<Failure>),
     /// The time for the call ran out.
     #[error("the call did not end within {} ms", .0.as_millis())]
     DeadlineExceeded(Duration),

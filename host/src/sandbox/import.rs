@@ -1,16 +1,21 @@
 //! What stands behind each import of a component.
 
+use std::sync::Arc;
+
 use rpc_host_protocol::operation::ImportStanding;
+use rpc_host_protocol::types::Name;
 use wasmtime::Engine;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, ResourceType};
 
-use super::{SandboxError, State};
+use super::types::Converter;
+use super::{Function, Imported, SandboxError, State, link};
 use crate::capability::{self, Grants, MissingGrant, Offer};
 
-/// Functions and resources that stand-ins are made for. All of WASI has some hundreds; a component
-/// chooses the names of interfaces and functions, and may import one interface under many.
-const MAX_INERT_ITEMS: usize = 10_000;
+/// Functions and resources that are linked one by one: stand-ins, and those that others answer. All of
+/// WASI has some hundreds; a component chooses the names of interfaces and functions, and may import one
+/// interface under many.
+const MAX_LINKED_ITEMS: usize = 10_000;
 
 /// One import and what stands behind it.
 #[derive(Clone, Debug)]
@@ -21,6 +26,16 @@ pub struct Import {
     pub standing: ImportStanding,
     /// In words.
     pub note: String,
+    /// What the component may call of it. Only of those that others answer.
+    pub functions: Vec<Function>,
+}
+
+/// What the imports of a component come to.
+pub(super) struct Imports {
+    /// One by one, in the order of the component.
+    pub(super) all: Vec<Import>,
+    /// The resources of others, by the number under which the engine knows them.
+    pub(super) resources: Arc<[Name]>,
 }
 
 /// What stands behind an import of this name; `callable` says whether there is anything to call.
@@ -33,70 +48,57 @@ pub(crate) fn standing(name: &str, callable: bool, grants: &Grants) -> Import {
             ImportStanding::Inert,
             format!("a call of it fails: it needs the grant `{grant}`"),
         ),
+        Offer::Bindable => (ImportStanding::Unbound, remedy(name)),
         Offer::Unknown(reason) => (ImportStanding::Refused, reason),
     };
     Import {
         name: name.to_owned(),
         standing,
         note,
+        functions: Vec::new(),
     }
 }
 
-/// Defines what `component` imports and `linker` does not have yet: granted capabilities, and inert
-/// stand-ins for those that are not granted. A component that needs anything else is refused.
+/// What has to be done for somebody to answer an import.
+pub(crate) fn remedy(name: &str) -> String {
+    let (without_version, _) = name.split_once('@').unwrap_or((name, ""));
+    format!("register `{without_version}`, or bind another name to it with `--bind {name}=NAME`")
+}
+
+/// Defines what `component` imports and `linker` does not have yet: granted capabilities, inert
+/// stand-ins for those that are not granted, and what others answer. A component that needs anything
+/// else is refused.
 pub(super) fn define(
     engine: &Engine,
     linker: &mut Linker<State>,
     component: &Component,
     grants: &Grants,
-) -> Result<Vec<Import>, SandboxError> {
-    let mut imports = Vec::new();
-    let mut inert_items = 0_usize;
-    // Resources in the order in which they are introduced: a later mention is an alias, which must not
-    // be defined a second time.
-    let mut resources: Vec<ResourceType> = Vec::new();
+    converter: &mut Converter,
+) -> Result<Imports, SandboxError> {
+    let mut definer = Definer {
+        engine,
+        linker,
+        grants,
+        converter,
+        items_left: MAX_LINKED_ITEMS,
+        imported: 0,
+        resources: Vec::new(),
+    };
+    let mut all = Vec::new();
     for (name, item) in component.component_type().imports(engine) {
         let import = match item.ty {
-            ComponentItem::ComponentInstance(instance) => {
-                let mut functions = Vec::new();
-                let mut own_resources = Vec::new();
-                for (name, item) in instance.exports(engine) {
-                    match item.ty {
-                        ComponentItem::ComponentFunc(_) => functions.push(name.to_owned()),
-                        ComponentItem::Resource(resource) if !resources.contains(&resource) => {
-                            resources.push(resource);
-                            own_resources.push(name.to_owned());
-                        }
-                        _ => {}
-                    }
+            ComponentItem::ComponentInstance(instance) => definer.interface(name, &instance)?,
+            ComponentItem::ComponentFunc(function) => definer.function(name, &function)?,
+            ComponentItem::Resource(resource) => {
+                if definer.converter.introduce(resource, name).is_none() {
+                    continue;
                 }
-                let callable = !functions.is_empty() || !own_resources.is_empty();
-                let import = standing(name, callable, grants);
-                match capability::offer(name, grants) {
-                    _ if !callable => {}
-                    Offer::Served => {}
-                    Offer::Granted(grant) => {
-                        capability::link(linker, grant).map_err(SandboxError::setup)?
-                    }
-                    Offer::Ungranted(grant) => {
-                        inert_items += functions.len() + own_resources.len();
-                        if inert_items > MAX_INERT_ITEMS {
-                            return Err(SandboxError::TooComplex {
-                                what: "imported functions that are not granted",
-                                found: inert_items as u64,
-                                limit: MAX_INERT_ITEMS as u64,
-                            });
-                        }
-                        inert(linker, name, &functions, &own_resources, grant)
-                            .map_err(SandboxError::setup)?
-                    }
-                    Offer::Unknown(_) => {}
-                }
-                import
+                refused(name, "is a resource outside of an interface")
             }
-            ComponentItem::Resource(resource) if resources.contains(&resource) => continue,
             ComponentItem::Type(_) => continue,
-            _ => standing(name, true, grants),
+            ComponentItem::CoreFunc(_) | ComponentItem::Module(_) | ComponentItem::Component(_) => {
+                refused(name, "is code, and nothing on this node gives that")
+            }
         };
         if import.standing == ImportStanding::Refused {
             return Err(SandboxError::RefusedImport {
@@ -104,17 +106,128 @@ pub(super) fn define(
                 reason: import.note,
             });
         }
-        imports.push(import);
+        all.push(import);
     }
-    Ok(imports)
+    Ok(Imports {
+        all,
+        resources: definer.resources.into(),
+    })
+}
+
+fn refused(name: &str, reason: &str) -> Import {
+    Import {
+        name: name.to_owned(),
+        standing: ImportStanding::Refused,
+        note: reason.to_owned(),
+        functions: Vec::new(),
+    }
+}
+
+/// The imports of one component, on their way into its linker.
+struct Definer<'a> {
+    engine: &'a Engine,
+    linker: &'a mut Linker<State>,
+    grants: &'a Grants,
+    converter: &'a mut Converter,
+    items_left: usize,
+    /// How many functions others answer.
+    imported: usize,
+    /// Resources of others, in the order in which they are introduced.
+    resources: Vec<Name>,
+}
+
+impl Definer<'_> {
+    fn interface(
+        &mut self,
+        name: &str,
+        instance: &ComponentInstance,
+    ) -> Result<Import, SandboxError> {
+        let mut functions = Vec::new();
+        let mut resources = Vec::new();
+        for (name, item) in instance.exports(self.engine) {
+            match item.ty {
+                ComponentItem::ComponentFunc(function) => functions.push((name, function)),
+                // What was introduced before is an alias, which must not be defined a second time.
+                ComponentItem::Resource(resource) => {
+                    resources.extend(self.converter.introduce(resource, name));
+                }
+                _ => {}
+            }
+        }
+        let callable = !functions.is_empty() || !resources.is_empty();
+        let mut import = standing(name, callable, self.grants);
+        if !callable {
+            return Ok(import);
+        }
+        match capability::offer(name, self.grants) {
+            Offer::Served | Offer::Unknown(_) => {}
+            Offer::Granted(grant) => {
+                capability::link(self.linker, grant).map_err(SandboxError::setup)?
+            }
+            Offer::Ungranted(grant) => {
+                self.spend(functions.len().saturating_add(resources.len()))?;
+                let names: Vec<_> = functions.iter().map(|(name, _)| *name).collect();
+                inert(self.linker, name, &names, &resources, grant).map_err(SandboxError::setup)?;
+            }
+            Offer::Bindable => {
+                self.spend(functions.len().saturating_add(resources.len()))?;
+                let interface: Arc<str> = name.into();
+                let mut linked = self.linker.instance(name).map_err(SandboxError::setup)?;
+                for resource in resources {
+                    let number = u32::try_from(self.resources.len()).unwrap_or(u32::MAX);
+                    link::resource(&mut linked, &resource, number).map_err(SandboxError::setup)?;
+                    self.resources.push(resource);
+                }
+                for (name, function) in functions {
+                    let function = self.converter.function(Some(&interface), name, &function)?;
+                    import.functions.push(function.clone());
+                    let imported = Imported {
+                        import: Arc::clone(&interface),
+                        function,
+                        index: self.imported,
+                    };
+                    self.imported = self.imported.saturating_add(1);
+                    link::function(&mut linked, imported).map_err(SandboxError::setup)?;
+                }
+            }
+        }
+        Ok(import)
+    }
+
+    fn function(&mut self, name: &str, function: &ComponentFunc) -> Result<Import, SandboxError> {
+        let mut import = standing(name, true, self.grants);
+        if capability::offer(name, self.grants) == Offer::Bindable {
+            self.spend(1)?;
+            let function = self.converter.function(None, name, function)?;
+            import.functions.push(function.clone());
+            let imported = Imported {
+                import: name.into(),
+                function,
+                index: self.imported,
+            };
+            self.imported = self.imported.saturating_add(1);
+            link::function(&mut self.linker.root(), imported).map_err(SandboxError::setup)?;
+        }
+        Ok(import)
+    }
+
+    fn spend(&mut self, items: usize) -> Result<(), SandboxError> {
+        let left = self.items_left.checked_sub(items);
+        self.items_left = left.ok_or(SandboxError::TooComplex {
+            what: "imported functions that are linked one by one",
+            found: MAX_LINKED_ITEMS as u64 + 1,
+            limit: MAX_LINKED_ITEMS as u64,
+        })?;
+        Ok(())
+    }
 }
 
 /// Stand-ins that satisfy the linker and end any call with an error that names the missing grant.
 fn inert(
     linker: &mut Linker<State>,
     interface: &str,
-    functions: &[String],
-    resources: &[String],
+    functions: &[&str],
+    resources: &[Name],
     grant: &'static str,
 ) -> wasmtime::Result<()> {
     let mut instance = linker.instance(interface)?;
@@ -142,29 +255,32 @@ mod tests {
     use crate::sandbox::{SandboxLimits, engine};
 
     #[test]
-    fn there_are_so_many_stand_ins_and_no_more() {
+    fn so_many_are_linked_one_by_one_and_no_more() {
         let limits = SandboxLimits {
             max_live_instances: 1,
             ..SandboxLimits::default()
         };
         let engine = engine::runtime(&limits).unwrap();
-        let defined = |functions: usize| {
+        let defined = |package: &str, functions: usize| {
             let exports: String = (0..functions)
                 .map(|number| format!("(export \"f{number}\" (func))"))
                 .collect();
             let imports: String = (0..10)
-                .map(|number| format!("(import \"wasi:http/i{number}@0.2.0\" (instance (type 0)))"))
+                .map(|number| format!("(import \"{package}/i{number}@0.2.0\" (instance (type 0)))"))
                 .collect();
             let text = format!("(component (type (instance {exports})) {imports})");
             let wasm = wat::parse_str(text).unwrap();
             let component = Component::from_binary(&engine, &wasm).unwrap();
             let mut linker = Linker::new(&engine);
-            define(&engine, &mut linker, &component, &Grants::default())
+            let (grants, mut converter) = (Grants::default(), Converter::new());
+            define(&engine, &mut linker, &component, &grants, &mut converter)
         };
-        assert_eq!(defined(1000).unwrap().len(), 10);
-        assert!(matches!(
-            defined(1001),
-            Err(SandboxError::TooComplex { .. })
-        ));
+        for package in ["wasi:http", "acme:many"] {
+            assert_eq!(defined(package, 1000).unwrap().all.len(), 10);
+            assert!(matches!(
+                defined(package, 1001),
+                Err(SandboxError::TooComplex { .. })
+            ));
+        }
     }
 }

@@ -19,20 +19,28 @@
 //! | `state`, `limiter`, `output` | what a store holds |
 //! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
-//! | `call` | one call |
+//! | `instance` | a live component, and the calls of it |
+//! | `outside`, `link` | imports that others answer |
+//! | `handles`, `crossing` | live objects on their way between instances |
+//! | `call` | whose call it is, and room for what it brings |
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
 mod call;
 mod compile;
 mod count;
+mod crossing;
 mod engine;
 mod error;
 mod function;
+mod handles;
 mod import;
+mod instance;
 mod interface;
 mod limiter;
+mod link;
 mod output;
+mod outside;
 mod prepared;
 mod share;
 mod sniff;
@@ -50,8 +58,12 @@ pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use function::{Function, Functions};
+pub use handles::Handles;
 pub use import::Import;
-pub(crate) use import::standing;
+pub(crate) use import::{remedy, standing};
+pub use instance::{Instance, InstanceId, Links, Setting};
+pub(crate) use interface::is_compatible;
+pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
 pub use wit::{World, inspect_component};
@@ -90,6 +102,9 @@ impl Default for SandboxLimits {
     }
 }
 
+/// One of so many instances may be of a call that leads to others and was made from outside.
+const LEADING_SHARE: u32 = 4;
+
 /// Where a component lies, and what makes it the right one.
 #[derive(Clone, Debug)]
 pub struct ModuleFiles {
@@ -112,6 +127,8 @@ pub struct Sandbox {
     sealer: Sealer,
     /// One unit for each instance that may be alive; large ones take several.
     places: Shares,
+    /// One unit for each call that may lead to others. Fewer than places, so that there is room for those.
+    leading_places: Shares,
     /// Kilobytes that the arguments of all calls may take.
     argument_room: Shares,
     _ticker: engine::Ticker,
@@ -126,6 +143,7 @@ impl Sandbox {
             compiler: Compiler::new(&limits),
             sealer: Sealer::new(key, &engine),
             places: Shares::new(limits.max_live_instances),
+            leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             _ticker: engine::Ticker::start(&engine)?,
             engine,

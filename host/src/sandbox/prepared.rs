@@ -1,9 +1,14 @@
 //! A component that is linked and ready for calls.
 
+use std::sync::Arc;
+
+use rpc_host_protocol::types::Name;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::Opened;
+use super::import::Imports;
+use super::types::Converter;
 use super::{Function, Functions, Import, SandboxError, State, engine, import, types};
 use crate::capability::Grants;
 
@@ -12,7 +17,7 @@ pub struct Prepared {
     pub(super) pre: InstancePre<State>,
     pub(super) exports: Vec<ComponentExportIndex>,
     functions: Functions,
-    imports: Vec<Import>,
+    imports: Imports,
     wit: String,
     /// How many places of live instances one of its instances takes.
     pub(super) places: u32,
@@ -27,13 +32,14 @@ impl Prepared {
         grants: Grants,
     ) -> Result<Prepared, SandboxError> {
         let Opened { component, wit } = opened;
-        let imports = import::define(runtime, &mut linker, &component, &grants)?;
+        let mut converter = Converter::new();
+        let imports = import::define(runtime, &mut linker, &component, &grants, &mut converter)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             SandboxError::InvalidComponent(format!(
                 "an import does not fit what the node has: {error:#}"
             ))
         })?;
-        let functions = types::functions(runtime, &component)?;
+        let functions = types::functions(runtime, &component, &mut converter)?;
         if functions.is_empty() {
             return Err(SandboxError::NotAComponent(
                 "this component exports no function (a WIT package has none either); upload a \
@@ -76,7 +82,17 @@ impl Prepared {
 
     /// What the component imports, and what stands behind it.
     pub fn imports(&self) -> &[Import] {
-        &self.imports
+        &self.imports.all
+    }
+
+    /// Whether a call may lead to others: the component imports what the node does not serve itself.
+    pub fn leads_on(&self) -> bool {
+        self.imports.all.iter().any(|one| !one.functions.is_empty())
+    }
+
+    /// The resources of others that it imports.
+    pub(super) fn resources(&self) -> Arc<[Name]> {
+        Arc::clone(&self.imports.resources)
     }
 
     /// Its world as WIT text; empty where WIT cannot express it.

@@ -1,38 +1,59 @@
 //! What a store holds beside the guest itself.
 
+use std::sync::Arc;
+
+use rpc_host_protocol::types::Name;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{CallLabel, CallLimits};
+use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
 use crate::capability::{self, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
 
-/// The state of one instance. It is made for a call and dropped with it.
+/// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
+    pub(super) id: InstanceId,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(crate) log: LogCtx,
+    /// Answers the imports that are not the node's.
+    pub(super) outside: Option<Arc<dyn Outside>>,
+    /// What crosses between this instance and others.
+    pub(super) handles: Option<Arc<Handles>>,
+    /// The resources of others, by the numbers that they have in this component.
+    pub(super) resources: Arc<[Name]>,
 }
 
 impl State {
-    pub(super) fn new(label: &CallLabel, limits: &CallLimits) -> State {
+    pub(super) fn new(
+        id: InstanceId,
+        label: &CallLabel,
+        limits: &CallLimits,
+        links: Option<Links>,
+        resources: Arc<[Name]>,
+    ) -> State {
+        let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
         let (stdout, stderr) = (Output::default(), Output::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HOST_RESOURCES);
         State {
+            id,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
             table,
             limiter: Limiter::new(limits.max_memory_bytes),
             stdout,
             stderr,
             log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
+            outside,
+            handles,
+            resources,
         }
     }
 }

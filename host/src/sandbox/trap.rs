@@ -1,11 +1,12 @@
 //! How a call ended that did not return.
 
+use rpc_host_protocol::Failure;
 use rpc_host_protocol::error::printable;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::SandboxError;
-use super::call::MAX_HOSTCALL_BYTES;
+use super::instance::MAX_HOSTCALL_BYTES;
 use crate::capability::MissingGrant;
 
 /// What a guest printed on stderr is often the only account of its end that a person can read.
@@ -20,6 +21,9 @@ pub(super) fn classify(
 ) -> SandboxError {
     if let Some(missing) = error.downcast_ref::<MissingGrant>() {
         return missing.clone().into();
+    }
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return SandboxError::Outside(Box::new(failure.clone()));
     }
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return SandboxError::Busy;

@@ -15,43 +15,49 @@ const MAX_TYPE_NODES: u32 = 100_000;
 /// So many bytes of a name count as one node more: each mention of a type writes its names out again.
 const NAME_BYTES_OF_NODE: usize = 32;
 
+/// Converts the types of one component. All that it converts has one budget.
+pub(super) struct Converter {
+    /// The names of its resources: those that it imports, each before its first mention, and then those
+    /// that it exports. A name stands for its resource by where it is in memory, see [`same_resource`].
+    resources: Vec<(ResourceType, Name)>,
+    nodes_left: u32,
+}
+
+/// Whether two names are of the same resource of the component whose types they come from. The text does
+/// not tell: two interfaces may both have a `file`.
+pub(super) fn same_resource(one: &Name, other: &Name) -> bool {
+    Arc::ptr_eq(one, other)
+}
+
 /// The functions that a component exports, at world level and in its interfaces.
 pub(super) fn functions(
     engine: &Engine,
     component: &Component,
+    converter: &mut Converter,
 ) -> Result<Vec<Function>, SandboxError> {
     let ty = component.component_type();
-    let mut converter = Converter {
-        resources: Vec::new(),
-        nodes_left: MAX_TYPE_NODES,
-    };
     let mut functions = Vec::new();
     for (name, item) in ty.exports(engine) {
         match item.ty {
             ComponentItem::ComponentFunc(function) => {
-                let name = converter.name(name)?;
-                functions.push(Function::new(None, name, converter.signature(&function)?));
+                functions.push(converter.function(None, name, &function)?);
             }
             ComponentItem::ComponentInstance(instance) => {
                 let interface: Arc<str> = name.into();
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::Resource(resource) = item.ty {
-                        converter.resources.push((resource, name.into()));
+                        converter.introduce(resource, name);
                     }
                 }
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::ComponentFunc(function) = item.ty {
-                        let name = converter.name(name)?;
-                        let signature = converter.signature(&function)?;
-                        functions.push(Function::new(
-                            Some(Arc::clone(&interface)),
-                            name,
-                            signature,
-                        ));
+                        functions.push(converter.function(Some(&interface), name, &function)?);
                     }
                 }
             }
-            ComponentItem::Resource(resource) => converter.resources.push((resource, name.into())),
+            ComponentItem::Resource(resource) => {
+                converter.introduce(resource, name);
+            }
             // Types and code without a function give nothing to call.
             ComponentItem::Type(_)
             | ComponentItem::CoreFunc(_)
@@ -62,13 +68,37 @@ pub(super) fn functions(
     Ok(functions)
 }
 
-struct Converter {
-    /// The names under which resources are exported.
-    resources: Vec<(ResourceType, Name)>,
-    nodes_left: u32,
-}
-
 impl Converter {
+    pub(super) fn new() -> Self {
+        Converter {
+            resources: Vec::new(),
+            nodes_left: MAX_TYPE_NODES,
+        }
+    }
+
+    /// Gives a resource its name, where it is introduced. A later mention is an alias, and has it
+    /// already: then there is nothing new.
+    pub(super) fn introduce(&mut self, resource: ResourceType, name: &str) -> Option<Name> {
+        if self.resources.iter().any(|(known, _)| *known == resource) {
+            return None;
+        }
+        let name = Name::from(name);
+        self.resources.push((resource, name.clone()));
+        Some(name)
+    }
+
+    /// A function of an interface, or of the world.
+    pub(super) fn function(
+        &mut self,
+        interface: Option<&Arc<str>>,
+        name: &str,
+        function: &types::ComponentFunc,
+    ) -> Result<Function, SandboxError> {
+        let name = self.name(name)?;
+        let signature = self.signature(function)?;
+        Ok(Function::new(interface.cloned(), name, signature))
+    }
+
     fn signature(&mut self, function: &types::ComponentFunc) -> Result<Signature, SandboxError> {
         if function.async_() {
             return Err(unsupported("an async function"));
@@ -212,7 +242,7 @@ mod tests {
         };
         let engine = engine::runtime(&limits).unwrap();
         let component = Component::from_binary(&engine, &wat::parse_str(text).unwrap()).unwrap();
-        functions(&engine, &component)
+        functions(&engine, &component, &mut Converter::new())
     }
 
     /// A function that takes `mentions` times an enum of `cases`, the first of them with a long name.

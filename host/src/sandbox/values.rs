@@ -1,34 +1,62 @@
 //! [`Value`] ↔ the engine's [`Val`], by type.
 //!
 //! The engine checks every value once more against the function it is passed to, so a mistake here ends
-//! in an error and never in a wrong value.
+//! in an error and never in a wrong value. Live objects are looked up by whoever converts, see [`Objects`].
 
 use rpc_host_protocol::Type;
 use rpc_host_protocol::Value;
-use rpc_host_protocol::types::NamePlaces;
-use wasmtime::component::Val;
+use rpc_host_protocol::types::{Name, NamePlaces};
+use rpc_host_protocol::value::Handle;
+use wasmtime::component::{ResourceAny, Val};
 
 /// A value of another shape than its type.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct WrongShape;
 
+/// What stands for a live object on either side.
+pub(super) trait Objects {
+    /// The object of a handle, for a place of the resource `name` that takes it over, or borrows it.
+    fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, WrongShape>;
+
+    /// The handle of an object, from a place that gives it away, or lends it.
+    fn lift(&mut self, object: ResourceAny) -> Result<Handle, WrongShape>;
+}
+
+/// Where no live object can be.
+pub(super) struct NoObjects;
+
+impl Objects for NoObjects {
+    fn lower(&mut self, _: Handle, _: &Name, _: bool) -> Result<Val, WrongShape> {
+        Err(WrongShape)
+    }
+
+    fn lift(&mut self, _: ResourceAny) -> Result<Handle, WrongShape> {
+        Err(WrongShape)
+    }
+}
+
+/// What a conversion needs beside the value and its type.
+struct Conversion<'t, 'o> {
+    places: NamePlaces<'t>,
+    objects: &'o mut dyn Objects,
+}
+
 /// For a guest.
-pub(super) fn lower(value: Value, ty: &Type) -> Result<Val, WrongShape> {
-    lower_with(value, ty, &mut NamePlaces::default())
+pub(super) fn lower(value: Value, ty: &Type, objects: &mut dyn Objects) -> Result<Val, WrongShape> {
+    let places = NamePlaces::default();
+    lower_with(value, ty, &mut Conversion { places, objects })
 }
 
 fn lower_with<'t>(
     value: Value,
     ty: &'t Type,
-    places: &mut NamePlaces<'t>,
+    with: &mut Conversion<'t, '_>,
 ) -> Result<Val, WrongShape> {
     let boxed =
-        |value: Option<Box<Value>>, ty: Option<&'t Type>, places: &mut NamePlaces<'t>| match (
+        |value: Option<Box<Value>>, ty: Option<&'t Type>, with: &mut Conversion<'t, '_>| match (
             value, ty,
         ) {
-            (Some(value), Some(ty)) => {
-                lower_with(*value, ty, places).map(|val| Some(Box::new(val)))
-            }
+            (Some(value), Some(ty)) => lower_with(*value, ty, with).map(|val| Some(Box::new(val))),
             (None, None) => Ok(None),
             _ => Err(WrongShape),
         };
@@ -50,15 +78,15 @@ fn lower_with<'t>(
         (Value::Bytes(bytes), Type::FixedList(..)) => {
             Val::FixedLengthList(bytes.into_iter().map(Val::U8).collect())
         }
-        (Value::List(values), Type::List(inner)) => Val::List(lower_all(values, inner, places)?),
+        (Value::List(values), Type::List(inner)) => Val::List(lower_all(values, inner, with)?),
         (Value::List(values), Type::FixedList(inner, _)) => {
-            Val::FixedLengthList(lower_all(values, inner, places)?)
+            Val::FixedLengthList(lower_all(values, inner, with)?)
         }
         (Value::Map(entries), Type::Map(key_type, value_type)) => {
             let entries = entries.into_iter().map(|(key, value)| {
                 Ok((
-                    lower_with(key, key_type, places)?,
-                    lower_with(value, value_type, places)?,
+                    lower_with(key, key_type, with)?,
+                    lower_with(value, value_type, with)?,
                 ))
             });
             Val::Map(entries.collect::<Result<_, _>>()?)
@@ -68,7 +96,7 @@ fn lower_with<'t>(
                 .into_iter()
                 .zip(fields.iter())
                 .map(|((name, value), field)| {
-                    Ok((name.to_string(), lower_with(value, &field.ty, places)?))
+                    Ok((name.to_string(), lower_with(value, &field.ty, with)?))
                 });
             Val::Record(values.collect::<Result<_, _>>()?)
         }
@@ -76,29 +104,31 @@ fn lower_with<'t>(
             let values = values
                 .into_iter()
                 .zip(types.iter())
-                .map(|(value, ty)| lower_with(value, ty, places));
+                .map(|(value, ty)| lower_with(value, ty, with));
             Val::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Value::Variant(name, payload), Type::Variant(cases)) => {
-            let place = places.of(cases, &name);
+            let place = with.places.of(cases, &name);
             let case = place.and_then(|place| cases.get(place));
             let case = case.ok_or(WrongShape)?;
-            Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref(), places)?)
+            Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref(), with)?)
         }
         (Value::Enum(name), Type::Enum(_)) => Val::Enum(name.to_string()),
         (Value::Option(value), Type::Option(inner)) => {
             let inner = value.is_some().then_some(&**inner);
-            Val::Option(boxed(value, inner, places)?)
+            Val::Option(boxed(value, inner, with)?)
         }
         (Value::Result(Ok(value)), Type::Result(result)) => {
-            Val::Result(Ok(boxed(value, result.ok.as_deref(), places)?))
+            Val::Result(Ok(boxed(value, result.ok.as_deref(), with)?))
         }
         (Value::Result(Err(value)), Type::Result(result)) => {
-            Val::Result(Err(boxed(value, result.err.as_deref(), places)?))
+            Val::Result(Err(boxed(value, result.err.as_deref(), with)?))
         }
         (Value::Flags(names), Type::Flags(_)) => {
             Val::Flags(names.iter().map(|name| name.to_string()).collect())
         }
+        (Value::Handle(handle), Type::Own(name)) => with.objects.lower(handle, name, false)?,
+        (Value::Handle(handle), Type::Borrow(name)) => with.objects.lower(handle, name, true)?,
         _ => return Err(WrongShape),
     })
 }
@@ -106,53 +136,57 @@ fn lower_with<'t>(
 fn lower_all<'t>(
     values: Vec<Value>,
     ty: &'t Type,
-    places: &mut NamePlaces<'t>,
+    with: &mut Conversion<'t, '_>,
 ) -> Result<Vec<Val>, WrongShape> {
     values
         .into_iter()
-        .map(|value| lower_with(value, ty, places))
+        .map(|value| lower_with(value, ty, with))
         .collect()
 }
 
 /// From a guest.
-pub(super) fn lift(val: Val, ty: &Type) -> Result<Value, WrongShape> {
-    lift_with(val, ty, &mut NamePlaces::default())
+pub(super) fn lift(val: &Val, ty: &Type, objects: &mut dyn Objects) -> Result<Value, WrongShape> {
+    let places = NamePlaces::default();
+    lift_with(val, ty, &mut Conversion { places, objects })
 }
 
-fn lift_with<'t>(val: Val, ty: &'t Type, places: &mut NamePlaces<'t>) -> Result<Value, WrongShape> {
-    let boxed = |val: Option<Box<Val>>, ty: Option<&'t Type>, places: &mut NamePlaces<'t>| match (
-        val, ty,
-    ) {
-        (Some(val), Some(ty)) => lift_with(*val, ty, places).map(|value| Some(Box::new(value))),
-        (None, None) => Ok(None),
-        _ => Err(WrongShape),
-    };
+fn lift_with<'t>(
+    val: &Val,
+    ty: &'t Type,
+    with: &mut Conversion<'t, '_>,
+) -> Result<Value, WrongShape> {
+    let boxed =
+        |val: Option<&Val>, ty: Option<&'t Type>, with: &mut Conversion<'t, '_>| match (val, ty) {
+            (Some(val), Some(ty)) => lift_with(val, ty, with).map(|value| Some(Box::new(value))),
+            (None, None) => Ok(None),
+            _ => Err(WrongShape),
+        };
     Ok(match (val, ty) {
-        (Val::Bool(value), Type::Bool) => Value::Bool(value),
-        (Val::S8(value), Type::S8) => Value::S8(value),
-        (Val::U8(value), Type::U8) => Value::U8(value),
-        (Val::S16(value), Type::S16) => Value::S16(value),
-        (Val::U16(value), Type::U16) => Value::U16(value),
-        (Val::S32(value), Type::S32) => Value::S32(value),
-        (Val::U32(value), Type::U32) => Value::U32(value),
-        (Val::S64(value), Type::S64) => Value::S64(value),
-        (Val::U64(value), Type::U64) => Value::U64(value),
-        (Val::Float32(value), Type::F32) => Value::F32(value),
-        (Val::Float64(value), Type::F64) => Value::F64(value),
-        (Val::Char(value), Type::Char) => Value::Char(value),
-        (Val::String(value), Type::String) => Value::String(value),
+        (Val::Bool(value), Type::Bool) => Value::Bool(*value),
+        (Val::S8(value), Type::S8) => Value::S8(*value),
+        (Val::U8(value), Type::U8) => Value::U8(*value),
+        (Val::S16(value), Type::S16) => Value::S16(*value),
+        (Val::U16(value), Type::U16) => Value::U16(*value),
+        (Val::S32(value), Type::S32) => Value::S32(*value),
+        (Val::U32(value), Type::U32) => Value::U32(*value),
+        (Val::S64(value), Type::S64) => Value::S64(*value),
+        (Val::U64(value), Type::U64) => Value::U64(*value),
+        (Val::Float32(value), Type::F32) => Value::F32(*value),
+        (Val::Float64(value), Type::F64) => Value::F64(*value),
+        (Val::Char(value), Type::Char) => Value::Char(*value),
+        (Val::String(value), Type::String) => Value::String(value.clone()),
         (Val::List(vals), Type::List(inner))
         | (Val::FixedLengthList(vals), Type::FixedList(inner, _)) => {
             if **inner == Type::U8 {
-                let bytes = vals.into_iter().map(|val| match val {
-                    Val::U8(byte) => Ok(byte),
+                let bytes = vals.iter().map(|val| match val {
+                    Val::U8(byte) => Ok(*byte),
                     _ => Err(WrongShape),
                 });
                 Value::Bytes(bytes.collect::<Result<_, _>>()?)
             } else {
                 Value::List(
-                    vals.into_iter()
-                        .map(|val| lift_with(val, inner, places))
+                    vals.iter()
+                        .map(|val| lift_with(val, inner, with))
                         .collect::<Result<_, _>>()?,
                 )
             }
@@ -161,8 +195,8 @@ fn lift_with<'t>(val: Val, ty: &'t Type, places: &mut NamePlaces<'t>) -> Result<
             let mut distinct: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
             let mut positions = std::collections::HashMap::new();
             for (key, val) in entries {
-                let key = lift_with(key, key_type, places)?;
-                let value = lift_with(val, value_type, places)?;
+                let key = lift_with(key, key_type, with)?;
+                let value = lift_with(val, value_type, with)?;
                 // A guest may give a key twice; the last one counts, as the component model says.
                 let position = *positions
                     .entry(rpc_host_protocol::cbor::encode_value(&key))
@@ -175,52 +209,55 @@ fn lift_with<'t>(val: Val, ty: &'t Type, places: &mut NamePlaces<'t>) -> Result<
             Value::Map(distinct)
         }
         (Val::Record(vals), Type::Record(fields)) if vals.len() == fields.len() => {
-            let values = vals
-                .into_iter()
-                .zip(fields.iter())
-                .map(|((_, val), field)| {
-                    Ok((field.name.clone(), lift_with(val, &field.ty, places)?))
-                });
+            let values = vals.iter().zip(fields.iter()).map(|((_, val), field)| {
+                Ok((field.name.clone(), lift_with(val, &field.ty, with)?))
+            });
             Value::Record(values.collect::<Result<_, _>>()?)
         }
         (Val::Tuple(vals), Type::Tuple(types)) if vals.len() == types.len() => {
             let values = vals
-                .into_iter()
+                .iter()
                 .zip(types.iter())
-                .map(|(val, ty)| lift_with(val, ty, places));
+                .map(|(val, ty)| lift_with(val, ty, with));
             Value::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Val::Variant(name, payload), Type::Variant(cases)) => {
-            let place = places.of(cases, &name);
+            let place = with.places.of(cases, &name);
             let case = place.and_then(|place| cases.get(place));
             let case = case.ok_or(WrongShape)?;
-            Value::Variant(case.name.clone(), boxed(payload, case.ty.as_ref(), places)?)
+            Value::Variant(
+                case.name.clone(),
+                boxed(payload.as_deref(), case.ty.as_ref(), with)?,
+            )
         }
         (Val::Enum(name), Type::Enum(names)) => {
-            let place = places.of(names, &name);
+            let place = with.places.of(names, &name);
             let name = place.and_then(|place| names.get(place));
             Value::Enum(name.ok_or(WrongShape)?.clone())
         }
         (Val::Option(val), Type::Option(inner)) => {
             let inner = val.is_some().then_some(&**inner);
-            Value::Option(boxed(val, inner, places)?)
+            Value::Option(boxed(val.as_deref(), inner, with)?)
         }
         (Val::Result(Ok(val)), Type::Result(result)) => {
-            Value::Result(Ok(boxed(val, result.ok.as_deref(), places)?))
+            Value::Result(Ok(boxed(val.as_deref(), result.ok.as_deref(), with)?))
         }
         (Val::Result(Err(val)), Type::Result(result)) => {
-            Value::Result(Err(boxed(val, result.err.as_deref(), places)?))
+            Value::Result(Err(boxed(val.as_deref(), result.err.as_deref(), with)?))
         }
         (Val::Flags(names), Type::Flags(known)) => {
             let mut set = vec![false; known.len()];
-            for name in &names {
-                let place = places.of(known, name);
+            for name in names {
+                let place = with.places.of(known, name);
                 *place
                     .and_then(|place| set.get_mut(place))
                     .ok_or(WrongShape)? = true;
             }
             let set = known.iter().zip(set).filter(|(_, is_set)| *is_set);
             Value::Flags(set.map(|(flag, _)| flag.clone()).collect())
+        }
+        (Val::Resource(object), Type::Own(_) | Type::Borrow(_)) => {
+            Value::Handle(with.objects.lift(*object)?)
         }
         _ => return Err(WrongShape),
     })
@@ -245,10 +282,15 @@ mod tests {
         let last = names.last().unwrap().to_string();
         let ty = Type::List(Type::Enum(names.into()).into());
         let started = Instant::now();
-        let lifted = lift(Val::List(vec![Val::Enum(last); ELEMENTS]), &ty).unwrap();
+        let lifted = lift(
+            &Val::List(vec![Val::Enum(last); ELEMENTS]),
+            &ty,
+            &mut NoObjects,
+        )
+        .unwrap();
         let bytes = encode_value(&lifted);
         let decoded = decode_value(&bytes, &ty, "x", ValueLimits::default()).unwrap();
-        let Ok(Val::List(lowered)) = lower(decoded, &ty) else {
+        let Ok(Val::List(lowered)) = lower(decoded, &ty, &mut NoObjects) else {
             panic!("no list");
         };
         assert_eq!(lowered.len(), ELEMENTS);

@@ -1,0 +1,201 @@
+//! What a module calls that it imports: from the name of the import to whoever answers it now.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use rpc_host_protocol::value::Handle;
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
+use tokio::time::Instant;
+
+use super::resolve::candidates;
+use super::root::{Member, Root, told_of};
+use crate::chain::Chain;
+use crate::error::HostError;
+use crate::registry::{Registration, RegistryError};
+use crate::sandbox::{Answer, Function, Imported, Outside, Prepared, remedy};
+
+/// The imports of one instance.
+pub(super) struct Imports {
+    /// The instance is the root's, so the root is there whenever the instance runs.
+    root: Weak<Root>,
+    /// Whose imports.
+    registration: Arc<Registration>,
+    /// The call that the instance works on, and those that wait for it.
+    chain: Mutex<Option<Chain>>,
+    /// Who answered last, by the place of the function: most of the time it is the same again.
+    known: Mutex<HashMap<usize, (Weak<Member>, usize)>>,
+}
+
+/// A function that answers.
+struct Known {
+    member: Arc<Member>,
+    index: usize,
+}
+
+impl Imports {
+    pub(super) fn new(root: Weak<Root>, registration: Arc<Registration>) -> Self {
+        Imports {
+            root,
+            registration,
+            chain: Mutex::default(),
+            known: Mutex::default(),
+        }
+    }
+
+    /// The instance begins to work on the innermost call of `chain`.
+    pub(super) fn begin(&self, chain: Chain) {
+        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
+    }
+
+    fn present(&self) -> Result<(Arc<Root>, Chain), Failure> {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let both = self.root.upgrade().zip(chain.clone());
+        // Nothing runs of a call that is over.
+        both.ok_or_else(|| Failure::new(ErrorCode::Cancelled, Fault::Peer, "the call is over"))
+    }
+
+    async fn lead(
+        &self,
+        root: &Arc<Root>,
+        chain: &Chain,
+        imported: &Imported,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let known = match self.home(root, imported, &arguments)? {
+            Some(home) => home,
+            None => self.answering(root, imported).await?,
+        };
+        let Known { member, index } = known;
+        let within = max_time(root, &member);
+        let inner = chain
+            .then(member.name().into(), None, Instant::now() + within)
+            .map_err(|error| told_of(&member, error.into()))?;
+        let ended = root.enter(&member, index, arguments, inner).await;
+        ended.map_err(|error| told_of(&member, error))
+    }
+
+    /// A method is called where its object lives, whoever answers the import by now.
+    fn home(
+        &self,
+        root: &Arc<Root>,
+        imported: &Imported,
+        arguments: &[Value],
+    ) -> Result<Option<Known>, HostError> {
+        if !imported.function.name.starts_with("[method]") {
+            return Ok(None);
+        }
+        let Some(Value::Handle(object)) = arguments.first() else {
+            return Ok(None);
+        };
+        let Some(member) = root.home(*object) else {
+            return Ok(None);
+        };
+        let index = self.matching(member.name(), member.prepared(), imported)?;
+        Ok(Some(Known { member, index }))
+    }
+
+    /// Who answers now, by name.
+    async fn answering(&self, root: &Arc<Root>, imported: &Imported) -> Result<Known, HostError> {
+        let registration = self.resolve(root, &imported.import)?;
+        let known = self.known(imported.index);
+        if let Some(known) = known
+            && Arc::ptr_eq(known.member.registration(), &registration)
+        {
+            return Ok(known);
+        }
+        let prepared = root.node().targets.load(&registration).await?;
+        let index = self.matching(registration.name.as_str(), &prepared, imported)?;
+        let member = root.member(&registration, &prepared)?;
+        let known = Known { member, index };
+        self.remember(imported.index, &known);
+        Ok(known)
+    }
+
+    /// The registration that an import means: the one that is bound to it, or else the one that is named
+    /// like it, with its version or without.
+    fn resolve(&self, root: &Root, import: &str) -> Result<Arc<Registration>, HostError> {
+        let catalog = &root.node().registry.catalog;
+        let permit = &root.caller().permit;
+        let bindings = &self.registration.current.bindings;
+        let mut answers = candidates(bindings, import);
+        let found = answers.find_map(|name| catalog.resolve(permit, name).ok());
+        found.ok_or_else(|| {
+            let remedy = match bindings.get(import) {
+                Some(name) => format!("it is bound to `{name}`, so register that"),
+                None => remedy(import),
+            };
+            let by = self.registration.name.clone();
+            let import = import.to_owned();
+            RegistryError::Unbound { import, by, remedy }.into()
+        })
+    }
+
+    /// The place of the function that answers an imported one.
+    fn matching(
+        &self,
+        name: &str,
+        prepared: &Prepared,
+        imported: &Imported,
+    ) -> Result<usize, HostError> {
+        let wanted = &imported.function;
+        let difference = match prepared.functions().answering(wanted) {
+            Some((index, offered)) if offered.signature == wanted.signature => return Ok(index),
+            Some((_, offered)) => differs(offered, wanted),
+            None => "does not offer it".to_owned(),
+        };
+        Err(RegistryError::NotOffered {
+            function: wanted.to_string(),
+            by: self.registration.name.clone(),
+            name: name.to_owned(),
+            difference,
+        }
+        .into())
+    }
+
+    fn known(&self, place: usize) -> Option<Known> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (member, index) = known.get(&place)?;
+        let (member, index) = (member.upgrade()?, *index);
+        Some(Known { member, index })
+    }
+
+    /// Members know one another by this, and their root alone keeps them.
+    fn remember(&self, place: usize, answering: &Known) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(place, (Arc::downgrade(&answering.member), answering.index));
+    }
+}
+
+fn differs(offered: &Function, wanted: &Function) -> String {
+    format!(
+        "offers it as `{}` and not as `{}`",
+        offered.signature, wanted.signature
+    )
+}
+
+/// How long a call of a member may take at most, if the chain has more time.
+fn max_time(root: &Root, member: &Member) -> Duration {
+    let narrowing = &member.registration().current.narrowing;
+    Duration::from_millis(narrowing.apply(&root.node().limits).max_call_timeout_ms)
+}
+
+impl Outside for Imports {
+    fn call<'a>(
+        &'a self,
+        imported: &'a Imported,
+        arguments: Vec<Value>,
+    ) -> Answer<'a, Option<Value>> {
+        Box::pin(async move {
+            let (root, chain) = self.present()?;
+            self.lead(&root, &chain, imported, arguments).await
+        })
+    }
+
+    fn release(&self, object: Handle) -> Answer<'_, ()> {
+        Box::pin(async move {
+            let (root, chain) = self.present()?;
+            Ok(root.release(object, &chain).await?)
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! One call from outside, and the instances that it leads to.
+//!
+//! Within such a call each module is one instance, so that what it keeps is there for whoever calls it
+//! again, and objects that it made stay good. All of them go with the call.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rpc_host_protocol::value::Handle;
+use rpc_host_protocol::{Failure, Value};
+
+use super::Node;
+use super::calls::call_limits;
+use super::imports::Imports;
+use crate::chain::{Chain, ChainError};
+use crate::error::HostError;
+use crate::registry::{Registration, RegistryError};
+use crate::sandbox::{Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting};
+use crate::tenant::CallPermit;
+
+/// Who calls, for all that a call leads to.
+pub(super) struct Caller {
+    /// That it may.
+    pub(super) permit: CallPermit,
+    /// Its tenant's name.
+    pub(super) tenant: Arc<str>,
+    /// Names the call in the log.
+    pub(super) call: Arc<str>,
+}
+
+/// A call from outside.
+pub(super) struct Root {
+    node: Node,
+    caller: Caller,
+    handles: Arc<Handles>,
+    members: Mutex<Vec<Arc<Member>>>,
+}
+
+/// A module that has a part in the call: at most one instance.
+pub(super) struct Member {
+    registration: Arc<Registration>,
+    prepared: Arc<Prepared>,
+    imports: Arc<Imports>,
+    /// None before its first call, and after one that failed.
+    instance: tokio::sync::Mutex<Option<Instance>>,
+    /// Which instance that is.
+    id: Mutex<Option<InstanceId>>,
+}
+
+impl Root {
+    pub(super) fn new(node: Node, caller: Caller) -> Arc<Self> {
+        Arc::new(Root {
+            node,
+            caller,
+            handles: Arc::default(),
+            members: Mutex::default(),
+        })
+    }
+
+    pub(super) fn node(&self) -> &Node {
+        &self.node
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Makes the call.
+    pub(super) async fn call(
+        self: Arc<Self>,
+        registration: &Arc<Registration>,
+        prepared: &Arc<Prepared>,
+        index: usize,
+        arguments: Vec<Value>,
+        chain: Chain,
+    ) -> Result<Option<Value>, HostError> {
+        let member = self.member(registration, prepared)?;
+        self.enter(&member, index, arguments, chain).await
+    }
+
+    /// The one that stands for a registration at its present revision.
+    pub(super) fn member(
+        self: &Arc<Self>,
+        registration: &Arc<Registration>,
+        prepared: &Arc<Prepared>,
+    ) -> Result<Arc<Member>, ChainError> {
+        let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = members
+            .iter()
+            .find(|member| Arc::ptr_eq(&member.registration, registration));
+        if let Some(known) = known {
+            return Ok(Arc::clone(known));
+        }
+        let limit = self.node.limits.max_instances_per_call;
+        if members.len() as u64 >= limit {
+            return Err(ChainError::TooManyInstances { limit });
+        }
+        let member = Arc::new(Member {
+            registration: Arc::clone(registration),
+            prepared: Arc::clone(prepared),
+            imports: Arc::new(Imports::new(Arc::downgrade(self), Arc::clone(registration))),
+            instance: tokio::sync::Mutex::default(),
+            id: Mutex::default(),
+        });
+        members.push(Arc::clone(&member));
+        Ok(member)
+    }
+
+    /// Where an object lives.
+    pub(super) fn home(&self, object: Handle) -> Option<Arc<Member>> {
+        let owner = self.handles.owner(object)?;
+        let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut members = members.iter();
+        let home = members.find(|member| member.id() == Some(owner));
+        home.map(Arc::clone)
+    }
+
+    /// Calls a function of a member. `chain` ends with this very call.
+    pub(super) async fn enter(
+        &self,
+        member: &Member,
+        index: usize,
+        arguments: Vec<Value>,
+        chain: Chain,
+    ) -> Result<Option<Value>, HostError> {
+        // One thing happens at a time in a call: whoever is busy waits for this.
+        let Ok(mut instance) = member.instance.try_lock() else {
+            return Err(ChainError::WouldDeadlock {
+                chain: chain.to_string(),
+            }
+            .into());
+        };
+        let limits = member
+            .registration
+            .current
+            .narrowing
+            .apply(&self.node.limits);
+        let deadline = chain.deadline();
+        let is_inner = chain.depth() > 1;
+        member.imports.begin(chain);
+        if instance.is_none() {
+            let setting = Setting {
+                label: self.caller.label(&member.registration),
+                limits: call_limits(&limits, deadline),
+                deadline,
+                outside: Some(Links {
+                    outside: Arc::clone(&member.imports) as _,
+                    handles: Arc::clone(&self.handles),
+                }),
+                is_inner,
+            };
+            let sandbox = self.node.targets.sandbox();
+            let made = sandbox.instantiate(&member.prepared, setting).await?;
+            member.set_id(made.id());
+            *instance = Some(made);
+        }
+        let Some(live) = instance.as_mut() else {
+            return Err(SandboxError::Internal("an instance is gone".to_owned()).into());
+        };
+        let ended = live.call(index, arguments, deadline).await;
+        if ended.is_err() {
+            *instance = None;
+        }
+        Ok(ended?)
+    }
+
+    /// Ends an object that nobody holds any more.
+    pub(super) async fn release(&self, object: Handle, chain: &Chain) -> Result<(), HostError> {
+        let Some(member) = self.home(object) else {
+            return Ok(());
+        };
+        // Where its instance waits for this very call, it goes with it at the end.
+        let Ok(mut instance) = member.instance.try_lock() else {
+            return Ok(());
+        };
+        let Some(live) = instance.as_mut() else {
+            return Ok(());
+        };
+        member.imports.begin(chain.clone());
+        let ended = live.release(object, chain.deadline()).await;
+        if ended.is_err() {
+            *instance = None;
+        }
+        Ok(ended?)
+    }
+}
+
+impl Member {
+    /// Its name, for chains and for people.
+    pub(super) fn name(&self) -> &str {
+        self.registration.name.as_str()
+    }
+
+    pub(super) fn registration(&self) -> &Arc<Registration> {
+        &self.registration
+    }
+
+    pub(super) fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    fn id(&self) -> Option<InstanceId> {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_id(&self, id: InstanceId) {
+        *self.id.lock().unwrap_or_else(PoisonError::into_inner) = Some(id);
+    }
+}
+
+/// An error of a member, as those hear of it that wait for it.
+pub(super) fn told_of(member: &Member, error: HostError) -> Failure {
+    match error {
+        // Told already, by one further in.
+        HostError::Sandbox(SandboxError::Outside(failure)) => *failure,
+        // These name all that there is to name.
+        HostError::Chain(_)
+        | HostError::Registry(RegistryError::Unbound { .. } | RegistryError::NotOffered { .. }) => {
+            error.into()
+        }
+        other => {
+            let failure = Failure::from(other);
+            let message = format!("`{}`: {}", member.name(), failure.message);
+            Failure::new(failure.code, failure.fault, message).with_backtrace(failure.backtrace)
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Imports that others answer, in the engine's linker.
+
+use std::sync::Arc;
+
+use rpc_host_protocol::types::Name;
+use rpc_host_protocol::value::Handle;
+use rpc_host_protocol::{ErrorCode, Failure, Fault};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{LinkerInstance, ResourceType, Val};
+
+use super::crossing::Crossing;
+use super::{Imported, State, values};
+
+/// Makes a function end in the [`Outside`](super::Outside) of the instance that calls it.
+pub(super) fn function(
+    linked: &mut LinkerInstance<'_, State>,
+    imported: Imported,
+) -> wasmtime::Result<()> {
+    let imported = Arc::new(imported);
+    let name = Arc::clone(&imported.function.name);
+    linked.func_new_async(&name, move |store, _, arguments, results| {
+        let imported = Arc::clone(&imported);
+        Box::new(async move { call(store, &imported, arguments, results).await })
+    })
+}
+
+/// Makes a resource known that lives elsewhere, by a number that is its own in this component.
+pub(super) fn resource(
+    linked: &mut LinkerInstance<'_, State>,
+    name: &Name,
+    number: u32,
+) -> wasmtime::Result<()> {
+    let ty = ResourceType::host_dynamic(number);
+    linked.resource_async(name, ty, |store, rep| {
+        let outside = store.data().outside.clone();
+        Box::new(async move {
+            match outside {
+                Some(outside) => Ok(outside.release(Handle(u64::from(rep))).await?),
+                None => Ok(()),
+            }
+        })
+    })
+}
+
+async fn call(
+    store: StoreContextMut<'_, State>,
+    imported: &Imported,
+    arguments: &[Val],
+    results: &mut [Val],
+) -> wasmtime::Result<()> {
+    let Some(outside) = store.data().outside.clone() else {
+        return Err(wasmtime::format_err!(
+            "nothing is behind the imports of this instance"
+        ));
+    };
+    let signature = &imported.function.signature;
+    let mut crossing = Crossing::new(store);
+    let mut values = Vec::with_capacity(arguments.len());
+    for (argument, parameter) in arguments.iter().zip(&signature.parameters) {
+        let value = values::lift(argument, &parameter.ty, &mut crossing);
+        values.push(value.map_err(|values::WrongShape| cannot_pass(imported))?);
+    }
+    let value = outside.call(imported, values).await?;
+    if let (Some(result), Some(ty)) = (results.first_mut(), &signature.result) {
+        let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing).ok());
+        *result = lowered.ok_or_else(|| cannot_pass(imported))?;
+    }
+    Ok(())
+}
+
+/// All values were checked against the same type on the other side; what remains are objects.
+fn cannot_pass(imported: &Imported) -> Failure {
+    let text = format!(
+        "a call of `{}` passes an object that cannot be passed on, or more objects than there may be",
+        imported.function
+    );
+    Failure::new(ErrorCode::FailedPrecondition, Fault::Guest, text)
+}
