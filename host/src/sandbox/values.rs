@@ -222,7 +222,7 @@ fn lift_with<'t>(
             Value::Tuple(values.collect::<Result<_, _>>()?)
         }
         (Val::Variant(name, payload), Type::Variant(cases)) => {
-            let place = with.places.of(cases, &name);
+            let place = with.places.of(cases, name);
             let case = place.and_then(|place| cases.get(place));
             let case = case.ok_or(WrongShape)?;
             Value::Variant(
@@ -231,7 +231,7 @@ fn lift_with<'t>(
             )
         }
         (Val::Enum(name), Type::Enum(names)) => {
-            let place = with.places.of(names, &name);
+            let place = with.places.of(names, name);
             let name = place.and_then(|place| names.get(place));
             Value::Enum(name.ok_or(WrongShape)?.clone())
         }
