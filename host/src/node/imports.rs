@@ -195,7 +195,7 @@ impl Outside for Imports {
     fn release(&self, object: Handle) -> Answer<'_, ()> {
         Box::pin(async move {
             let (root, chain) = self.present()?;
-            Ok(root.release(object, &chain).await?)
+            root.release(object, &chain).await
         })
     }
 }

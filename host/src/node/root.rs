@@ -164,7 +164,7 @@ impl Root {
     }
 
     /// Ends an object that nobody holds any more.
-    pub(super) async fn release(&self, object: Handle, chain: &Chain) -> Result<(), HostError> {
+    pub(super) async fn release(&self, object: Handle, chain: &Chain) -> Result<(), Failure> {
         let Some(member) = self.home(object) else {
             return Ok(());
         };
@@ -175,12 +175,16 @@ impl Root {
         let Some(live) = instance.as_mut() else {
             return Ok(());
         };
-        member.imports.begin(chain.clone());
-        let ended = live.release(object, chain.deadline()).await;
+        // Its destructor is a call like any other, and may lead to others.
+        let chain = chain.then(member.name().into(), None, chain.deadline());
+        let chain = chain.map_err(|error| told_of(&member, error.into()))?;
+        let deadline = chain.deadline();
+        member.imports.begin(chain);
+        let ended = live.release(object, deadline).await;
         if ended.is_err() {
             *instance = None;
         }
-        Ok(ended?)
+        ended.map_err(|error| told_of(&member, error.into()))
     }
 }
 
