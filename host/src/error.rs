@@ -167,7 +167,8 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Outside(failure) => (failure.code, failure.fault),
         SandboxError::MissingGrant(_) => (ErrorCode::PermissionDenied, Fault::Tenant),
         SandboxError::DeadlineExceeded(_) => (ErrorCode::DeadlineExceeded, Fault::Guest),
-        SandboxError::ResultTooLarge { .. }
+        SandboxError::Spent(_)
+        | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),

@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod bootstrap;
+pub mod budget;
 pub mod capability;
 pub mod chain;
 pub mod clock;

@@ -93,6 +93,7 @@ const HOST: &[(&str, &[&str])] = &[
             "config",
             "clock",
             "chain",
+            "budget",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
@@ -113,7 +114,7 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // Files that are whole or not there, for artifacts; nothing else of storage.
-    ("sandbox", &["capability", "storage::file"]),
+    ("sandbox", &["capability", "budget", "storage::file"]),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "hex"]),
@@ -122,6 +123,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("shutdown", &[]),
     ("clock", &[]),
     ("chain", &[]),
+    ("budget", &[]),
     ("hex", &[]),
 ];
 

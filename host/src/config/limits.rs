@@ -108,6 +108,8 @@ limits! {
     max_parallel_compiles, "max-parallel-compiles" = 2, at most 256;
     /// Bytes of the compiled code of one module.
     max_artifact_bytes, "max-artifact-bytes" = 512 * MIB, at most 4 * GIB;
+    /// Processor time of one call, with all that it leads to.
+    max_cpu_ms_per_call, "max-cpu-ms-per-call" = MINUTE, at most HOUR;
     /// Calls that may wait for one another: a call, what it leads to, and so on.
     max_chain_depth, "max-chain-depth" = 16, at most 64;
     /// Instances of one call: of the module that is called, and of those that this leads to.
@@ -232,7 +234,7 @@ mod tests {
                 "{}",
                 row.name
             );
-            let unit = ["-ms", "-bytes", "-bytes-per-tenant"]
+            let unit = ["-ms", "-ms-per-call", "-bytes", "-bytes-per-tenant"]
                 .iter()
                 .any(|u| row.name.ends_with(u));
             assert!(

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::root::{Caller, Root};
+use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -109,11 +110,12 @@ impl Called<'_> {
             limits,
             deadline,
         } = self;
+        let budget = Budget::new(call_budget(limits));
         if prepared.leads_on() {
             let name = Arc::from(registration.name.as_str());
             let depth = u32::try_from(limits.max_chain_depth).unwrap_or(u32::MAX);
             let chain = Chain::begin(name, deadline, depth);
-            let root = Root::new(node.clone(), caller);
+            let root = Root::new(node.clone(), caller, budget);
             return root
                 .call(registration, prepared, index, arguments, chain)
                 .await;
@@ -123,6 +125,7 @@ impl Called<'_> {
             label: caller.label(registration),
             limits: call_limits(limits, deadline),
             deadline,
+            budget,
             outside: None,
             is_inner: false,
         };
@@ -149,6 +152,11 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_memory_bytes: limits.max_memory_bytes,
         max_log_line_bytes: limits.max_log_line_bytes,
     }
+}
+
+/// How much processor time a call of it may use.
+pub(super) fn call_budget(limits: &Limits) -> Duration {
+    Duration::from_millis(limits.max_cpu_ms_per_call)
 }
 
 fn left(deadline: Instant) -> Duration {

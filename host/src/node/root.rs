@@ -9,8 +9,9 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{Failure, Value};
 
 use super::Node;
-use super::calls::call_limits;
+use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
+use crate::budget::Budget;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::registry::{Registration, RegistryError};
@@ -31,6 +32,7 @@ pub(super) struct Caller {
 pub(super) struct Root {
     node: Node,
     caller: Caller,
+    budget: Budget,
     handles: Arc<Handles>,
     members: Mutex<Vec<Arc<Member>>>,
 }
@@ -47,10 +49,11 @@ pub(super) struct Member {
 }
 
 impl Root {
-    pub(super) fn new(node: Node, caller: Caller) -> Arc<Self> {
+    pub(super) fn new(node: Node, caller: Caller, budget: Budget) -> Arc<Self> {
         Arc::new(Root {
             node,
             caller,
+            budget,
             handles: Arc::default(),
             members: Mutex::default(),
         })
@@ -142,6 +145,7 @@ impl Root {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
                 deadline,
+                budget: self.budget.part(call_budget(&limits)),
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),

@@ -47,6 +47,7 @@ narrowing! {
     "max-memory-bytes" max_memory_bytes,
     "default-call-timeout-ms" default_call_timeout_ms,
     "max-call-timeout-ms" max_call_timeout_ms,
+    "max-cpu-ms-per-call" max_cpu_ms_per_call,
     "max-reply-bytes" max_reply_bytes,
     "max-log-line-bytes" max_log_line_bytes
 }

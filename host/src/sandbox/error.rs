@@ -88,6 +88,9 @@ pub enum SandboxError {
     /// What the guest called beyond its sandbox failed.
     #[error("{0}")]
     Outside(Box<Failure>),
+    /// The processor time for the call is used up.
+    #[error("{0}")]
+    Spent(#[from] crate::budget::Spent),
     /// The time for the call ran out.
     #[error("the call did not end within {} ms", .0.as_millis())]
     DeadlineExceeded(Duration),

@@ -12,6 +12,7 @@ use wasmtime::component::Val;
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
+use super::engine::TICK;
 use super::output::Output;
 use super::share::Taken;
 use super::values::{NoObjects, Objects, WrongShape};
@@ -19,6 +20,7 @@ use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
+use crate::budget::Budget;
 
 /// Handles that a guest may hold.
 const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -50,6 +52,8 @@ pub struct Setting {
     pub limits: CallLimits,
     /// Until when it has to be there.
     pub deadline: Instant,
+    /// What it spends from, with others.
+    pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
     /// Whether calls wait for it that hold places themselves.
@@ -94,6 +98,7 @@ impl Sandbox {
             label,
             limits,
             deadline,
+            budget,
             outside,
             is_inner,
         } = setting;
@@ -129,7 +134,10 @@ impl Sandbox {
         store.set_hostcall_fuel(MAX_HOSTCALL_BYTES);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::Yield(1)));
+        store.epoch_deadline_callback(move |_| {
+            budget.spend(TICK)?;
+            Ok(UpdateDeadline::Yield(1))
+        });
         let starting = prepared.pre.instantiate_async(&mut store);
         let started = timeout_at(deadline, starting).await;
         let ended = match started {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
-use wasmtime::StoreContextMut;
 use wasmtime::component::{LinkerInstance, ResourceType, Val};
+use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::crossing::Crossing;
 use super::{Imported, State, values};
@@ -43,7 +43,7 @@ pub(super) fn resource(
 }
 
 async fn call(
-    store: StoreContextMut<'_, State>,
+    mut store: StoreContextMut<'_, State>,
     imported: &Imported,
     arguments: &[Val],
     results: &mut [Val],
@@ -54,7 +54,7 @@ async fn call(
         ));
     };
     let signature = &imported.function.signature;
-    let mut crossing = Crossing::new(store);
+    let mut crossing = Crossing::new(store.as_context_mut());
     let mut values = Vec::with_capacity(arguments.len());
     for (argument, parameter) in arguments.iter().zip(&signature.parameters) {
         let value = values::lift(argument, &parameter.ty, &mut crossing);
@@ -65,6 +65,8 @@ async fn call(
         let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing).ok());
         *result = lowered.ok_or_else(|| cannot_pass(imported))?;
     }
+    // The ticks that went by meanwhile are not the guest's.
+    store.set_epoch_deadline(1);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use wasmtime_wasi::I32Exit;
 
 use super::SandboxError;
 use super::instance::MAX_HOSTCALL_BYTES;
+use crate::budget::Spent;
 use crate::capability::MissingGrant;
 
 /// What a guest printed on stderr is often the only account of its end that a person can read.
@@ -21,6 +22,9 @@ pub(super) fn classify(
 ) -> SandboxError {
     if let Some(missing) = error.downcast_ref::<MissingGrant>() {
         return missing.clone().into();
+    }
+    if let Some(spent) = error.downcast_ref::<Spent>() {
+        return (*spent).into();
     }
     if let Some(failure) = error.downcast_ref::<Failure>() {
         return SandboxError::Outside(Box::new(failure.clone()));
