@@ -69,6 +69,39 @@ async fn a_deadline_ends_a_guest_that_computes() {
     assert_eq!(spin.call::<String>("ping", ()).await.unwrap(), "pong");
 }
 
+/// Time is not all that a guest may use: it computes for a while of the time that it has, and what it
+/// calls spends from the same budget.
+#[tokio::test]
+async fn a_budget_ends_a_guest_and_those_that_it_called_for() {
+    let (host, tenant) = spin().await;
+    let hop = tenant.client.upload_module(built("hop")).await.unwrap();
+    let options = |other: &str| {
+        let mut options = Options::default();
+        let import = "test:graph/one@0.1.0".to_owned();
+        options.bindings.insert(import, other.to_owned());
+        options.limits.insert("max-cpu-ms-per-call".to_owned(), 100);
+        options
+    };
+    for (name, other) in [("first", "second"), ("second", "none")] {
+        let registered = tenant.client.register(name, &hop, options(other)).await;
+        registered.unwrap();
+    }
+    for plan in ["s", "1(s)"] {
+        let call = tenant.client.module("first").function("start");
+        let call = call.arg(plan).timeout(PATIENCE);
+        let failure = refused(
+            call.call_result::<u32, String>().await,
+            ErrorCode::ResourceExhausted,
+            &["used more than 100 ms of processor time"],
+        );
+        assert_eq!(failure.fault, Fault::Guest);
+    }
+    stopped(&host).await;
+    let module = tenant.client.module("first");
+    let visited: Result<u32, String> = module.call_result("start", ("1",)).await.unwrap();
+    assert_eq!(visited, Ok(2));
+}
+
 /// The promise is 10 ms; a machine that is busy with other tests adds its own, so the best of some
 /// counts.
 #[tokio::test]
