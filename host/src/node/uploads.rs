@@ -1,5 +1,7 @@
 //! An upload, from its first byte to a module that is durable and ready for calls.
 
+use std::sync::Arc;
+
 use rpc_host_protocol::Failure;
 use rpc_host_protocol::message::UploadHeader;
 use rpc_host_protocol::operation::ModuleEntry;
@@ -65,7 +67,7 @@ impl NodeUpload {
         let sandbox = node.targets.sandbox();
         let artifact = sandbox.check(&files, Grants::default()).await?;
         // Module first: of an upload that is given up or refused here, no artifact stays behind.
-        let module = node.registry.modules.commit(staged).await?;
+        let module = node.registry.modules.commit(staged, Arc::default()).await?;
         let placed = tokio::task::spawn_blocking(move || artifact.place()).await;
         if !matches!(placed, Ok(Ok(()))) {
             // The first call compiles it again.

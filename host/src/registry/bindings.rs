@@ -79,6 +79,16 @@ impl Bindings {
         self.0.get(import)
     }
 
+    /// Under which names an import is looked for, in this order: the one that is bound to it alone, or
+    /// else its own, with its version and without.
+    pub fn candidates<'a>(&'a self, import: &'a str) -> impl Iterator<Item = &'a str> {
+        let bound = self.get(import).map(RegistrationName::as_str);
+        let without_version = import.split_once('@').map(|(name, _)| name);
+        let own = [Some(import), without_version];
+        let own = own.into_iter().flatten().filter(move |_| bound.is_none());
+        bound.into_iter().chain(own)
+    }
+
     /// All of them, by import.
     pub fn iter(&self) -> impl Iterator<Item = (&ImportName, &RegistrationName)> {
         self.0.iter()
@@ -103,6 +113,15 @@ mod tests {
             collect(["a".to_owned(), "a".to_owned()]),
             Err(RegistryError::BoundTwice { .. })
         ));
+    }
+
+    #[test]
+    fn a_binding_is_the_only_answer_and_else_the_version_comes_first() {
+        let bindings = collect(["a:b/log@1.0.0".to_owned()]).unwrap();
+        let names = |import| bindings.candidates(import).collect::<Vec<_>>().join(" ");
+        assert_eq!(names("a:b/log@1.0.0"), "log");
+        assert_eq!(names("a:b/log@1.0.1"), "a:b/log@1.0.1 a:b/log");
+        assert_eq!(names("hello"), "hello");
     }
 
     #[test]

@@ -76,6 +76,17 @@ impl Node {
         principal: &Principal,
         bytes: &[u8],
     ) -> Result<Module, RegistryError> {
+        self.upload_importing(principal, bytes, &[]).await
+    }
+
+    /// An upload of what imports this from registrations.
+    pub(super) async fn upload_importing(
+        &self,
+        principal: &Principal,
+        bytes: &[u8],
+        imports: &[&str],
+    ) -> Result<Module, RegistryError> {
+        let imports = imports.iter().map(|import| import.parse().unwrap());
         let permit = principal.permit_deploy().unwrap();
         let size_bytes = bytes.len().try_into().unwrap();
         let modules = &self.registry.modules;
@@ -88,7 +99,9 @@ impl Node {
                 for chunk in bytes.chunks(3) {
                     upload.write(chunk).await?;
                 }
-                modules.commit(upload.finish().await?).await
+                modules
+                    .commit(upload.finish().await?, imports.collect())
+                    .await
             }
         }
     }
