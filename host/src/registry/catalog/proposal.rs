@@ -251,3 +251,6 @@ impl Answer {
         (&self.import, self.stored)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,10 @@
 use super::*;
 use crate::capability::{Grant, Grants};
-use crate::registry::Registry;
-use crate::registry::fixture::{Node, node};
+use crate::registry::fixture::{Node, change, node};
 use crate::registry::{Bindings, IfRevision, Narrowing, RegisterOptions, Wish};
-use crate::tenant::Principal;
 
-const ONE: &[u8] = b"module one";
-const TWO: &[u8] = b"module two";
+pub(super) const ONE: &[u8] = b"module one";
+pub(super) const TWO: &[u8] = b"module two";
 
 fn name(text: &str) -> RegistrationName {
     text.parse().unwrap()
@@ -19,68 +17,7 @@ fn granting(grant: Grant) -> RegisterOptions {
     }
 }
 
-/// A change that nobody checks.
-async fn change(
-    registry: &Registry,
-    principal: &Principal,
-    text: &str,
-    wish: Wish,
-    if_revision: IfRevision,
-) -> Result<Arc<Registration>, RegistryError> {
-    let (catalog, permit) = (&registry.catalog, principal.permit_deploy().unwrap());
-    let proposed = catalog
-        .propose(&permit, &name(text), &wish, if_revision)
-        .await?;
-    match proposed {
-        Proposed::Stands(registration) => Ok(registration),
-        Proposed::Change(proposal) => {
-            let concerned = catalog.concerned(&proposal);
-            let changed = catalog.commit(proposal, concerned, Vec::new()).await?;
-            Ok(changed.expect("nobody else changes anything"))
-        }
-    }
-}
-
-impl Node {
-    async fn register(
-        &self,
-        principal: &Principal,
-        text: &str,
-        module: &[u8],
-        options: RegisterOptions,
-    ) -> Result<Arc<Registration>, RegistryError> {
-        let wish = Wish::Register(Digest::of(module), options);
-        self.change(principal, text, wish, IfRevision::Any).await
-    }
-
-    async fn change(
-        &self,
-        principal: &Principal,
-        text: &str,
-        wish: Wish,
-        if_revision: IfRevision,
-    ) -> Result<Arc<Registration>, RegistryError> {
-        change(&self.registry, principal, text, wish, if_revision).await
-    }
-
-    fn resolve(
-        &self,
-        principal: &Principal,
-        text: &str,
-    ) -> Result<Arc<Registration>, RegistryError> {
-        self.registry
-            .catalog
-            .resolve(&principal.permit_call().unwrap(), text)
-    }
-
-    async fn revisions(&self, principal: &Principal, text: &str) -> Vec<u64> {
-        let permit = principal.permit_read().unwrap();
-        let history = self.registry.catalog.history(&permit, text).await.unwrap();
-        history.iter().map(|revision| revision.number).collect()
-    }
-}
-
-async fn ready() -> Node {
+pub(super) async fn ready() -> Node {
     let node = node(&Limits::default()).await;
     node.upload(&node.one, ONE).await.unwrap();
     node.upload(&node.one, TWO).await.unwrap();
