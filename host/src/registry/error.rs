@@ -20,7 +20,10 @@ pub enum RegistryError {
     )]
     InvalidName,
     /// Not an import.
-    #[error("an import is named as the component names it, such as `acme:log/logger@1.0.0`")]
+    #[error(
+        "an import is named as the component names it, such as `acme:log/logger@1.0.0`, in at most \
+         256 characters"
+    )]
     InvalidImport,
     /// A binding for an import that is not there.
     #[error("the module does not import `{import}`; `rpc-host inspect` shows what it imports")]
