@@ -130,17 +130,22 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::UploadTooLong { .. }
         | RegistryError::UploadTooShort { .. }
         | RegistryError::DigestMismatch { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
-        RegistryError::NoSuchRegistration { .. } | RegistryError::NoSuchModule { .. } => {
-            (ErrorCode::NotFound, Fault::Peer)
-        }
+        RegistryError::NoSuchRegistration { .. }
+        | RegistryError::NoSuchRevision { .. }
+        | RegistryError::NoSuchModule { .. } => (ErrorCode::NotFound, Fault::Peer),
         RegistryError::NotAsExpected { .. } => (ErrorCode::Aborted, Fault::Peer),
+        RegistryError::Unsettled { .. } => (ErrorCode::Aborted, Fault::Tenant),
         RegistryError::NotImported { .. }
+        | RegistryError::NoEarlierRevision { .. }
+        | RegistryError::Breach(_)
         | RegistryError::NotBindable { .. }
         | RegistryError::ModuleInUse { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         RegistryError::Unbound { .. } | RegistryError::NotOffered { .. } => {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
-        RegistryError::TooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Peer)
+        }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

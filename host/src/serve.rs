@@ -67,6 +67,7 @@ pub async fn serve(
 
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    let catalog = registry.catalog.clone();
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
@@ -99,6 +100,11 @@ pub async fn serve(
     tokio::select! {
         () = serving => {}
         never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = catalog.keep_notes() => match never {},
+    }
+    // The next start goes on with what is known of the calls until now.
+    if let Err(error) = catalog.write_notes().await {
+        tracing::error!(%error, "what clients have called was not written down");
     }
     Ok(())
 }

@@ -86,7 +86,7 @@ pub use client::Client;
 pub use error::{Error, GuestError};
 pub use module::NamedModule;
 pub use profile::{Profile, ProfileError};
-pub use registry::Options;
+pub use registry::{ChangeOptions, Options};
 pub use rpc_host_protocol as protocol;
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::operation::{
     ByDigest, Describe, Description, Inspection, ModuleEntry, Named, Register, RegistrationEntry,
-    RevisionEntry,
+    RevisionEntry, Rollback, Swap, SwapTo,
 };
 
 use crate::client::Client;
@@ -54,6 +54,16 @@ impl Options {
     }
 }
 
+/// Under which conditions a swap or a rollback is made. By default: if nobody who depends on the name
+/// would lack something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChangeOptions {
+    /// Refuse unless this is the present revision.
+    pub if_revision: Option<u64>,
+    /// Whether to do it even if others that depend on the name then lack something.
+    pub force: bool,
+}
+
 fn named(name: &str) -> Named {
     Named {
         name: name.to_owned(),
@@ -70,6 +80,40 @@ impl Client {
     ) -> Result<RevisionEntry, Error> {
         self.operate(Operation::Register(options.of(name, module)))
             .await
+    }
+
+    /// Points a registration at another module, under the grants, limits and bindings that it has, or
+    /// at an earlier revision with those that held then. When this returns, the swap is durable and every
+    /// call that begins sees it; those under way end as they began.
+    pub async fn swap(
+        &self,
+        name: &str,
+        to: SwapTo,
+        options: ChangeOptions,
+    ) -> Result<RevisionEntry, Error> {
+        let ChangeOptions { if_revision, force } = options;
+        let swap = Swap {
+            name: name.to_owned(),
+            to,
+            if_revision,
+            force,
+        };
+        self.operate(Operation::Swap(swap)).await
+    }
+
+    /// Points a registration at what it was before its present revision. Done twice, it is as it was.
+    pub async fn rollback(
+        &self,
+        name: &str,
+        options: ChangeOptions,
+    ) -> Result<RevisionEntry, Error> {
+        let ChangeOptions { if_revision, force } = options;
+        let rollback = Rollback {
+            name: name.to_owned(),
+            if_revision,
+            force,
+        };
+        self.operate(Operation::Rollback(rollback)).await
     }
 
     /// All registrations of the tenant.

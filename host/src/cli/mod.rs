@@ -15,6 +15,7 @@ mod print;
 mod problem;
 mod registrations;
 mod serve;
+mod swap;
 mod table;
 mod tenant;
 mod token;
@@ -48,6 +49,10 @@ enum Command {
     Serve(serve::Serve),
     /// Upload a module, and register it under a name
     Upload(upload::Upload),
+    /// Point a registration at another module, or at an earlier revision
+    Swap(swap::Swap),
+    /// Point a registration at what it was before
+    Rollback(swap::Rollback),
     /// Call a function of a registered module
     Call(call::Call),
     /// List all registrations
@@ -121,6 +126,8 @@ fn run(cli: Cli) -> Result<(), Problem> {
 async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> {
     match command {
         Command::Upload(upload) => upload.run(connect).await,
+        Command::Swap(swap) => swap.run(connect).await,
+        Command::Rollback(rollback) => rollback.run(connect).await,
         Command::Call(call) => call.run(connect).await,
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,

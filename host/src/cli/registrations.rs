@@ -85,8 +85,8 @@ fn show_text(entry: &RegistrationEntry) -> String {
         grants,
         limits,
         bindings,
-        sealed: _,
-        restores: _,
+        sealed,
+        restores,
         created_at_ms,
         created_by,
     } = &entry.current;
@@ -102,10 +102,17 @@ fn show_text(entry: &RegistrationEntry) -> String {
         ("grants", joined(grants)),
         ("limits", joined(limits)),
         ("bindings", joined(bindings)),
+        ("sealed", if *sealed { "yes" } else { "no" }.to_owned()),
+        ("restores", brought_back(*restores)),
         ("since", time(*created_at_ms)),
         ("by", created_by.clone()),
     ])
     .to_string()
+}
+
+/// Which earlier revision one brought back.
+fn brought_back(restores: Option<u64>) -> String {
+    restores.map_or_else(|| "none".to_owned(), |number| number.to_string())
 }
 
 impl History {
@@ -119,12 +126,13 @@ impl History {
 
 fn history_table(revisions: &[RevisionEntry]) -> Table {
     Table::new(
-        ["revision", "module", "grants", "since", "by"],
+        ["revision", "module", "grants", "restores", "since", "by"],
         revisions.iter().map(|revision| {
             [
                 revision.revision.to_string(),
                 short_digest(&revision.digest),
                 joined(&revision.grants),
+                brought_back(revision.restores),
                 time(revision.created_at_ms),
                 revision.created_by.clone(),
             ]
@@ -155,8 +163,8 @@ mod tests {
                 grants: vec!["log".to_owned()],
                 limits: BTreeMap::from([("max-reply-bytes".to_owned(), 1024)]),
                 bindings: BTreeMap::new(),
-                sealed: false,
-                restores: None,
+                sealed: true,
+                restores: Some(7),
                 created_at_ms: 1_795_225_268_123,
                 created_by: "t7".to_owned(),
             },
@@ -173,8 +181,8 @@ mod tests {
         );
         assert_eq!(
             history_table(&[entry().current]).to_string(),
-            "REVISION  MODULE                GRANTS  SINCE                    BY\n\
-             12        sha256:0123456789ab…  log     2026-11-21 01:41:08 UTC  t7\n"
+            "REVISION  MODULE                GRANTS  RESTORES  SINCE                    BY\n\
+             12        sha256:0123456789ab…  log     7         2026-11-21 01:41:08 UTC  t7\n"
         );
     }
 
@@ -189,6 +197,8 @@ mod tests {
              grants:    log\n\
              limits:    max-reply-bytes=1024\n\
              bindings:  none\n\
+             sealed:    yes\n\
+             restores:  7\n\
              since:     2026-11-21 01:41:08 UTC\n\
              by:        t7\n"
         );

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use rpc_host_client::{Options, RevisionEntry, UploadProgress};
+use rpc_host_client::{Client, Module, Options, RevisionEntry, UploadProgress};
 use serde::Serialize;
 
 use super::connect::Connect;
@@ -105,11 +105,7 @@ impl Upload {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
         let wasm = read_module(&self.file)?;
         let client = connect.client().await?;
-        let progress = Progress::new(wasm.len() as u64);
-        let module = client.upload_module_with_progress(&wasm, |step| progress.show(step));
-        let module = module.await;
-        progress.clear();
-        let module = module?;
+        let module = upload_shown(&client, &wasm).await?;
 
         let revision = match &self.name {
             None => None,
@@ -128,10 +124,7 @@ impl Upload {
         if !self.output.is_json()
             && let Some(revision) = &revision
         {
-            print::note(&format!(
-                "{} is now revision {}",
-                revision.name, revision.revision
-            ));
+            note_revision(revision);
         }
         let uploaded = Uploaded {
             digest: module.digest(),
@@ -142,6 +135,21 @@ impl Upload {
         self.output
             .print(&uploaded, |uploaded| format!("{}\n", uploaded.digest))
     }
+}
+
+/// Uploads, and shows on a terminal how far it has come.
+pub(crate) async fn upload_shown(client: &Client, wasm: &[u8]) -> Result<Module, Problem> {
+    let progress = Progress::new(wasm.len() as u64);
+    let module = client.upload_module_with_progress(wasm, |step| progress.show(step));
+    let module = module.await;
+    progress.clear();
+    Ok(module?)
+}
+
+/// Says what a change came to.
+pub(crate) fn note_revision(revision: &RevisionEntry) {
+    let RevisionEntry { name, revision, .. } = revision;
+    print::note(&format!("{name} is now revision {revision}"));
 }
 
 fn once_each<V>(flag: &str, pairs: Vec<(String, V)>) -> Result<BTreeMap<String, V>, Problem> {

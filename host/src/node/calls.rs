@@ -47,6 +47,9 @@ pub(super) async fn call(
     if function.signature.holds_handles() {
         return Err(SandboxError::HoldsHandles(function.to_string()).into());
     }
+    node.registry
+        .catalog
+        .note_call(&registration, &call.header.function);
     let caller = Caller {
         permit,
         tenant: Arc::from(principal.tenant_name().as_str()),

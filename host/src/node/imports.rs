@@ -8,7 +8,6 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
-use super::resolve::candidates;
 use super::root::{Member, Root, told_of};
 use crate::chain::Chain;
 use crate::error::HostError;
@@ -118,7 +117,7 @@ impl Imports {
         let catalog = &root.node().registry.catalog;
         let permit = &root.caller().permit;
         let bindings = &self.registration.current.bindings;
-        let mut answers = candidates(bindings, import);
+        let mut answers = bindings.candidates(import);
         let found = answers.find_map(|name| catalog.resolve(permit, name).ok());
         found.ok_or_else(|| {
             let remedy = match bindings.get(import) {

@@ -5,9 +5,10 @@
 //! takes what the one before it gave, so none can be left out.
 
 mod calls;
+mod changes;
+mod contract;
 mod imports;
 mod operations;
-mod resolve;
 mod root;
 mod uploads;
 

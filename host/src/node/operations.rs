@@ -7,18 +7,17 @@ use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
     Description, FunctionDescription, ImportEntry, ImportStanding, Inspection, NewToken, Register,
-    RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
+    RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
 };
 
 use super::Node;
-use super::resolve::candidates;
+use super::changes::{Wanted, change, if_revision};
 use super::uploads::entry;
 use crate::capability::Grants;
 use crate::error::HostError;
 use crate::inspect::{function_entry, import_entry};
 use crate::registry::{
-    Bindings, Digest, IfRevision, Narrowing, RegisterOptions, Registration, RegistrationName,
-    RegistryError, Revision,
+    Bindings, Digest, Narrowing, RegisterOptions, Registration, RegistryError, Revision, Wish,
 };
 use crate::sandbox::{Function, Prepared};
 use crate::tenant::{
@@ -34,10 +33,9 @@ pub(super) async fn operate(
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => register(node, principal, request).await,
-        Operation::Swap(_)
-        | Operation::Rollback(_)
-        | Operation::Promote(_)
-        | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
+        Operation::Swap(request) => swap(node, principal, request).await,
+        Operation::Rollback(request) => rollback(node, principal, request).await,
+        Operation::Promote(_) | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -164,8 +162,6 @@ async fn register(
     request: Register,
 ) -> Result<Vec<u8>, HostError> {
     let permit = principal.permit_deploy()?;
-    let name: RegistrationName = request.name.parse()?;
-    let digest: Digest = request.digest.parse()?;
     let bindings = request
         .bindings
         .iter()
@@ -174,61 +170,50 @@ async fn register(
         grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
         narrowing: Narrowing::parse(request.limits, &node.limits)?,
         bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
-        if_revision: match request.if_revision {
-            None => IfRevision::Any,
-            Some(0) => IfRevision::Absent,
-            Some(number) => IfRevision::Is(number),
-        },
+        sealed: request.sealed,
     };
-    check_bindings(node, &permit, digest, &options).await?;
-    let registered = node
-        .registry
-        .catalog
-        .register(&permit, name, digest, options)
-        .await?;
-    Ok(encode_envelope(&revision(
-        registered.name.as_str(),
-        &registered.current,
-    )))
+    let wanted = Wanted {
+        name: request.name.parse()?,
+        wish: Wish::Register(request.digest.parse()?, options),
+        if_revision: if_revision(request.if_revision),
+        force: request.force,
+    };
+    changed(node, &permit, wanted).await
 }
 
-/// A binding of what the module does not import, or of what the node itself answers, would be a promise
-/// that nobody keeps. The refusal names why.
-async fn check_bindings(
+async fn swap(node: &Node, principal: &Principal, request: Swap) -> Result<Vec<u8>, HostError> {
+    let permit = principal.permit_deploy()?;
+    let wanted = Wanted {
+        name: request.name.parse()?,
+        wish: match request.to {
+            SwapTo::Digest(digest) => Wish::Swap(digest.parse()?),
+            SwapTo::Revision(number) => Wish::Restore(number),
+        },
+        if_revision: if_revision(request.if_revision),
+        force: request.force,
+    };
+    changed(node, &permit, wanted).await
+}
+
+async fn rollback(
     node: &Node,
-    permit: &DeployPermit,
-    digest: Digest,
-    options: &RegisterOptions,
-) -> Result<(), HostError> {
-    if options.bindings.iter().next().is_none() {
-        return Ok(());
-    }
-    if node
-        .registry
-        .modules
-        .find(permit.tenant(), &digest)
-        .is_none()
-    {
-        return Err(RegistryError::NoSuchModule { digest }.into());
-    }
-    let targets = &node.targets;
-    let prepared = targets
-        .load_module(permit.tenant(), digest, &options.grants)
-        .await?;
-    for (import, _) in options.bindings.iter() {
-        let mut imports = prepared.imports().iter();
-        let found = imports.find(|one| one.name == import.as_str());
-        let import = import.clone();
-        match found {
-            None => return Err(RegistryError::NotImported { import }.into()),
-            Some(found) if found.standing != ImportStanding::Unbound => {
-                let note = found.note.clone();
-                return Err(RegistryError::NotBindable { import, note }.into());
-            }
-            Some(_) => {}
-        }
-    }
-    Ok(())
+    principal: &Principal,
+    request: Rollback,
+) -> Result<Vec<u8>, HostError> {
+    let permit = principal.permit_deploy()?;
+    let wanted = Wanted {
+        name: request.name.parse()?,
+        wish: Wish::Rollback,
+        if_revision: if_revision(request.if_revision),
+        force: request.force,
+    };
+    changed(node, &permit, wanted).await
+}
+
+async fn changed(node: &Node, permit: &DeployPermit, wanted: Wanted) -> Result<Vec<u8>, HostError> {
+    let changed = change(node, permit, wanted).await?;
+    let entry = revision(changed.name.as_str(), &changed.current);
+    Ok(encode_envelope(&entry))
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -278,8 +263,8 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         bindings: bindings
             .map(|(import, name)| (import.to_string(), name.to_string()))
             .collect::<BTreeMap<_, _>>(),
-        sealed: false,
-        restores: None,
+        sealed: revision.sealed,
+        restores: revision.restores,
         created_at_ms: revision.created_at.unix_ms(),
         created_by: revision.created_by.to_string(),
     }
@@ -322,7 +307,7 @@ fn name_answers(
         if import.standing != ImportStanding::Unbound {
             continue;
         }
-        let mut names = candidates(&registration.current.bindings, &import.name);
+        let mut names = registration.current.bindings.candidates(&import.name);
         let answering = names.find(|name| catalog.show(permit, name).is_ok());
         if let Some(name) = answering {
             import.note = format!("answered by `{name}`");

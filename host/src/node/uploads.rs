@@ -2,12 +2,12 @@
 
 use rpc_host_protocol::Failure;
 use rpc_host_protocol::message::UploadHeader;
-use rpc_host_protocol::operation::ModuleEntry;
+use rpc_host_protocol::operation::{ImportStanding, ModuleEntry};
 
 use super::Node;
 use crate::capability::Grants;
 use crate::error::HostError;
-use crate::registry::{Digest, Module, Upload, UploadStart as Start, files};
+use crate::registry::{Digest, ImportName, Module, Upload, UploadStart as Start, files};
 use crate::session::{UploadSink, UploadStart};
 use crate::tenant::Principal;
 
@@ -63,9 +63,12 @@ impl NodeUpload {
         let files = files(modules, tenant, &digest, staged.path().to_owned());
         // Without any grant: what is refused now is refused with every grant.
         let sandbox = node.targets.sandbox();
-        let artifact = sandbox.check(&files, Grants::default()).await?;
+        let (artifact, prepared) = sandbox.check(&files, Grants::default()).await?;
+        let imports = prepared.imports().iter();
+        let imports = imports.filter(|import| import.standing == ImportStanding::Unbound);
+        let imports = ImportName::collect(imports.map(|import| &*import.name))?;
         // Module first: of an upload that is given up or refused here, no artifact stays behind.
-        let module = node.registry.modules.commit(staged).await?;
+        let module = node.registry.modules.commit(staged, imports).await?;
         let placed = tokio::task::spawn_blocking(move || artifact.place()).await;
         if !matches!(placed, Ok(Ok(()))) {
             // The first call compiles it again.

@@ -5,13 +5,20 @@
 //! second; a reader holds on to the registration it got, whatever happens to the name.
 
 mod changes;
+mod notes;
+mod proposal;
+
+pub use proposal::{Answer, Concerned, Dependent, Proposal, Proposed};
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use notes::Noted;
+use tokio::sync::Notify;
+
 use super::{
-    Digest, Modules, RegisterOptions, Registration, RegistrationName, RegistryError, Revision,
+    Digest, IfRevision, Modules, Registration, RegistrationName, RegistryError, Revision, Wish,
     record,
 };
 use crate::clock::WallClock;
@@ -48,6 +55,9 @@ struct Inner {
     /// order in which the changes became durable, and no module goes while a name is about to
     /// point at it.
     changing: Mutex<()>,
+    noted: Mutex<Noted>,
+    /// Tells that something was noted.
+    noting: Notify,
 }
 
 impl Catalog {
@@ -61,8 +71,16 @@ impl Catalog {
         let mut known = HashMap::new();
         for tenant in tenants {
             let mut names = Names::new();
+            let mut called = HashMap::new();
+            for entry in storage.scan(&record::calls(*tenant).below())? {
+                let (name, paths) = record::read_called(&entry)?;
+                called.insert(name, Arc::new(paths));
+            }
             for entry in storage.scan(&record::registrations(*tenant).below())? {
-                let (registration, first_kept) = record::read_registration(*tenant, &entry)?;
+                let (mut registration, first_kept) = record::read_registration(*tenant, &entry)?;
+                if let Some(called) = called.remove(registration.name.as_str()) {
+                    registration.called = called;
+                }
                 let (name, stored) = (registration.name.clone(), entry.revision);
                 let registration = Arc::new(registration);
                 names.insert(
@@ -85,6 +103,8 @@ impl Catalog {
                 max_revisions: limits.max_revisions_per_registration,
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
+                noted: Mutex::default(),
+                noting: Notify::new(),
             }),
         })
     }
@@ -134,21 +154,43 @@ impl Catalog {
         Ok(blocking(move || inner.history(&held.registration)).await??)
     }
 
-    /// Points a name at a module of the tenant: a new registration, or a new revision of the one
-    /// that is there. Registering what is registered already changes nothing.
+    /// What a wish comes to now: a registration that stands so already, or a change to check and then
+    /// to [commit](Self::commit).
     ///
     /// # Errors
-    /// When the tenant has no such module, when the registration is not as the options expect,
-    /// when there are too many, or when the store fails.
-    pub async fn register(
+    /// When the tenant has no such registration, revision or module, when the registration is not as
+    /// expected, or when the store fails.
+    pub async fn propose(
         &self,
         permit: &DeployPermit,
-        name: RegistrationName,
-        digest: Digest,
-        options: RegisterOptions,
-    ) -> Result<Arc<Registration>, RegistryError> {
+        name: &RegistrationName,
+        wish: &Wish,
+        if_revision: IfRevision,
+    ) -> Result<Proposed, RegistryError> {
         let (inner, permit) = (Arc::clone(&self.inner), permit.clone());
-        blocking(move || inner.register(&permit, name, digest, options)).await?
+        let (name, wish) = (name.clone(), wish.clone());
+        blocking(move || inner.propose(&permit, name, wish, if_revision)).await?
+    }
+
+    /// Who is concerned by a change, as of now.
+    pub fn concerned(&self, proposal: &Proposal) -> Concerned {
+        self.inner.concerned(proposal)
+    }
+
+    /// Makes a change hold, and durable, if everybody whom it was checked against is as they were then,
+    /// and forgets the paths in `gone`, which clients have called and can no more. None if somebody is
+    /// not as they were: nothing has changed, and the wish has to be proposed anew.
+    ///
+    /// # Errors
+    /// When the module is gone, when there are too many registrations, or when the store fails.
+    pub async fn commit(
+        &self,
+        proposal: Proposal,
+        checked: Concerned,
+        gone: Vec<Arc<str>>,
+    ) -> Result<Option<Arc<Registration>>, RegistryError> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.commit(&proposal, &checked, &gone)).await?
     }
 
     /// Removes a registration with its history. Its modules stay.

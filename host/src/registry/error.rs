@@ -1,6 +1,6 @@
 //! What this layer refuses, and what it cannot do.
 
-use super::{Digest, ImportName, RegistrationName};
+use super::{Breach, Digest, ImportName, RegistrationName};
 use crate::capability::UnknownGrant;
 use crate::storage::{Stopped, StorageError};
 use crate::tenant::{TenantId, tenant_key};
@@ -20,7 +20,10 @@ pub enum RegistryError {
     )]
     InvalidName,
     /// Not an import.
-    #[error("an import is named as the component names it, such as `acme:log/logger@1.0.0`")]
+    #[error(
+        "an import is named as the component names it, such as `acme:log/logger@1.0.0`, in at most \
+         256 characters"
+    )]
     InvalidImport,
     /// A binding for an import that is not there.
     #[error("the module does not import `{import}`; `rpc-host inspect` shows what it imports")]
@@ -112,6 +115,39 @@ pub enum RegistryError {
         name: RegistrationName,
         /// Its revision, if it is there.
         actual: Option<u64>,
+    },
+    /// A revision that never was, or was forgotten.
+    #[error(
+        "revision {number} of `{name}` is not kept; `rpc-host history {name}` lists those that are"
+    )]
+    NoSuchRevision {
+        /// Which registration.
+        name: RegistrationName,
+        /// What was asked for.
+        number: u64,
+    },
+    /// Nothing to roll back to.
+    #[error("`{name}` is at its first revision; there is none before it")]
+    NoEarlierRevision {
+        /// Which registration.
+        name: RegistrationName,
+    },
+    /// Somebody counts on what would be missing.
+    #[error(transparent)]
+    Breach(#[from] Breach),
+    /// Others changed the registration, or those that it has to do with, again and again.
+    #[error("`{name}` and what depends on it keep changing; try again")]
+    Unsettled {
+        /// Which registration.
+        name: RegistrationName,
+    },
+    /// More imports than registrations may answer.
+    #[error("the module has {found} imports for registrations to answer, the most are {limit}")]
+    TooManyImports {
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        limit: usize,
     },
     /// A module that a registration may still go back to.
     #[error("module {digest} is used by `{by}`; remove that registration first")]

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::{Digest, Module, Registry, RegistryError, UploadStart};
+use super::{
+    Digest, IfRevision, Module, Proposed, RegisterOptions, Registration, Registry, RegistryError,
+    UploadStart, Wish,
+};
 use crate::clock::{ManualClock, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{RedbStorage, Storage};
@@ -15,7 +18,7 @@ pub(super) struct Node {
     pub(super) data: DataDir,
     pub(super) one: Principal,
     pub(super) two: Principal,
-    storage: Arc<dyn Storage>,
+    pub(super) storage: Arc<dyn Storage>,
     directory: Directory,
     operator: Principal,
     _kept: TempDir,
@@ -64,7 +67,66 @@ pub(super) async fn node(limits: &Limits) -> Node {
     }
 }
 
+/// A change that nobody checks.
+pub(super) async fn change(
+    registry: &Registry,
+    principal: &Principal,
+    text: &str,
+    wish: Wish,
+    if_revision: IfRevision,
+) -> Result<Arc<Registration>, RegistryError> {
+    let (catalog, permit) = (&registry.catalog, principal.permit_deploy().unwrap());
+    let proposed = catalog
+        .propose(&permit, &text.parse().unwrap(), &wish, if_revision)
+        .await?;
+    match proposed {
+        Proposed::Stands(registration) => Ok(registration),
+        Proposed::Change(proposal) => {
+            let concerned = catalog.concerned(&proposal);
+            let changed = catalog.commit(proposal, concerned, Vec::new()).await?;
+            Ok(changed.expect("nobody else changes anything"))
+        }
+    }
+}
+
 impl Node {
+    pub(super) async fn register(
+        &self,
+        principal: &Principal,
+        text: &str,
+        module: &[u8],
+        options: RegisterOptions,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        let wish = Wish::Register(Digest::of(module), options);
+        self.change(principal, text, wish, IfRevision::Any).await
+    }
+
+    pub(super) async fn change(
+        &self,
+        principal: &Principal,
+        text: &str,
+        wish: Wish,
+        if_revision: IfRevision,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        change(&self.registry, principal, text, wish, if_revision).await
+    }
+
+    pub(super) fn resolve(
+        &self,
+        principal: &Principal,
+        text: &str,
+    ) -> Result<Arc<Registration>, RegistryError> {
+        self.registry
+            .catalog
+            .resolve(&principal.permit_call().unwrap(), text)
+    }
+
+    pub(super) async fn revisions(&self, principal: &Principal, text: &str) -> Vec<u64> {
+        let permit = principal.permit_read().unwrap();
+        let history = self.registry.catalog.history(&permit, text).await.unwrap();
+        history.iter().map(|revision| revision.number).collect()
+    }
+
     /// The registry as the next start finds it.
     pub(super) fn restart(&self, limits: &Limits) -> Registry {
         let tenants = self.directory.tenant_ids();
@@ -76,6 +138,17 @@ impl Node {
         principal: &Principal,
         bytes: &[u8],
     ) -> Result<Module, RegistryError> {
+        self.upload_importing(principal, bytes, &[]).await
+    }
+
+    /// An upload of what imports this from registrations.
+    pub(super) async fn upload_importing(
+        &self,
+        principal: &Principal,
+        bytes: &[u8],
+        imports: &[&str],
+    ) -> Result<Module, RegistryError> {
+        let imports = imports.iter().map(|import| import.parse().unwrap());
         let permit = principal.permit_deploy().unwrap();
         let size_bytes = bytes.len().try_into().unwrap();
         let modules = &self.registry.modules;
@@ -88,7 +161,9 @@ impl Node {
                 for chunk in bytes.chunks(3) {
                     upload.write(chunk).await?;
                 }
-                modules.commit(upload.finish().await?).await
+                modules
+                    .commit(upload.finish().await?, imports.collect())
+                    .await
             }
         }
     }

@@ -9,7 +9,9 @@
 //! how artifacts are made and trusted. This layer only says where they lie.
 
 mod bindings;
+mod called;
 mod catalog;
+mod contract;
 mod digest;
 mod error;
 #[cfg(test)]
@@ -22,13 +24,14 @@ mod revision;
 mod targets;
 
 pub use bindings::{Bindings, ImportName};
-pub use catalog::Catalog;
+pub use catalog::{Answer, Catalog, Concerned, Dependent, Proposal, Proposed};
+pub use contract::{Breach, Contract};
 pub use digest::Digest;
 pub use error::RegistryError;
 pub use modules::{Module, Modules, StagedModule, Upload, UploadStart};
 pub use name::RegistrationName;
 pub use narrowing::Narrowing;
-pub use revision::{IfRevision, RegisterOptions, Registration, Revision};
+pub use revision::{IfRevision, RegisterOptions, Registration, Revision, Wish};
 pub use targets::Targets;
 pub(crate) use targets::files;
 

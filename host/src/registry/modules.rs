@@ -29,7 +29,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use super::{Digest, RegistryError, record};
+use super::{Digest, ImportName, RegistryError, record};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{Batch, Expect, Storage, StorageError, encode, file};
@@ -46,6 +46,8 @@ pub struct Module {
     pub uploaded_at: Timestamp,
     /// By the holder of which token.
     pub uploaded_by: TokenId,
+    /// Its imports that registrations answer.
+    pub imports: Arc<[ImportName]>,
 }
 
 /// The modules of all tenants. A clone is another handle to the same.
@@ -153,6 +155,19 @@ impl Modules {
         })
     }
 
+    /// The modules of a tenant that import anything that registrations answer, and what.
+    pub(super) fn importing(&self, tenant: TenantId) -> HashMap<Digest, Arc<[ImportName]>> {
+        let shelves = self.inner.read();
+        let modules = shelves
+            .get(&tenant)
+            .into_iter()
+            .flat_map(|shelf| shelf.modules.values());
+        modules
+            .filter(|module| !module.imports.is_empty())
+            .map(|module| (module.digest, Arc::clone(&module.imports)))
+            .collect()
+    }
+
     pub(crate) fn find(&self, tenant: TenantId, digest: &Digest) -> Option<Module> {
         self.inner.read().get(&tenant)?.modules.get(digest).cloned()
     }
@@ -185,7 +200,11 @@ impl Modules {
 
 impl Inner {
     /// Makes a staged file a module.
-    fn keep(&self, staged: StagedModule) -> Result<Module, RegistryError> {
+    fn keep(
+        &self,
+        staged: StagedModule,
+        imports: Arc<[ImportName]>,
+    ) -> Result<Module, RegistryError> {
         let (tenant, digest) = (staged.tenant(), *staged.digest());
         staged.sync()?;
         let directory = self.modules_of(tenant);
@@ -205,6 +224,7 @@ impl Inner {
             size_bytes: staged.size_bytes(),
             uploaded_at: self.clock.now(),
             uploaded_by: staged.holder(),
+            imports,
         };
         // Held to the end: the room stays reserved until it is counted as used.
         let _reserved = staged.place(&path)?;

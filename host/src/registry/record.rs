@@ -1,11 +1,14 @@
 //! How modules and registrations are stored. Private forms, converted by hand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::called::Called;
 use super::{
-    Bindings, Digest, Module, Narrowing, Registration, RegistrationName, RegistryError, Revision,
+    Bindings, Digest, ImportName, Module, Narrowing, Registration, RegistrationName, RegistryError,
+    Revision,
 };
 use crate::capability::Grants;
 use crate::clock::Timestamp;
@@ -17,6 +20,9 @@ pub(super) struct ModuleRecord {
     size_bytes: u64,
     uploaded_at_ms: u64,
     uploaded_by: String,
+    /// Absent in records of a time when no import could be answered by a registration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    imports: Vec<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,8 +42,18 @@ pub(super) struct RevisionRecord {
     limits: BTreeMap<String, u64>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     bindings: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sealed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    restores: Option<u64>,
     created_at_ms: u64,
     created_by: String,
+}
+
+/// What clients have called under a name, by the paths that they used.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CalledRecord {
+    pub(super) paths: Vec<Arc<str>>,
 }
 
 pub(super) fn modules(tenant: TenantId) -> Key {
@@ -56,6 +72,15 @@ pub(super) fn registration(tenant: TenantId, name: &RegistrationName) -> Key {
     registrations(tenant).join(name.as_str())
 }
 
+/// Above what clients have called, by the name under which they did.
+pub(super) fn calls(tenant: TenantId) -> Key {
+    owned(tenant).join("called")
+}
+
+pub(super) fn called(tenant: TenantId, name: &RegistrationName) -> Key {
+    calls(tenant).join(name.as_str())
+}
+
 pub(super) fn revisions(tenant: TenantId, name: &RegistrationName) -> Key {
     owned(tenant).join("revision").join(name.as_str())
 }
@@ -66,6 +91,7 @@ impl From<&Module> for ModuleRecord {
             size_bytes: module.size_bytes,
             uploaded_at_ms: module.uploaded_at.unix_ms(),
             uploaded_by: module.uploaded_by.to_string(),
+            imports: module.imports.iter().map(ImportName::to_string).collect(),
         }
     }
 }
@@ -98,6 +124,8 @@ impl From<&Revision> for RevisionRecord {
             bindings: bindings
                 .map(|(from, to)| (from.to_string(), to.to_string()))
                 .collect(),
+            sealed: revision.sealed,
+            restores: revision.restores,
             created_at_ms: revision.created_at.unix_ms(),
             created_by: revision.created_by.to_string(),
         }
@@ -115,6 +143,11 @@ pub(super) fn read_module(entry: &Entry) -> Result<Module, StorageError> {
             .uploaded_by
             .parse()
             .map_err(|error| damaged(entry, error))?,
+        imports: record
+            .imports
+            .iter()
+            .map(|import| import.parse().map_err(|error| damaged(entry, error)))
+            .collect::<Result<_, _>>()?,
     })
 }
 
@@ -133,8 +166,15 @@ pub(super) fn read_registration(
             .map_err(|error| damaged(entry, error))?,
         created_at: Timestamp::from_unix_ms(record.created_at_ms),
         current: record.current.into_revision(entry)?,
+        called: Arc::default(),
     };
     Ok((registration, record.first_kept))
+}
+
+/// What clients have called, and under which name.
+pub(super) fn read_called(entry: &Entry) -> Result<(String, Called), StorageError> {
+    let record: CalledRecord = decode(entry)?;
+    Ok((entry.key.last_segment(), record.paths.into_iter().collect()))
 }
 
 pub(super) fn read_revision(entry: &Entry) -> Result<Revision, StorageError> {
@@ -158,6 +198,8 @@ impl RevisionRecord {
             grants: Grants::parse(&self.grants).map_err(|error| broken(error.into()))?,
             narrowing: Narrowing::restore(limits).map_err(broken)?,
             bindings: Bindings::collect(bindings).map_err(broken)?,
+            sealed: self.sealed,
+            restores: self.restores,
             created_at: Timestamp::from_unix_ms(self.created_at_ms),
             created_by: self
                 .created_by

@@ -1,5 +1,8 @@
 //! A registration and its revisions.
 
+use std::sync::Arc;
+
+use super::called::Called;
 use super::{Bindings, Digest, Narrowing, RegistrationName};
 use crate::capability::Grants;
 use crate::clock::Timestamp;
@@ -18,6 +21,11 @@ pub struct Revision {
     pub narrowing: Narrowing,
     /// Who answers its imports.
     pub bindings: Bindings,
+    /// Whether the tenant's registrations alone answer its imports, whatever a session serves to
+    /// itself.
+    pub sealed: bool,
+    /// The earlier revision that it brought back, if it did.
+    pub restores: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
     /// By the holder of which token.
@@ -25,7 +33,7 @@ pub struct Revision {
 }
 
 /// A name of a tenant and what it currently stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Registration {
     /// Whose it is.
     pub tenant: TenantId,
@@ -35,6 +43,21 @@ pub struct Registration {
     pub created_at: Timestamp,
     /// What it stands for.
     pub current: Revision,
+    /// What clients have called under the name. All revisions share it.
+    pub(super) called: Arc<Called>,
+}
+
+/// A change of a registration that somebody wishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// This module, under these options, whether or not the name is there.
+    Register(Digest, RegisterOptions),
+    /// Another module, and all else as it is.
+    Swap(Digest),
+    /// An earlier revision as it was.
+    Restore(u64),
+    /// The revision before the present one, as it was.
+    Rollback,
 }
 
 /// How a module is to be registered. The default grants nothing.
@@ -46,8 +69,8 @@ pub struct RegisterOptions {
     pub narrowing: Narrowing,
     /// Who answers its imports.
     pub bindings: Bindings,
-    /// What the registration has to be now.
-    pub if_revision: IfRevision,
+    /// Whether the tenant's registrations alone answer its imports.
+    pub sealed: bool,
 }
 
 /// What a registration has to be for a change to be made.
@@ -73,11 +96,12 @@ impl IfRevision {
 }
 
 impl Revision {
-    /// Whether registering this again would change nothing.
-    pub(super) fn is_already(&self, digest: &Digest, options: &RegisterOptions) -> bool {
-        self.digest == *digest
-            && self.grants == options.grants
-            && self.narrowing == options.narrowing
-            && self.bindings == options.bindings
+    /// Whether both stand for the same, whoever made them when.
+    pub(super) fn is_like(&self, other: &Revision) -> bool {
+        self.digest == other.digest
+            && self.grants == other.grants
+            && self.narrowing == other.narrowing
+            && self.bindings == other.bindings
+            && self.sealed == other.sealed
     }
 }

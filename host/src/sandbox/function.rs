@@ -34,18 +34,27 @@ impl Function {
         if path == &*self.name {
             return true;
         }
-        let Some(before) = path
-            .strip_suffix(&*self.name)
-            .and_then(|rest| rest.strip_suffix('.'))
-        else {
-            return false;
-        };
-        let Some(full) = self.interface.as_deref() else {
-            return false;
-        };
-        let short = full.rsplit_once('/').map_or(full, |(_, short)| short);
         let without_version = |name| str::split_once(name, '@').map_or(name, |(name, _)| name);
-        [full, without_version(full), short, without_version(short)].contains(&before)
+        self.behind(path).is_some_and(|(before, [full, short])| {
+            [full, without_version(full), short, without_version(short)].contains(&before)
+        })
+    }
+
+    /// Whether it answers for `path`, which names a version that is not there: a module may move on to a
+    /// later one that is compatible, and whoever names the earlier one goes on calling.
+    fn answers_for(&self, path: &str) -> bool {
+        self.behind(path).is_some_and(|(before, forms)| {
+            forms.into_iter().any(|form| is_compatible(before, form))
+        })
+    }
+
+    /// What stands before this function's name in `path`, and what its interface is called, in full and
+    /// without the package.
+    fn behind<'p>(&self, path: &'p str) -> Option<(&'p str, [&str; 2])> {
+        let before = path.strip_suffix(&*self.name)?.strip_suffix('.')?;
+        let full = self.interface.as_deref()?;
+        let short = full.rsplit_once('/').map_or(full, |(_, short)| short);
+        Some((before, [full, short]))
     }
 }
 
@@ -67,7 +76,7 @@ pub struct Functions(Vec<Function>);
 const MAX_HINTS: usize = 8;
 
 impl Functions {
-    pub(super) fn new(functions: Vec<Function>) -> Self {
+    pub(crate) fn new(functions: Vec<Function>) -> Self {
         Functions(functions)
     }
 
@@ -92,15 +101,22 @@ impl Functions {
         if let Some((index, function)) = exact.and_then(|index| Some((index, self.0.get(index)?))) {
             return Ok((index, function));
         }
-        let mut found = self
-            .0
-            .iter()
-            .enumerate()
-            .filter(|(_, function)| function.answers_to(&kebab));
-        match (found.next(), found.next()) {
-            (Some(only), None) => Ok(only),
-            (None, _) => Err(self.not_found(path)),
-            (Some(first), Some(second)) => Err(SandboxError::Ambiguous {
+        self.only(path, |function| function.answers_to(&kebab))
+            .or_else(|| self.only(path, |function| function.answers_for(&kebab)))
+            .unwrap_or_else(|| Err(self.not_found(path)))
+    }
+
+    /// The one function that `path` can mean, if it can mean any.
+    fn only(
+        &self,
+        path: &str,
+        is_meant: impl Fn(&Function) -> bool,
+    ) -> Option<Result<(usize, &Function), SandboxError>> {
+        let all = self.0.iter().enumerate();
+        let mut found = all.filter(|(_, function)| is_meant(function));
+        Some(match (found.next()?, found.next()) {
+            (only, None) => Ok(only),
+            (first, Some(second)) => Err(SandboxError::Ambiguous {
                 function: path.to_owned(),
                 candidates: [first, second]
                     .into_iter()
@@ -109,7 +125,7 @@ impl Functions {
                     .map(|(_, function)| function.to_string())
                     .collect(),
             }),
-        }
+        })
     }
 
     /// The function that answers an imported one: of the same name, in an interface that answers for the
@@ -199,6 +215,27 @@ mod tests {
                 "{path}"
             );
         }
+    }
+
+    #[test]
+    fn an_earlier_version_in_a_path_means_a_compatible_one() {
+        let all = functions(&[("demo:calc/calc@0.1.3", "add"), ("a:b/x@1.2.0", "go")]);
+        for path in ["demo:calc/calc@0.1.0.add", "calc@0.1.0.add"] {
+            assert_eq!(all.find(path).unwrap().0, 0, "{path}");
+        }
+        assert!(all.find("x@1.0.0.go").is_ok());
+        for path in ["calc@0.2.0.add", "other:calc/calc@0.1.0.add", "x@2.0.0.go"] {
+            assert!(all.find(path).is_err(), "{path}");
+        }
+        let both = functions(&[
+            ("demo:calc/calc@0.1.1", "add"),
+            ("demo:calc/calc@0.1.2", "add"),
+        ]);
+        assert_eq!(both.find("calc@0.1.2.add").unwrap().0, 1);
+        assert!(matches!(
+            both.find("calc@0.1.0.add"),
+            Err(SandboxError::Ambiguous { .. })
+        ));
     }
 
     #[test]

@@ -172,8 +172,9 @@ impl Sandbox {
         Ok(Arc::new(self.link(opened, grants).await?))
     }
 
-    /// Compiles a component and checks that it can be loaded for calls under `grants`. The artifact is
-    /// put in its place by whoever keeps the component; a component that is not kept has none.
+    /// Compiles a component and checks that it can be loaded for calls under `grants`, which gives what
+    /// it is. The artifact is put in its place by whoever keeps the component; a component that is not
+    /// kept has none.
     ///
     /// # Errors
     /// As [`Sandbox::prepare`].
@@ -181,11 +182,11 @@ impl Sandbox {
         &self,
         module: &ModuleFiles,
         grants: Grants,
-    ) -> Result<SealedArtifact, SandboxError> {
+    ) -> Result<(SealedArtifact, Prepared), SandboxError> {
         let sealed = self.compile(module).await?;
         let opened = self.open(module, sealed.path()).await?;
-        self.link(opened, grants).await?;
-        Ok(sealed)
+        let prepared = self.link(opened, grants).await?;
+        Ok((sealed, prepared))
     }
 
     async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {

@@ -3,66 +3,38 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Held, Inner};
-use crate::registry::{
-    Digest, RegisterOptions, Registration, RegistrationName, RegistryError, Revision, record,
-};
+use super::{Concerned, Held, Inner, Proposal};
+use crate::registry::{Digest, Registration, RegistryError, record};
 use crate::storage::{Batch, Expect, encode};
-use crate::tenant::{DeployPermit, TenantId, tenant_key};
+use crate::tenant::{TenantId, tenant_key};
 
 /// How many revisions one commit forgets, should the limit have been lowered a lot. The next
 /// commits forget the rest.
 const MAX_FORGOTTEN_AT_ONCE: u64 = 1000;
 
 impl Inner {
-    pub(super) fn register(
+    /// Makes a proposal hold, if all that it was checked against still stands; `gone` is what clients
+    /// have called under the name and can no more.
+    pub(super) fn commit(
         &self,
-        permit: &DeployPermit,
-        name: RegistrationName,
-        digest: Digest,
-        options: RegisterOptions,
-    ) -> Result<Arc<Registration>, RegistryError> {
+        proposal: &Proposal,
+        checked: &Concerned,
+        gone: &[Arc<str>],
+    ) -> Result<Option<Arc<Registration>>, RegistryError> {
         let _changing = self.begin();
-        let tenant = permit.tenant();
-        let present = self
-            .read()
-            .get(&tenant)
-            .and_then(|names| names.get(&name))
-            .cloned();
-        let actual = present
-            .as_ref()
-            .map(|held| held.registration.current.number);
-        if !options.if_revision.holds(actual) {
-            return Err(RegistryError::NotAsExpected { name, actual });
+        if !self.stands(proposal, checked) {
+            return Ok(None);
         }
+        let registration = &proposal.registration;
+        let (tenant, digest) = (registration.tenant, registration.current.digest);
         if self.modules.find(tenant, &digest).is_none() {
             return Err(RegistryError::NoSuchModule { digest });
         }
-        match &present {
-            None => self.room_for_another(tenant)?,
-            Some(held) if held.registration.current.is_already(&digest, &options) => {
-                return Ok(Arc::clone(&held.registration));
-            }
-            Some(_) => {}
+        if proposal.present.is_none() {
+            self.room_for_another(tenant)?;
         }
-        let now = self.clock.now();
-        let registration = Registration {
-            tenant,
-            name,
-            created_at: present
-                .as_ref()
-                .map_or(now, |held| held.registration.created_at),
-            current: Revision {
-                number: actual.unwrap_or(0).saturating_add(1),
-                digest,
-                grants: options.grants,
-                narrowing: options.narrowing,
-                bindings: options.bindings,
-                created_at: now,
-                created_by: permit.holder(),
-            },
-        };
-        self.append(registration, present.as_ref())
+        let registration = self.append(registration.clone(), proposal.present.as_ref(), gone)?;
+        Ok(Some(registration))
     }
 
     /// Commits a new current revision, forgetting the oldest ones beyond the limit.
@@ -70,6 +42,7 @@ impl Inner {
         &self,
         registration: Registration,
         present: Option<&Held>,
+        gone: &[Arc<str>],
     ) -> Result<Arc<Registration>, RegistryError> {
         let (tenant, name, current) = (
             registration.tenant,
@@ -100,6 +73,12 @@ impl Inner {
         for number in oldest..first_kept {
             batch = batch.delete(revisions.clone().join_number(number));
         }
+        if !gone.is_empty() {
+            let mut paths = registration.called.then().paths;
+            paths.retain(|path| !gone.contains(path));
+            let record = record::CalledRecord { paths };
+            batch = batch.put(record::called(tenant, &name), encode(&record)?);
+        }
         let committed = self.storage.commit(batch);
         let stored = committed.map_err(|error| RegistryError::committing(tenant, error))?;
         let registration = Arc::new(registration);
@@ -109,6 +88,7 @@ impl Inner {
             stored,
         };
         self.write().entry(tenant).or_default().insert(name, held);
+        registration.called.forget(gone);
         Ok(registration)
     }
 
@@ -131,6 +111,7 @@ impl Inner {
         let batch = Batch::new()
             .expect(record::registration(tenant, name), Expect::At(held.stored))
             .delete(record::registration(tenant, name))
+            .delete(record::called(tenant, name))
             .delete_below(record::revisions(tenant, name).below());
         self.storage.commit(batch)?;
         if let Some(names) = self.write().get_mut(&tenant) {

@@ -1,11 +1,10 @@
 use super::*;
 use crate::capability::{Grant, Grants};
-use crate::registry::fixture::{Node, node};
-use crate::registry::{Bindings, IfRevision, Narrowing};
-use crate::tenant::Principal;
+use crate::registry::fixture::{Node, change, node};
+use crate::registry::{Bindings, IfRevision, Narrowing, RegisterOptions, Wish};
 
-const ONE: &[u8] = b"module one";
-const TWO: &[u8] = b"module two";
+pub(super) const ONE: &[u8] = b"module one";
+pub(super) const TWO: &[u8] = b"module two";
 
 fn name(text: &str) -> RegistrationName {
     text.parse().unwrap()
@@ -18,39 +17,7 @@ fn granting(grant: Grant) -> RegisterOptions {
     }
 }
 
-impl Node {
-    async fn register(
-        &self,
-        principal: &Principal,
-        text: &str,
-        module: &[u8],
-        options: RegisterOptions,
-    ) -> Result<Arc<Registration>, RegistryError> {
-        let permit = principal.permit_deploy().unwrap();
-        self.registry
-            .catalog
-            .register(&permit, name(text), Digest::of(module), options)
-            .await
-    }
-
-    fn resolve(
-        &self,
-        principal: &Principal,
-        text: &str,
-    ) -> Result<Arc<Registration>, RegistryError> {
-        self.registry
-            .catalog
-            .resolve(&principal.permit_call().unwrap(), text)
-    }
-
-    async fn revisions(&self, principal: &Principal, text: &str) -> Vec<u64> {
-        let permit = principal.permit_read().unwrap();
-        let history = self.registry.catalog.history(&permit, text).await.unwrap();
-        history.iter().map(|revision| revision.number).collect()
-    }
-}
-
-async fn ready() -> Node {
+pub(super) async fn ready() -> Node {
     let node = node(&Limits::default()).await;
     node.upload(&node.one, ONE).await.unwrap();
     node.upload(&node.one, TWO).await.unwrap();
@@ -84,7 +51,10 @@ async fn every_change_is_a_revision_and_no_change_is_none() {
         .await
         .unwrap();
     assert_eq!(third.current.number, 3);
-    assert_eq!(node.resolve(&node.one, "calc").unwrap(), third);
+    assert_eq!(
+        node.resolve(&node.one, "calc").unwrap().current,
+        third.current
+    );
     assert_eq!(node.revisions(&node.one, "calc").await, [3, 2, 1]);
     // A reader keeps what it got.
     assert_eq!(first.current.digest, Digest::of(ONE));
@@ -93,33 +63,23 @@ async fn every_change_is_a_revision_and_no_change_is_none() {
 #[tokio::test]
 async fn a_change_can_insist_on_what_it_changes() {
     let node = ready().await;
-    let if_revision = |if_revision| RegisterOptions {
-        if_revision,
-        ..RegisterOptions::default()
+    let register = async |module, if_revision| {
+        let wish = Wish::Register(Digest::of(module), RegisterOptions::default());
+        node.change(&node.one, "calc", wish, if_revision).await
     };
-    let refused = node
-        .register(&node.one, "calc", ONE, if_revision(IfRevision::Is(1)))
-        .await;
+    let refused = register(ONE, IfRevision::Is(1)).await;
     assert!(matches!(
         refused,
         Err(RegistryError::NotAsExpected { actual: None, .. })
     ));
-    node.register(&node.one, "calc", ONE, if_revision(IfRevision::Absent))
-        .await
-        .unwrap();
-    let refused = node
-        .register(&node.one, "calc", TWO, if_revision(IfRevision::Absent))
-        .await;
+    register(ONE, IfRevision::Absent).await.unwrap();
+    let refused = register(TWO, IfRevision::Absent).await;
     assert_eq!(
         refused.unwrap_err().to_string(),
         "`calc` is at revision 1; look at it again before you change it"
     );
-    node.register(&node.one, "calc", TWO, if_revision(IfRevision::Is(1)))
-        .await
-        .unwrap();
-    let refused = node
-        .register(&node.one, "calc", ONE, if_revision(IfRevision::Is(1)))
-        .await;
+    register(TWO, IfRevision::Is(1)).await.unwrap();
+    let refused = register(ONE, IfRevision::Is(1)).await;
     assert!(matches!(
         refused,
         Err(RegistryError::NotAsExpected {
@@ -195,7 +155,7 @@ async fn all_of_it_survives_a_restart() {
         grants: Grants::parse(["log"]).unwrap(),
         narrowing: Narrowing::parse([("max-memory-bytes", 65_536)], &limits).unwrap(),
         bindings: Bindings::collect(bindings).unwrap(),
-        if_revision: IfRevision::Absent,
+        sealed: true,
     };
     node.register(
         &node.one,
@@ -211,7 +171,9 @@ async fn all_of_it_survives_a_restart() {
         .unwrap();
     let restarted = node.restart(&limits);
     let permit = node.one.permit_read().unwrap();
-    assert_eq!(restarted.catalog.show(&permit, "calc").unwrap(), before);
+    let after = restarted.catalog.show(&permit, "calc").unwrap();
+    assert_eq!(after.current, before.current);
+    assert_eq!(after.created_at, before.created_at);
     let names: Vec<_> = restarted
         .catalog
         .list(&permit)
@@ -220,12 +182,8 @@ async fn all_of_it_survives_a_restart() {
         .collect();
     assert_eq!(names, ["acme:log/logger", "calc"]);
     // And goes on where it was.
-    let permit = node.one.permit_deploy().unwrap();
-    let options = RegisterOptions::default();
-    let next = restarted
-        .catalog
-        .register(&permit, name("calc"), Digest::of(ONE), options)
-        .await;
+    let wish = Wish::Register(Digest::of(ONE), RegisterOptions::default());
+    let next = change(&restarted, &node.one, "calc", wish, IfRevision::Is(1)).await;
     assert_eq!(next.unwrap().current.number, 2);
 }
 
@@ -251,11 +209,8 @@ async fn the_oldest_revisions_are_forgotten() {
         max_revisions_per_registration: 1,
         ..Limits::default()
     });
-    let permit = node.one.permit_deploy().unwrap();
-    let options = RegisterOptions::default();
-    registry
-        .catalog
-        .register(&permit, name("calc"), Digest::of(ONE), options)
+    let wish = Wish::Register(Digest::of(ONE), RegisterOptions::default());
+    change(&registry, &node.one, "calc", wish, IfRevision::Any)
         .await
         .unwrap();
     assert_eq!(node.revisions(&node.one, "calc").await, [7]);

@@ -217,7 +217,10 @@ async fn two_uploads_of_the_same_bytes_make_one_module() {
     let node = node(&small()).await;
     let (first, second) = (node.staged(BYTES).await, node.staged(BYTES).await);
     let modules = &node.registry.modules;
-    let (first, second) = tokio::join!(modules.commit(first), modules.commit(second));
+    let (first, second) = tokio::join!(
+        modules.commit(first, Arc::default()),
+        modules.commit(second, Arc::default())
+    );
     assert_eq!(first.unwrap(), second.unwrap());
     assert_eq!(modules.list(&node.one.permit_read().unwrap()).len(), 1);
     assert_eq!(files(&node.data.staging()), 0);
@@ -291,7 +294,7 @@ async fn a_module_whose_file_is_damaged_can_be_uploaded_again() {
     upload.write(BYTES).await.unwrap();
     restarted
         .modules
-        .commit(upload.finish().await.unwrap())
+        .commit(upload.finish().await.unwrap(), Arc::default())
         .await
         .unwrap();
     assert_eq!(fs::read(&path).unwrap(), BYTES);
@@ -303,7 +306,7 @@ async fn an_upload_that_outlives_its_tenant_leaves_nothing() {
     let staged = node.staged(BYTES).await;
     let removed = node.remove(&node.one).await;
     node.registry.forget(removed).await.unwrap();
-    let late = node.registry.modules.commit(staged).await;
+    let late = node.registry.modules.commit(staged, Arc::default()).await;
     assert!(matches!(late, Err(RegistryError::TenantGone)));
     assert!(
         !node

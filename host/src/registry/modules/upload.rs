@@ -10,7 +10,7 @@ use tempfile::TempPath;
 use tokio::io::AsyncWriteExt;
 
 use super::{Inner, Module, Modules};
-use crate::registry::{Digest, RegistryError};
+use crate::registry::{Digest, ImportName, RegistryError};
 use crate::storage::file::LEFTOVER_PREFIX;
 use crate::storage::{StorageError, blocking};
 use crate::tenant::{DeployPermit, TenantId, TokenId};
@@ -91,15 +91,19 @@ impl Modules {
         })))
     }
 
-    /// Makes a staged upload a module of its tenant. When it returns, the module survives the
+    /// Makes a staged upload a module of its tenant, that imports these from registrations. When it returns, the module survives the
     /// loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
     /// answered.
     ///
     /// # Errors
     /// When the tenant was removed meanwhile, or the disk or the store refuses.
-    pub async fn commit(&self, staged: StagedModule) -> Result<Module, RegistryError> {
+    pub async fn commit(
+        &self,
+        staged: StagedModule,
+        imports: Arc<[ImportName]>,
+    ) -> Result<Module, RegistryError> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.keep(staged)).await?
+        blocking(move || inner.keep(staged, imports)).await?
     }
 }
 

@@ -1,0 +1,62 @@
+//! Changes of registrations: wished for, checked against all whom they concern, and made.
+
+use std::sync::Arc;
+
+use super::Node;
+use super::contract::check;
+use crate::error::HostError;
+use crate::registry::{IfRevision, Proposed, Registration, RegistrationName, RegistryError, Wish};
+use crate::tenant::DeployPermit;
+
+/// How often a change is checked anew because somebody whom it concerns has changed meanwhile.
+const MAX_CHECKS: usize = 16;
+
+/// A wish with its conditions.
+pub(super) struct Wanted {
+    pub(super) name: RegistrationName,
+    pub(super) wish: Wish,
+    pub(super) if_revision: IfRevision,
+    /// Whether it is made even if it leaves others without what they count on.
+    pub(super) force: bool,
+}
+
+/// What a client means by the number of a revision that it insists on.
+pub(super) fn if_revision(number: Option<u64>) -> IfRevision {
+    match number {
+        None => IfRevision::Any,
+        Some(0) => IfRevision::Absent,
+        Some(number) => IfRevision::Is(number),
+    }
+}
+
+/// Makes a change. What is made is exactly what was checked, however many make changes at once.
+pub(super) async fn change(
+    node: &Node,
+    permit: &DeployPermit,
+    wanted: Wanted,
+) -> Result<Arc<Registration>, HostError> {
+    let catalog = &node.registry.catalog;
+    let Wanted {
+        name,
+        wish,
+        if_revision,
+        force,
+    } = wanted;
+    for _ in 0..MAX_CHECKS {
+        let proposed = catalog.propose(permit, &name, &wish, if_revision).await?;
+        let proposal = match proposed {
+            Proposed::Stands(registration) => return Ok(registration),
+            Proposed::Change(proposal) => proposal,
+        };
+        let concerned = catalog.concerned(&proposal);
+        let gone = check(node, &proposal.registration, &concerned, force).await?;
+        if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {
+            tracing::info!(
+                name = %changed.name, revision = changed.current.number,
+                digest = %changed.current.digest, "registration changed"
+            );
+            return Ok(changed);
+        }
+    }
+    Err(RegistryError::Unsettled { name }.into())
+}
