@@ -21,6 +21,7 @@ use crate::registry::{
     RegistryError, Revision,
 };
 use crate::sandbox::{Function, Prepared};
+use crate::session::SessionId;
 use crate::tenant::{
     DeployPermit, Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId,
 };
@@ -29,15 +30,22 @@ use crate::tenant::{
 pub(super) async fn operate(
     node: &Node,
     principal: &Principal,
+    session: SessionId,
     operation: Operation,
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => register(node, principal, request).await,
-        Operation::Swap(_)
-        | Operation::Rollback(_)
-        | Operation::Promote(_)
-        | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
+        Operation::Swap(_) | Operation::Rollback(_) | Operation::Promote(_) => {
+            Err(RegistryError::InvalidName.into())
+        }
+        Operation::Providers {} => {
+            let permit = principal.permit_read()?;
+            let leases = node.providers.list(permit.tenant(), session);
+            let now = node.clock.now();
+            let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
+            Ok(encode_envelope(&entries))
+        }
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -126,6 +134,7 @@ pub(super) async fn operate(
             let name: TenantName = request.name.parse()?;
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
+            node.providers.forget(removed.id());
             Ok(encode_envelope(&node.registry.forget(removed).await?))
         }
         Operation::TokenCreate(request) => {
@@ -333,7 +342,7 @@ fn name_answers(
     }
 }
 
-fn describe(function: &Function) -> FunctionDescription {
+pub(super) fn describe(function: &Function) -> FunctionDescription {
     FunctionDescription {
         interface: function.interface.as_deref().map(str::to_owned),
         name: function.name.to_string(),
