@@ -20,6 +20,7 @@ use crate::registry::{
     Bindings, Digest, Narrowing, RegisterOptions, Registration, RegistryError, Revision, Wish,
 };
 use crate::sandbox::{Function, Prepared};
+use crate::session::SessionId;
 use crate::tenant::{
     DeployPermit, Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId,
 };
@@ -28,6 +29,7 @@ use crate::tenant::{
 pub(super) async fn operate(
     node: &Node,
     principal: &Principal,
+    session: SessionId,
     operation: Operation,
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
@@ -35,7 +37,14 @@ pub(super) async fn operate(
         Operation::Register(request) => register(node, principal, request).await,
         Operation::Swap(request) => swap(node, principal, request).await,
         Operation::Rollback(request) => rollback(node, principal, request).await,
-        Operation::Promote(_) | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
+        Operation::Promote(_) => Err(RegistryError::InvalidName.into()),
+        Operation::Providers {} => {
+            let permit = principal.permit_read()?;
+            let leases = node.providers.list(permit.tenant(), session);
+            let now = node.clock.now();
+            let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
+            Ok(encode_envelope(&entries))
+        }
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -124,6 +133,7 @@ pub(super) async fn operate(
             let name: TenantName = request.name.parse()?;
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
+            node.providers.forget(removed.id());
             Ok(encode_envelope(&node.registry.forget(removed).await?))
         }
         Operation::TokenCreate(request) => {
@@ -318,7 +328,7 @@ fn name_answers(
     }
 }
 
-fn describe(function: &Function) -> FunctionDescription {
+pub(super) fn describe(function: &Function) -> FunctionDescription {
     FunctionDescription {
         interface: function.interface.as_deref().map(str::to_owned),
         name: function.name.to_string(),
