@@ -139,7 +139,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &[]),
+    ("chain", &["budget"]),
     ("budget", &[]),
     ("hex", &[]),
 ];

@@ -4,6 +4,7 @@
 //! permit, the permit a registration, the registration a component, the component a result. Each step
 //! takes what the one before it gave, so none can be left out.
 
+mod answerer;
 mod calls;
 mod changes;
 mod contract;
@@ -11,6 +12,7 @@ mod imports;
 mod operations;
 mod provide;
 mod root;
+mod served;
 mod uploads;
 
 use std::net::IpAddr;

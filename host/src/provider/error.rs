@@ -166,7 +166,8 @@ impl ProviderError {
         }
     }
 
-    pub(super) fn failed(lease: &Lease, text: &str) -> Self {
+    /// The client that serves a name answered with this failure, or with what is no answer.
+    pub fn failed(lease: &Lease, text: &str) -> Self {
         ProviderError::Failed {
             name: lease.name().to_owned(),
             session: lease.session(),

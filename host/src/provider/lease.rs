@@ -312,7 +312,11 @@ impl Lease {
                 name: self.name().to_owned(),
                 limit,
             }),
-            Ok(Err(error @ (ReachError::Failed(_) | ReachError::Malformed(_)))) => {
+            // In the client's own words: a function may have a place for them.
+            Ok(Err(ReachError::Failed(failure))) => {
+                Err(ProviderError::failed(self, &failure.message))
+            }
+            Ok(Err(error @ ReachError::Malformed(_))) => {
                 Err(ProviderError::failed(self, &error.to_string()))
             }
         }

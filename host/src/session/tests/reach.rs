@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
 
 use super::peer::{Peer, call, provide};
+use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::session::{CallReply, Reach, ReachError, SessionEnd};
@@ -26,7 +27,8 @@ fn header(function: &str) -> CallHeader {
 }
 
 fn chain(name: &str) -> Chain {
-    Chain::begin(name.into(), Instant::now() + 60 * SECOND, 8)
+    let budget = Budget::new(60 * SECOND);
+    Chain::begin(name.into(), Instant::now() + 60 * SECOND, 8, budget)
 }
 
 /// A call in a task of its own.
