@@ -123,13 +123,14 @@ async fn of_module(
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??;
     let (index, function) = prepared.functions().find(&header.function)?;
+    let (arguments, _room) = decoded(node, caller, function, arguments, deadline).await?;
     if function.signature.holds_handles() {
+        // What a client holds for an object is no object of this call.
         return Err(SandboxError::HoldsHandles(function.to_string()).into());
     }
     node.registry
         .catalog
         .note_call(registration, &header.function);
-    let (arguments, _room) = decoded(node, caller, function, arguments, deadline).await?;
     let value = if prepared.leads_on() {
         let chain = bounds.chain(registration.name.as_str())?;
         let root = Root::new(node.clone(), caller.clone());
