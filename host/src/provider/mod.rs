@@ -21,6 +21,8 @@ mod keeper;
 mod lease;
 mod offer;
 mod providers;
+#[cfg(test)]
+mod tests;
 
 pub use contract::{lacking, of_interface, served_by_a_client};
 pub use error::ProviderError;

@@ -343,6 +343,12 @@ impl Providers {
         leases.filter(|lease| wanted(lease)).cloned().collect()
     }
 
+    /// Whether nothing is left of anybody.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().is_empty() && self.inner.count.load(Ordering::Relaxed) == 0
+    }
+
     /// Nothing panics while it is locked, so poison means nothing here.
     fn read(&self) -> RwLockReadGuard<'_, HashMap<TenantId, Leases>> {
         self.inner

@@ -10,6 +10,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::time::Instant;
 
 use super::{CallReply, Reach, ReachError, SessionId};
+use crate::chain::Chain;
 use crate::config::Limits;
 use crate::transport::frames::{FrameReader, outbox};
 
@@ -68,6 +69,11 @@ impl FarEnd {
     pub(crate) fn fail(&self, id: u32, failure: Failure) {
         self.reach
             .answer(ExchangeId(id), Err(ReachError::Failed(failure)));
+    }
+
+    /// The chain of a call that is under way.
+    pub(crate) fn chain_of(&self, id: u32) -> Chain {
+        self.reach.chain_of(ExchangeId(id)).unwrap()
     }
 
     /// Gives a sign of life.

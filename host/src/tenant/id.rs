@@ -7,6 +7,12 @@ use std::fmt;
 pub struct TenantId(u64);
 
 impl TenantId {
+    /// One that no directory knows.
+    #[cfg(test)]
+    pub(crate) fn for_tests(number: u64) -> Self {
+        Self::new(number)
+    }
+
     pub(super) fn new(number: u64) -> Self {
         Self(number)
     }
