@@ -163,6 +163,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
     match error {
         SandboxError::NotAComponent(_)
         | SandboxError::InvalidComponent(_)
+        | SandboxError::InvalidWit(_)
         | SandboxError::NoFunction { .. }
         | SandboxError::Ambiguous { .. }
         | SandboxError::Arguments(_) => (ErrorCode::InvalidArgument, Fault::Peer),
@@ -198,11 +199,14 @@ fn provider(error: &ProviderError) -> (ErrorCode, Fault) {
         ProviderError::Full { .. } | ProviderError::TooMany { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Tenant)
         }
+        ProviderError::WitTooLong { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         ProviderError::OutOfBounds { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
         ProviderError::HoldsHandles { .. } => (ErrorCode::Unimplemented, Fault::Host),
         ProviderError::Taken { .. } => (ErrorCode::AlreadyExists, Fault::Tenant),
-        ProviderError::NotServed { .. } => (ErrorCode::NotFound, Fault::Peer),
+        ProviderError::NotServed { .. } | ProviderError::NotServing { .. } => {
+            (ErrorCode::NotFound, Fault::Peer)
+        }
         ProviderError::ServedByClient { .. }
         | ProviderError::NoContract { .. }
         | ProviderError::Differs { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),

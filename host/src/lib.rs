@@ -35,5 +35,5 @@ pub mod tenant;
 pub mod transport;
 
 pub use inspect::inspect_component;
-pub use sandbox::run_compile_worker;
+pub use sandbox::{run_compile_worker, run_describe_worker};
 pub use serve::{ServeError, serve};

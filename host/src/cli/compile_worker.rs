@@ -4,10 +4,22 @@ use std::process::ExitCode;
 
 use super::print;
 
-/// Compiles the component on stdin to stdout.
-pub(crate) fn run() -> ExitCode {
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct CompileWorker {
+    /// Read an interface as WIT text instead, and write its functions as data
+    #[arg(long)]
+    describe: bool,
+}
+
+/// Does the one thing that it was started for, from stdin to stdout.
+pub(crate) fn run(worker: CompileWorker) -> ExitCode {
     let (input, output) = (std::io::stdin().lock(), std::io::stdout().lock());
-    match rpc_host::run_compile_worker(input, output) {
+    let done = if worker.describe {
+        rpc_host::run_describe_worker(input, output)
+    } else {
+        rpc_host::run_compile_worker(input, output)
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(line) => {
             // If the node does not read it, it is gone and nobody needs it.

@@ -81,7 +81,7 @@ enum Command {
     Completions(completions::Completions),
     /// Compile the component on stdin to stdout, for the node
     #[command(hide = true)]
-    CompileWorker,
+    CompileWorker(compile_worker::CompileWorker),
 }
 
 /// Runs the program.
@@ -94,8 +94,8 @@ pub(crate) fn main() -> ExitCode {
             return problem::exit_code(error.exit_code());
         }
     };
-    if matches!(cli.command, Command::CompileWorker) {
-        return compile_worker::run();
+    if let Command::CompileWorker(worker) = cli.command {
+        return compile_worker::run(worker);
     }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -150,7 +150,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Token(token) => token.run(connect).await,
         Command::Serve(serve) => serve.run(0),
         Command::Completions(completions) => completions.run(),
-        Command::CompileWorker => Err(Problem::new("the compiler is not a client")),
+        Command::CompileWorker(_) => Err(Problem::new("the compiler is not a client")),
     }
 }
 

@@ -18,6 +18,9 @@ pub(super) struct Wanted {
     pub(super) if_revision: IfRevision,
     /// Whether it is made even if it leaves others without what they count on.
     pub(super) force: bool,
+    /// The lease in whose place it is to be put. Without one, a name that a client serves to the tenant
+    /// is not changed: the change would be without effect until the client goes.
+    pub(super) promoted: Option<u64>,
 }
 
 /// What a client means by the number of a revision that it insists on.
@@ -41,16 +44,23 @@ pub(super) async fn change(
         wish,
         if_revision,
         force,
+        promoted,
     } = wanted;
+    let (providers, tenant) = (&node.providers, permit.tenant());
+    providers.check_unserved(tenant, name.as_str(), promoted)?;
     for _ in 0..MAX_CHECKS {
         let proposed = catalog.propose(permit, &name, &wish, if_revision).await?;
         let proposal = match proposed {
-            Proposed::Stands(registration) => return Ok(registration),
+            Proposed::Stands(registration) => {
+                providers.registered(tenant, name.as_str(), promoted);
+                return Ok(registration);
+            }
             Proposed::Change(proposal) => proposal,
         };
         let concerned = catalog.concerned(&proposal);
         let gone = check(node, &proposal.registration, &concerned, force).await?;
         if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {
+            providers.registered(tenant, name.as_str(), promoted);
             tracing::info!(
                 name = %changed.name, revision = changed.current.number,
                 digest = %changed.current.digest, "registration changed"

@@ -126,7 +126,7 @@ async fn hold_to_needs(
 }
 
 /// The functions that a component imports under a name.
-fn imported<'a>(component: &'a Prepared, import: &ImportName) -> &'a [Function] {
+pub(super) fn imported<'a>(component: &'a Prepared, import: &ImportName) -> &'a [Function] {
     let found = component
         .imports()
         .iter()

@@ -6,12 +6,13 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Describe, Description, FunctionDescription, ImportEntry, ImportStanding, Inspection, NewToken,
-    Register, RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
+    Describe, Description, ImportEntry, ImportStanding, Inspection, NewToken, Register,
+    RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
 };
 
 use super::Node;
 use super::changes::{Wanted, change, if_revision};
+use super::provide::promote;
 use super::uploads::entry;
 use crate::capability::Grants;
 use crate::error::HostError;
@@ -38,7 +39,12 @@ pub(super) async fn operate(
         Operation::Register(request) => register(node, principal, request).await,
         Operation::Swap(request) => swap(node, principal, request).await,
         Operation::Rollback(request) => rollback(node, principal, request).await,
-        Operation::Promote(_) => Err(RegistryError::InvalidName.into()),
+        Operation::Promote(request) => {
+            let permit = principal.permit_deploy()?;
+            let wanted = registering(node, request)?;
+            let promoted = promote(node, &permit, wanted).await?;
+            Ok(encode_envelope(&entry_of(&promoted)))
+        }
         Operation::Providers {} => {
             let permit = principal.permit_read()?;
             let leases = node.providers.list(permit.tenant(), session);
@@ -179,6 +185,12 @@ async fn register(
     request: Register,
 ) -> Result<Vec<u8>, HostError> {
     let permit = principal.permit_deploy()?;
+    let wanted = registering(node, request)?;
+    changed(node, &permit, wanted).await
+}
+
+/// What is wished for by a request to register, or to promote.
+fn registering(node: &Node, request: Register) -> Result<Wanted, HostError> {
     let bindings = request
         .bindings
         .iter()
@@ -189,13 +201,13 @@ async fn register(
         bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
         sealed: request.sealed,
     };
-    let wanted = Wanted {
+    Ok(Wanted {
         name: request.name.parse()?,
         wish: Wish::Register(request.digest.parse()?, options),
         if_revision: if_revision(request.if_revision),
         force: request.force,
-    };
-    changed(node, &permit, wanted).await
+        promoted: None,
+    })
 }
 
 async fn swap(node: &Node, principal: &Principal, request: Swap) -> Result<Vec<u8>, HostError> {
@@ -208,6 +220,7 @@ async fn swap(node: &Node, principal: &Principal, request: Swap) -> Result<Vec<u
         },
         if_revision: if_revision(request.if_revision),
         force: request.force,
+        promoted: None,
     };
     changed(node, &permit, wanted).await
 }
@@ -223,14 +236,18 @@ async fn rollback(
         wish: Wish::Rollback,
         if_revision: if_revision(request.if_revision),
         force: request.force,
+        promoted: None,
     };
     changed(node, &permit, wanted).await
 }
 
 async fn changed(node: &Node, permit: &DeployPermit, wanted: Wanted) -> Result<Vec<u8>, HostError> {
     let changed = change(node, permit, wanted).await?;
-    let entry = revision(changed.name.as_str(), &changed.current);
-    Ok(encode_envelope(&entry))
+    Ok(encode_envelope(&entry_of(&changed)))
+}
+
+fn entry_of(registration: &Registration) -> RevisionEntry {
+    revision(registration.name.as_str(), &registration.current)
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -348,18 +365,10 @@ fn name_answers(
 
 fn description(functions: &Functions, request: Describe) -> Result<Description, SandboxError> {
     let functions = match request.function {
-        Some(path) => vec![describe(functions.find(&path)?.1)],
-        None => functions.iter().map(describe).collect(),
+        Some(path) => vec![functions.find(&path)?.1.describe()],
+        None => functions.iter().map(Function::describe).collect(),
     };
     Ok(Description { functions })
-}
-
-pub(super) fn describe(function: &Function) -> FunctionDescription {
-    FunctionDescription {
-        interface: function.interface.as_deref().map(str::to_owned),
-        name: function.name.to_string(),
-        signature: function.signature.clone(),
-    }
 }
 
 fn tenant(node: &Node, principal: &Principal, tenant: &Tenant) -> Result<TenantEntry, HostError> {

@@ -1,15 +1,19 @@
-//! What clients serve: from a client's offer to its lease.
+//! What clients serve: from a client's offer to its lease, and from there to a module in its place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use rpc_host_protocol::message::{Leased, Provide, ProvideScope, Withdraw};
 
 use super::Node;
-use super::operations::describe;
+use super::changes::{Wanted, change};
+use super::contract::imported;
 use crate::error::HostError;
-use crate::provider::{Offer, ProviderError, of_interface, served_by_a_client};
-use crate::registry::{RegistrationName, RegistryError};
-use crate::sandbox::Functions;
+use crate::provider::{Offer, ProviderError, lacking, of_interface, served_by_a_client};
+use crate::registry::{Registration, RegistrationName, RegistryError, Wish};
+use crate::sandbox::{Function, Functions};
 use crate::session::{Reach, SessionId};
-use crate::tenant::{CallPermit, Principal};
+use crate::tenant::{CallPermit, DeployPermit, Principal};
 
 /// Lets a client serve a name.
 pub(super) async fn provide(
@@ -25,19 +29,17 @@ pub(super) async fn provide(
     }
     let name: RegistrationName = provide.name.parse()?;
     let offer = Offer::check(&name, &provide, &node.limits)?;
-    let contract = contract(node, &permit, offer.name()).await?;
-    let leased = Leased {
-        lease: 0,
-        lease_ms: provide.lease_ms,
-        window: provide.window,
-        functions: contract.iter().map(describe).collect(),
-    };
+    let contract = contract(node, &permit, &name, provide.wit.as_deref()).await?;
+    let functions = contract.iter().map(Function::describe).collect();
+    let (tenant, holder) = (permit.tenant(), permit.holder());
     let lease = node
         .providers
-        .grant(offer, permit.tenant(), permit.holder(), contract, reach)?;
+        .grant(offer, tenant, holder, contract, reach)?;
     Ok(Leased {
         lease: lease.id(),
-        ..leased
+        lease_ms: provide.lease_ms,
+        window: provide.window,
+        functions,
     })
 }
 
@@ -49,23 +51,72 @@ pub(super) fn withdraw(
     withdraw: &Withdraw,
 ) -> Result<(), HostError> {
     let Withdraw { name, lease, steal } = withdraw;
+    let name: RegistrationName = name.parse()?;
     if *steal {
         let permit = principal.permit_deploy()?;
         let (tenant, holder) = (permit.tenant(), permit.holder());
-        return Ok(node.providers.steal(tenant, holder, name, *lease)?);
+        return Ok(node.providers.steal(tenant, holder, &name, *lease)?);
     }
     let permit = principal.permit_call()?;
     Ok(node
         .providers
-        .withdraw(permit.tenant(), session, name, *lease)?)
+        .withdraw(permit.tenant(), session, &name, *lease)?)
 }
 
-/// Which functions a name stands for.
-async fn contract(node: &Node, permit: &CallPermit, name: &str) -> Result<Functions, HostError> {
-    let known = present(node, permit, name).await?;
-    let Some(contract) = known else {
+/// Puts a module in the place of a client that serves a name to the tenant. It has to offer all that the
+/// client serves; calls that the client has are finished there.
+pub(super) async fn promote(
+    node: &Node,
+    permit: &DeployPermit,
+    wanted: Wanted,
+) -> Result<Arc<Registration>, HostError> {
+    let (tenant, name) = (permit.tenant(), wanted.name.as_str());
+    let Some(serving) = node.providers.serving_tenant(tenant, name) else {
         let name = name.to_owned();
-        return Err(ProviderError::NoContract { name }.into());
+        return Err(ProviderError::NotServed { name }.into());
+    };
+    if let Wish::Register(digest, options) = &wanted.wish
+        && !wanted.force
+    {
+        let digest = *digest;
+        if node.registry.modules.find(tenant, &digest).is_none() {
+            return Err(RegistryError::NoSuchModule { digest }.into());
+        }
+        let loading = node.targets.load_module(tenant, digest, &options.grants);
+        agree(name, serving.contract(), loading.await?.functions())?;
+    }
+    let promoted = Some(serving.id());
+    drop(serving);
+    change(node, permit, Wanted { promoted, ..wanted }).await
+}
+
+/// Which functions a client has to serve under a name: those that it stood for until now, or those that
+/// are imported through it, or else those that the client's own text says. A text that is not needed has
+/// to agree, so that nobody serves something else than what it means to.
+async fn contract(
+    node: &Node,
+    permit: &CallPermit,
+    name: &RegistrationName,
+    wit: Option<&str>,
+) -> Result<Functions, HostError> {
+    let known = match present(node, permit, name).await? {
+        Some(present) => Some(present),
+        None => wanted_by_dependents(node, permit, name).await?,
+    };
+    let offered = match wit {
+        Some(wit) => Some(described(node, name, wit).await?),
+        None => None,
+    };
+    let contract = match (known, offered) {
+        (Some(known), Some(offered)) => {
+            agree(name.as_str(), &known, &offered)?;
+            offered
+        }
+        (Some(one), None) | (None, Some(one)) => one,
+        (None, None) => {
+            let name = name.to_string();
+            return Err(ProviderError::NoContract { name }.into());
+        }
     };
     served_by_a_client(&contract)?;
     Ok(contract)
@@ -75,8 +126,9 @@ async fn contract(node: &Node, permit: &CallPermit, name: &str) -> Result<Functi
 async fn present(
     node: &Node,
     permit: &CallPermit,
-    name: &str,
+    name: &RegistrationName,
 ) -> Result<Option<Functions>, HostError> {
+    let name = name.as_str();
     match node.registry.catalog.resolve(permit, name) {
         Ok(registration) => {
             let prepared = node.targets.load(&registration).await?;
@@ -85,4 +137,55 @@ async fn present(
         Err(RegistryError::NoSuchRegistration { .. }) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The functions that registrations import through a name for which nobody answers. Where two import
+/// compatible versions of one function, one is enough.
+async fn wanted_by_dependents(
+    node: &Node,
+    permit: &CallPermit,
+    name: &RegistrationName,
+) -> Result<Option<Functions>, HostError> {
+    let mut wanted = Functions::new(Vec::new());
+    let mut seen = BTreeSet::new();
+    for dependent in node.registry.catalog.dependents(permit, name) {
+        let registration = &dependent.registration;
+        // What a module imports is the same under all grants, so each is looked at once.
+        if !seen.insert((registration.current.digest, dependent.import.clone())) {
+            continue;
+        }
+        let prepared = node.targets.load(registration).await?;
+        for function in imported(&prepared, &dependent.import) {
+            let answering = wanted.answering(function);
+            if answering.is_none_or(|(_, one)| one.signature != function.signature) {
+                wanted.push(function.clone());
+            }
+        }
+    }
+    Ok((!wanted.is_empty()).then_some(wanted))
+}
+
+/// The functions that a client says it serves.
+async fn described(
+    node: &Node,
+    name: &RegistrationName,
+    wit: &str,
+) -> Result<Functions, HostError> {
+    let limit_bytes = node.limits.max_wit_bytes;
+    if wit.len() as u64 > limit_bytes {
+        let bytes = wit.len();
+        return Err(ProviderError::WitTooLong { bytes, limit_bytes }.into());
+    }
+    let sandbox = node.targets.sandbox();
+    Ok(sandbox.described(name.as_str(), wit).await?)
+}
+
+/// That those who count on `wanted` lack nothing in `offered`.
+fn agree(name: &str, wanted: &Functions, offered: &Functions) -> Result<(), ProviderError> {
+    let differences = lacking(wanted, offered);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let name = name.to_owned();
+    Err(ProviderError::Differs { name, differences })
 }

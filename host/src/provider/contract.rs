@@ -1,7 +1,7 @@
 //! Which functions a name stands for.
 
 use super::ProviderError;
-use crate::sandbox::{Function, Functions, is_compatible};
+use crate::sandbox::{Function, Functions, stands_for};
 
 /// An error names so many functions, and counts the others.
 const MAX_NAMED: usize = 8;
@@ -9,23 +9,15 @@ const MAX_NAMED: usize = 8;
 /// Those functions of a component that a name stands for: of the interface that it names, where it
 /// names one of the component's, and all of them else.
 pub fn of_interface(name: &str, functions: &Functions) -> Functions {
-    let stands_for = |function: &&Function| {
+    let is_meant = |function: &&Function| {
         let interface = function.interface.as_deref();
-        interface.is_some_and(|interface| names(name, interface))
+        interface.is_some_and(|interface| stands_for(name, interface))
     };
-    let of_interface: Functions = functions.iter().filter(stands_for).cloned().collect();
+    let of_interface: Functions = functions.iter().filter(is_meant).cloned().collect();
     if of_interface.is_empty() {
         functions.clone()
     } else {
         of_interface
-    }
-}
-
-/// Whether a registration of this name answers for this interface.
-fn names(name: &str, interface: &str) -> bool {
-    match interface.split_once('@') {
-        Some((without_version, _)) if !name.contains('@') => name == without_version,
-        _ => is_compatible(interface, name),
     }
 }
 

@@ -87,6 +87,14 @@ pub enum ProviderError {
         /// The most.
         most: u64,
     },
+    /// More WIT text than is read.
+    #[error("{bytes} bytes of WIT text were sent; the limit is {limit_bytes}")]
+    WitTooLong {
+        /// How many bytes.
+        bytes: usize,
+        /// How many there may be.
+        limit_bytes: u64,
+    },
     /// Too many names are served.
     #[error("clients of this {of} serve {limit} names already; withdraw one first")]
     TooMany {
@@ -110,18 +118,22 @@ pub enum ProviderError {
         /// Since when.
         since: Timestamp,
     },
-    /// There is nothing to withdraw.
-    #[error("{who} does not serve `{name}`")]
+    /// No client serves this to the tenant.
+    #[error("no client serves `{name}` to the tenant")]
     NotServed {
-        /// This session, or the tenant.
-        who: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// This is nothing that the session serves.
+    #[error("this session does not serve `{name}`, or not under that lease")]
+    NotServing {
         /// The name.
         name: String,
     },
     /// A name is served by a client, where an uploaded module was to answer.
     #[error(
-        "`{name}` is served by the client of session {session}; say `promote` to put a module in its \
-         place, or end it with `withdraw {name} --steal`"
+        "`{name}` is served by the client of session {session}; to put a module in its place, say \
+         `promote`, or end it with `withdraw {name} --steal`"
     )]
     ServedByClient {
         /// The name.
@@ -139,7 +151,7 @@ pub enum ProviderError {
         name: String,
     },
     /// What is offered is not what the name stands for.
-    #[error("`{name}` stands for other functions than those offered: {}", .differences.join("; "))]
+    #[error("what is offered is not what `{name}` stands for: {}", .differences.join("; "))]
     Differs {
         /// The name.
         name: String,

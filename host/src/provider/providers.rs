@@ -12,6 +12,7 @@ use super::lease::Use;
 use super::{Lease, LeaseEnd, Offer, ProviderError, keeper};
 use crate::clock::WallClock;
 use crate::config::Limits;
+use crate::registry::RegistrationName;
 use crate::sandbox::Functions;
 use crate::session::{Reach, SessionId};
 use crate::tenant::{TenantId, TokenId};
@@ -111,13 +112,20 @@ impl Providers {
         }
     }
 
-    /// Refuses to change by registering what a client serves to the whole tenant.
+    /// Refuses to change by registering what a client serves to the whole tenant, unless that is under
+    /// the lease `promoted`.
     ///
     /// # Errors
     /// When a client serves it.
-    pub fn check_unserved(&self, tenant: TenantId, name: &str) -> Result<(), ProviderError> {
+    pub fn check_unserved(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        promoted: Option<u64>,
+    ) -> Result<(), ProviderError> {
         match self.serving_tenant(tenant, name) {
             None => Ok(()),
+            Some(serving) if Some(serving.id()) == promoted => Ok(()),
             Some(serving) => Err(ProviderError::ServedByClient {
                 name: name.to_owned(),
                 session: serving.session(),
@@ -189,15 +197,20 @@ impl Providers {
         &self,
         tenant: TenantId,
         session: SessionId,
-        name: &str,
+        name: &RegistrationName,
         lease: Option<u64>,
     ) -> Result<(), ProviderError> {
         let own = self.all(tenant, |one| {
             one.session() == session
-                && one.name() == name
+                && one.name() == name.as_str()
                 && lease.is_none_or(|lease| one.id() == lease)
         });
-        self.end_all(own, LeaseEnd::Withdrawn, "this session", name)
+        if own.is_empty() {
+            let name = name.to_string();
+            return Err(ProviderError::NotServing { name });
+        }
+        self.end_all(own, LeaseEnd::Withdrawn);
+        Ok(())
     }
 
     /// Ends what any session serves under a name to the whole tenant.
@@ -208,20 +221,20 @@ impl Providers {
         &self,
         tenant: TenantId,
         by: TokenId,
-        name: &str,
+        name: &RegistrationName,
         lease: Option<u64>,
     ) -> Result<(), ProviderError> {
         let theirs = self.all(tenant, |one| {
             one.scope() == ProvideScope::Tenant
-                && one.name() == name
+                && one.name() == name.as_str()
                 && lease.is_none_or(|lease| one.id() == lease)
         });
-        self.end_all(
-            theirs,
-            LeaseEnd::Stolen(by),
-            "any client of the tenant",
-            name,
-        )
+        if theirs.is_empty() {
+            let name = name.to_string();
+            return Err(ProviderError::NotServed { name });
+        }
+        self.end_all(theirs, LeaseEnd::Stolen(by));
+        Ok(())
     }
 
     /// A registration answers for a name now. The lease `promoted`, if it still serves the name, serves
@@ -306,21 +319,10 @@ impl Providers {
         });
     }
 
-    fn end_all(
-        &self,
-        leases: Vec<Arc<Lease>>,
-        how: LeaseEnd,
-        who: &'static str,
-        name: &str,
-    ) -> Result<(), ProviderError> {
-        if leases.is_empty() {
-            let name = name.to_owned();
-            return Err(ProviderError::NotServed { who, name });
-        }
+    fn end_all(&self, leases: Vec<Arc<Lease>>, how: LeaseEnd) {
         for lease in leases {
             self.end(&lease, how);
         }
-        Ok(())
     }
 
     /// Takes a lease out of the table, if it is in there and not another that came after it.

@@ -9,9 +9,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, advance};
 
 use super::{Found, Lease, LeaseEnd, Offer, ProviderError, Providers};
+use crate::budget::Budget;
 use crate::chain::{Chain, ChainError};
 use crate::clock::{ManualClock, WallClock};
 use crate::config::Limits;
+use crate::registry::RegistrationName;
 use crate::sandbox::{Function, Functions};
 use crate::session::fixture::FarEnd;
 use crate::session::{CallReply, SessionId};
@@ -26,6 +28,10 @@ fn providers() -> Providers {
 
 fn tenant() -> TenantId {
     Principal::for_tests("team").tenant()
+}
+
+fn name() -> RegistrationName {
+    NAME.parse().unwrap()
 }
 
 fn holder() -> TokenId {
@@ -68,7 +74,12 @@ fn function() -> Function {
 }
 
 fn chain() -> Chain {
-    Chain::begin("app".into(), Instant::now() + 60 * SECOND, 8)
+    chain_of(60 * SECOND)
+}
+
+fn chain_of(time: Duration) -> Chain {
+    let budget = Budget::new(SECOND);
+    Chain::begin("app".into(), Instant::now() + time, 8, budget)
 }
 
 /// A call of whoever serves the name now, in a task of its own.
@@ -128,7 +139,7 @@ async fn a_session_finds_its_own_before_the_tenants_and_nobody_elses() {
     );
     assert!(providers.find(tenant(), None, "acme:log/other").is_none());
     providers
-        .withdraw(tenant(), one.reach.session(), NAME, None)
+        .withdraw(tenant(), one.reach.session(), &name(), None)
         .unwrap();
     assert_eq!(
         find(Some(one.reach.session())),
@@ -150,6 +161,18 @@ async fn a_call_is_answered_by_the_client_with_its_lease() {
     assert!(header.timeout_ms.unwrap() > 59_000, "{header:?}");
     client.answer(id, b"value");
     assert_eq!(answered.await.unwrap().unwrap().value, b"value");
+
+    let failed = call(&providers, chain());
+    let (id, ..) = client.called().await;
+    client.fail(
+        id,
+        Failure::new(ErrorCode::Unknown, Fault::Application, "full"),
+    );
+    let error = failed.await.unwrap().unwrap_err();
+    assert!(
+        matches!(&error, ProviderError::Failed { text, .. } if text == "full"),
+        "{error}"
+    );
 
     let failed = call(&providers, chain());
     let (id, ..) = client.called().await;
@@ -221,7 +244,9 @@ async fn an_answer_under_an_ended_lease_is_not_believed() {
     // Both are there before the caller runs again.
     client.answer(id, b"just in time?");
     let session = client.reach.session();
-    providers.withdraw(tenant(), session, NAME, None).unwrap();
+    providers
+        .withdraw(tenant(), session, &name(), None)
+        .unwrap();
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Withdrawn;
     assert!(
@@ -283,7 +308,7 @@ async fn whoever_chose_so_leaves_an_error_behind_until_somebody_decides() {
         );
         providers.session_ended(tenant(), client.reach.session());
         assert!(is_lost(providers.find(tenant(), None, NAME)));
-        assert!(providers.check_unserved(tenant(), NAME).is_ok());
+        assert!(providers.check_unserved(tenant(), NAME, None).is_ok());
         client.reach.session()
     };
     let session = lose();
@@ -291,7 +316,7 @@ async fn whoever_chose_so_leaves_an_error_behind_until_somebody_decides() {
     let entry = listed[0].entry(ManualClock::at(5000).now());
     assert_eq!((entry.serving, entry.session), (false, session.to_string()));
     // It can be withdrawn, served anew by anybody, or answered for by a registration.
-    providers.steal(tenant(), holder(), NAME, None).unwrap();
+    providers.steal(tenant(), holder(), &name(), None).unwrap();
     assert!(providers.find(tenant(), None, NAME).is_none());
     lose();
     let client = FarEnd::new();
@@ -309,7 +334,7 @@ async fn whoever_chose_so_leaves_an_error_behind_until_somebody_decides() {
     let client = FarEnd::new();
     try_grant(&providers, &provide, &client).unwrap();
     providers
-        .withdraw(tenant(), client.reach.session(), NAME, None)
+        .withdraw(tenant(), client.reach.session(), &name(), None)
         .unwrap();
     assert!(providers.find(tenant(), None, NAME).is_none());
     let overlay = Provide {
@@ -334,7 +359,7 @@ async fn a_client_gets_no_more_calls_at_once_than_it_said() {
     let first = call(&providers, chain());
     let (id, ..) = client.called().await;
     let second = call(&providers, chain());
-    let late = Chain::begin("app".into(), Instant::now() + SECOND, 8);
+    let late = chain_of(SECOND);
     let too_late = call(&providers, late);
     let error = too_late.await.unwrap().unwrap_err();
     assert!(
@@ -364,7 +389,7 @@ async fn a_client_that_does_not_answer_in_time_is_told_to_stop() {
     let providers = providers();
     let mut client = FarEnd::new();
     grant(&providers, ProvideScope::Tenant, &client);
-    let soon = Chain::begin("app".into(), Instant::now() + SECOND, 8);
+    let soon = chain_of(SECOND);
     let waiting = call(&providers, soon);
     let (id, header, _) = client.called().await;
     assert_eq!(header.timeout_ms, Some(1000));
@@ -450,23 +475,20 @@ async fn one_client_serves_a_name_to_the_tenant_until_it_is_stolen() {
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
-    let refused = providers.check_unserved(tenant(), NAME).unwrap_err();
+    let promoted = Some(lease.id());
+    assert!(providers.check_unserved(tenant(), NAME, promoted).is_ok());
+    let refused = providers.check_unserved(tenant(), NAME, Some(77));
+    let refused = refused.unwrap_err();
     assert!(refused.to_string().contains("`promote`"), "{refused}");
-    let theirs = providers.withdraw(tenant(), two.reach.session(), NAME, None);
-    assert!(matches!(
-        theirs,
-        Err(ProviderError::NotServed {
-            who: "this session",
-            ..
-        })
-    ));
-    let another = providers.steal(tenant(), holder(), NAME, Some(lease.id() + 1));
+    let theirs = providers.withdraw(tenant(), two.reach.session(), &name(), None);
+    assert!(matches!(theirs, Err(ProviderError::NotServing { .. })));
+    let another = providers.steal(tenant(), holder(), &name(), Some(lease.id() + 1));
     assert!(matches!(another, Err(ProviderError::NotServed { .. })));
 
     let waiting = call(&providers, chain());
     one.called().await;
     providers
-        .steal(tenant(), holder(), NAME, Some(lease.id()))
+        .steal(tenant(), holder(), &name(), Some(lease.id()))
         .unwrap();
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Stolen(holder());
@@ -557,7 +579,7 @@ async fn sessions_and_tenants_have_so_many_leases_and_no_more() {
     try_grant(&providers, &named("c"), &two).unwrap();
     assert_eq!(refused("d", &two), ("tenant", 3));
     providers
-        .withdraw(tenant(), one.reach.session(), "a", None)
+        .withdraw(tenant(), one.reach.session(), &"a".parse().unwrap(), None)
         .unwrap();
     try_grant(&providers, &named("d"), &two).unwrap();
     providers.forget(tenant());

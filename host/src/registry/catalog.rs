@@ -177,6 +177,11 @@ impl Catalog {
         self.inner.concerned(proposal)
     }
 
+    /// Who imports something through a name, or would if somebody answered for it.
+    pub fn dependents(&self, permit: &CallPermit, name: &RegistrationName) -> Vec<Dependent> {
+        self.inner.dependents(permit.tenant(), name)
+    }
+
     /// Makes a change hold, and durable, if everybody whom it was checked against is as they were then,
     /// and forgets the paths in `gone`, which clients have called and can no more. None if somebody is
     /// not as they were: nothing has changed, and the wish has to be proposed anew.

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::artifact::Compiled;
 use super::worker::REFUSED;
-use super::{SandboxError, SandboxLimits, blocking, count, sniff};
+use super::{Functions, SandboxError, SandboxLimits, blocking, count, described, sniff};
 
 /// Bytes of the child's stderr that are kept.
 const MAX_MESSAGE_BYTES: u64 = 16 << 10;
@@ -21,6 +21,8 @@ const MAX_MESSAGE_BYTES: u64 = 16 << 10;
 /// densest real ones need.
 const MAX_GROWTH: u64 = 24;
 const FREE_GROWTH_BYTES: u64 = 32 << 20;
+/// Bytes of the functions of an interface as data.
+const MAX_DESCRIPTION_BYTES: u64 = 8 << 20;
 /// How many components are read into memory at once to be looked at.
 const PARALLEL_CHECKS: usize = 2;
 
@@ -68,11 +70,47 @@ impl Compiler {
         drop(checking);
         let _slot = acquire(&self.slots).await?;
         let max_bytes = self.max_artifact_bytes.min(most_bytes(wasm_bytes));
-        match tokio::time::timeout(self.timeout, child(file, max_bytes)).await {
+        let output = self
+            .in_time(child(&[], Work::File(file), max_bytes))
+            .await?;
+        Compiled::read_from(output)
+    }
+
+    /// Reads the interface that `name` stands for from WIT text.
+    pub(super) async fn describe(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
+        let _slot = acquire(&self.slots).await?;
+        let work = Work::Text(format!("{name}\n{wit}"));
+        let output = self
+            .in_time(child(&["--describe"], work, MAX_DESCRIPTION_BYTES))
+            .await;
+        match output {
+            Ok(output) => described::decode(&output),
+            Err(SandboxError::InvalidComponent(problem)) => Err(SandboxError::InvalidWit(problem)),
+            Err(SandboxError::CompilerDied(status)) => Err(SandboxError::InvalidWit(format!(
+                "reading it is too expensive ({status})"
+            ))),
+            Err(SandboxError::ArtifactTooLarge { limit_bytes }) => Err(SandboxError::InvalidWit(
+                format!("its functions take more than {limit_bytes} bytes as data"),
+            )),
+            Err(other) => Err(other),
+        }
+    }
+
+    async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, SandboxError>>,
+    ) -> Result<T, SandboxError> {
+        match tokio::time::timeout(self.timeout, work).await {
             Ok(result) => result,
             Err(_) => Err(SandboxError::CompileTimeout(self.timeout)),
         }
     }
+}
+
+/// What a worker gets on its stdin.
+enum Work {
+    File(std::fs::File),
+    Text(String),
 }
 
 async fn acquire(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, SandboxError> {
@@ -87,14 +125,20 @@ fn most_bytes(wasm_bytes: u64) -> u64 {
         .saturating_add(FREE_GROWTH_BYTES)
 }
 
-async fn child(wasm: std::fs::File, max_bytes: u64) -> Result<Compiled, SandboxError> {
+/// Has a child of this program do its work; gives what it writes.
+async fn child(arguments: &[&str], work: Work, max_bytes: u64) -> Result<Vec<u8>, SandboxError> {
+    let (stdin, text) = match work {
+        Work::File(file) => (Stdio::from(file), String::new()),
+        Work::Text(text) => (Stdio::piped(), text),
+    };
     // The very file that this process runs, even where an upgrade has put another in its place:
     // the code that it makes must fit this engine.
     let mut child = Command::new("/proc/self/exe")
         .arg("compile-worker")
+        .args(arguments)
         .env_clear()
         .current_dir("/")
-        .stdin(Stdio::from(wasm))
+        .stdin(stdin)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
@@ -105,13 +149,21 @@ async fn child(wasm: std::fs::File, max_bytes: u64) -> Result<Compiled, SandboxE
             "the compiler has no pipes".to_owned(),
         ));
     };
-    let (output, message) = collect(stdout, stderr, max_bytes).await?;
+    let stdin = child.stdin.take();
+    let writing = async move {
+        if let Some(mut stdin) = stdin {
+            // One that is gone before it has read all says why in its own way.
+            let _gone = stdin.write_all(text.as_bytes()).await;
+        }
+    };
+    let (collected, ()) = tokio::join!(collect(stdout, stderr, max_bytes), writing);
+    let (output, message) = collected?;
     let status = child
         .wait()
         .await
         .map_err(SandboxError::io("cannot wait for the compiler"))?;
     if status.success() {
-        return Compiled::read_from(output);
+        return Ok(output);
     }
     let message = String::from_utf8_lossy(&message);
     match message.lines().find_map(|line| line.strip_prefix(REFUSED)) {
@@ -161,7 +213,6 @@ async fn collect(
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::AsyncWriteExt;
     use tokio::time::timeout;
 
     use super::*;

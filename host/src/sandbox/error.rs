@@ -14,6 +14,9 @@ pub enum SandboxError {
     /// A component, but not a valid one.
     #[error("the component is not valid: {0}")]
     InvalidComponent(String),
+    /// What was sent as WIT is none, or is of no use.
+    #[error("the WIT text cannot be used: {0}")]
+    InvalidWit(String),
     /// A component that is larger or more complex than the node takes.
     #[error("the component has {found} {what}, the limit is {limit}")]
     TooComplex {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use rpc_host_protocol::Signature;
+use rpc_host_protocol::operation::FunctionDescription;
 
 use super::SandboxError;
 use super::interface::is_compatible;
@@ -25,6 +26,15 @@ impl Function {
             interface,
             name,
             signature,
+        }
+    }
+
+    /// The same as data.
+    pub fn describe(&self) -> FunctionDescription {
+        FunctionDescription {
+            interface: self.interface.as_deref().map(str::to_owned),
+            name: self.name.to_string(),
+            signature: self.signature.clone(),
         }
     }
 
@@ -84,6 +94,11 @@ const MAX_HINTS: usize = 8;
 impl Functions {
     pub(crate) fn new(functions: Vec<Function>) -> Self {
         Functions(functions)
+    }
+
+    /// One more.
+    pub(crate) fn push(&mut self, function: Function) {
+        self.0.push(function);
     }
 
     /// In the order of the component.

@@ -22,6 +22,15 @@ pub(crate) fn is_compatible(imported: &str, exported: &str) -> bool {
     name == other_name && is_released(&one) && is_released(&other) && track(&one) == track(&other)
 }
 
+/// Whether a name stands for an interface: it is the interface's own, with a version that answers for it
+/// or without any.
+pub(crate) fn stands_for(name: &str, interface: &str) -> bool {
+    match interface.split_once('@') {
+        Some((without_version, _)) if !name.contains('@') => name == without_version,
+        _ => is_compatible(interface, name),
+    }
+}
+
 /// What all compatible versions have in common.
 fn track(version: &Version) -> (u64, u64, u64) {
     match (version.major, version.minor) {

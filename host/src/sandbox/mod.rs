@@ -12,6 +12,7 @@
 //! | `compile`, `worker` | the compiler's process: the parent's side and the child's |
 //! | `artifact` | compiled code on disk, under a MAC |
 //! | `wit` | a component's world as WIT text |
+//! | `described` | an interface that is there as WIT text alone |
 //! | `types`, `function` | its exports as types, and how a call names one |
 //! | `import` | what stands behind each of its imports |
 //! | `interface` | when one version of an interface answers for another |
@@ -30,6 +31,7 @@ mod call;
 mod compile;
 mod count;
 mod crossing;
+mod described;
 mod engine;
 mod error;
 mod function;
@@ -62,12 +64,12 @@ pub use handles::Handles;
 pub use import::Import;
 pub(crate) use import::{remedy, standing};
 pub use instance::{Instance, InstanceId, Links, Setting};
-pub(crate) use interface::is_compatible;
+pub(crate) use interface::stands_for;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
 pub use wit::{World, inspect_component};
-pub use worker::run as run_compile_worker;
+pub use worker::{compile as run_compile_worker, describe as run_describe_worker};
 
 use crate::capability::Grants;
 use artifact::Sealer;
@@ -188,6 +190,15 @@ impl Sandbox {
         let opened = self.open(module, sealed.path()).await?;
         let prepared = self.link(opened, grants).await?;
         Ok((sealed, prepared))
+    }
+
+    /// The functions of an interface that is there as WIT text alone. Whoever wrote the text is not
+    /// trusted, so it is read by a process of its own, like a component.
+    ///
+    /// # Errors
+    /// When the text is no WIT, or does not say which interface `name` stands for.
+    pub async fn described(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
+        self.compiler.describe(name, wit).await
     }
 
     async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {

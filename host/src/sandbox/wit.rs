@@ -5,11 +5,14 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::types::{Case, Field, ResultType, Signature, Type};
+use rpc_host_protocol::types::{Case, Field, Name, ResultType, Signature, Type};
 use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::{Handle, InterfaceId, Resolve, TypeDefKind, WorldId, WorldItem};
 
 use super::{Function, SandboxError, count, sniff};
+
+/// Nodes of all types of one world or interface.
+const MAX_TYPE_NODES: u32 = 100_000;
 
 /// What a component exports and imports.
 #[derive(Clone, Debug)]
@@ -30,21 +33,19 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
     let text = print(&resolve, world).map_err(SandboxError::InvalidComponent)?;
     let mut functions = Vec::new();
     let mut imports = Vec::new();
+    let mut types = Types::of(&resolve);
     if let Some(world) = resolve.worlds.get(world) {
         for (key, item) in &world.exports {
             match item {
-                WorldItem::Function(function) => {
-                    functions.extend(describe(&resolve, None, function))
-                }
+                WorldItem::Function(function) => functions.extend(types.function(None, function)),
                 WorldItem::Interface { id, .. } => {
                     let name: Arc<str> = resolve.name_world_key(key).into();
                     let interface = resolve.interfaces.get(*id);
                     let inner = interface
                         .into_iter()
                         .flat_map(|interface| interface.functions.values());
-                    functions.extend(
-                        inner.flat_map(|function| describe(&resolve, Some(&name), function)),
-                    );
+                    functions
+                        .extend(inner.flat_map(|function| types.function(Some(&name), function)));
                 }
                 WorldItem::Type { .. } => {}
             }
@@ -119,121 +120,149 @@ fn is_callable(resolve: &Resolve, id: InterfaceId) -> bool {
     })
 }
 
-fn describe(
-    resolve: &Resolve,
-    interface: Option<&Arc<str>>,
-    function: &wit_parser::Function,
-) -> Option<Function> {
-    let mut parameters = Vec::new();
-    for parameter in &function.params {
-        let name = parameter.name.as_str().into();
-        parameters.push(Field {
-            name,
-            ty: convert(resolve, &parameter.ty)?,
-        });
-    }
-    let result = match &function.result {
-        Some(ty) => Some(convert(resolve, ty)?),
-        None => None,
-    };
-    let signature = Signature { parameters, result };
-    Some(Function::new(
-        interface.cloned(),
-        function.name.as_str().into(),
-        signature,
-    ))
+/// Converts types, as far as all of them together are not too large: they share what they are made of,
+/// so a few lines can describe a type of astronomic size.
+pub(super) struct Types<'r> {
+    resolve: &'r Resolve,
+    nodes_left: u32,
 }
 
-/// `None` for types that no callable function has.
-fn convert(resolve: &Resolve, ty: &wit_parser::Type) -> Option<Type> {
-    use wit_parser::Type as Wit;
-    let shared = |ty: &Wit| convert(resolve, ty).map(Arc::new);
-    let optional = |ty: &Option<Wit>| match ty {
-        Some(ty) => shared(ty).map(Some),
-        None => Some(None),
-    };
-    let id = match ty {
-        Wit::Bool => return Some(Type::Bool),
-        Wit::S8 => return Some(Type::S8),
-        Wit::U8 => return Some(Type::U8),
-        Wit::S16 => return Some(Type::S16),
-        Wit::U16 => return Some(Type::U16),
-        Wit::S32 => return Some(Type::S32),
-        Wit::U32 => return Some(Type::U32),
-        Wit::S64 => return Some(Type::S64),
-        Wit::U64 => return Some(Type::U64),
-        Wit::F32 => return Some(Type::F32),
-        Wit::F64 => return Some(Type::F64),
-        Wit::Char => return Some(Type::Char),
-        Wit::String => return Some(Type::String),
-        Wit::ErrorContext => return None,
-        Wit::Id(id) => *id,
-    };
-    let definition = resolve.types.get(id)?;
-    Some(match &definition.kind {
-        TypeDefKind::Type(inner) => return convert(resolve, inner),
-        TypeDefKind::Record(record) => {
-            let fields = record.fields.iter().map(|field| {
-                Some(Field {
-                    name: field.name.as_str().into(),
-                    ty: convert(resolve, &field.ty)?,
-                })
-            });
-            Type::Record(fields.collect::<Option<_>>()?)
+impl<'r> Types<'r> {
+    pub(super) fn of(resolve: &'r Resolve) -> Self {
+        Types {
+            resolve,
+            nodes_left: MAX_TYPE_NODES,
         }
-        TypeDefKind::Flags(flags) => Type::Flags(
-            flags
-                .flags
-                .iter()
-                .map(|flag| flag.name.as_str().into())
-                .collect(),
-        ),
-        TypeDefKind::Tuple(tuple) => Type::Tuple(
-            tuple
-                .types
-                .iter()
-                .map(|ty| convert(resolve, ty))
-                .collect::<Option<_>>()?,
-        ),
-        TypeDefKind::Variant(variant) => {
-            let cases = variant.cases.iter().map(|case| {
-                let ty = match &case.ty {
-                    Some(ty) => Some(convert(resolve, ty)?),
-                    None => None,
-                };
-                Some(Case {
-                    name: case.name.as_str().into(),
-                    ty,
-                })
+    }
+
+    /// `None` for a function that no component of this node can have, or that is too large to tell.
+    pub(super) fn function(
+        &mut self,
+        interface: Option<&Arc<str>>,
+        function: &wit_parser::Function,
+    ) -> Option<Function> {
+        let mut parameters = Vec::new();
+        for parameter in &function.params {
+            let name = parameter.name.as_str().into();
+            parameters.push(Field {
+                name,
+                ty: self.convert(&parameter.ty)?,
             });
-            Type::Variant(cases.collect::<Option<_>>()?)
         }
-        TypeDefKind::Enum(cases) => Type::Enum(
-            cases
-                .cases
-                .iter()
-                .map(|case| case.name.as_str().into())
-                .collect(),
-        ),
-        TypeDefKind::Option(inner) => Type::Option(shared(inner)?),
-        TypeDefKind::Result(result) => Type::Result(ResultType {
-            ok: optional(&result.ok)?,
-            err: optional(&result.err)?,
-        }),
-        TypeDefKind::List(inner) => Type::List(shared(inner)?),
-        TypeDefKind::FixedLengthList(inner, length) => Type::FixedList(shared(inner)?, *length),
-        TypeDefKind::Map(key, value) => Type::Map(shared(key)?, shared(value)?),
-        TypeDefKind::Handle(handle) => {
-            let (Handle::Own(id) | Handle::Borrow(id)) = handle;
-            let name = resource_name(resolve, *id);
-            match handle {
-                Handle::Own(_) => Type::Own(name),
-                Handle::Borrow(_) => Type::Borrow(name),
+        let result = match &function.result {
+            Some(ty) => Some(self.convert(ty)?),
+            None => None,
+        };
+        let signature = Signature { parameters, result };
+        Some(Function::new(
+            interface.cloned(),
+            function.name.as_str().into(),
+            signature,
+        ))
+    }
+
+    /// `None` for types that no callable function has.
+    fn convert(&mut self, ty: &wit_parser::Type) -> Option<Type> {
+        use wit_parser::Type as Wit;
+        self.nodes_left = self.nodes_left.checked_sub(1)?;
+        let resolve = self.resolve;
+        let id = match ty {
+            Wit::Bool => return Some(Type::Bool),
+            Wit::S8 => return Some(Type::S8),
+            Wit::U8 => return Some(Type::U8),
+            Wit::S16 => return Some(Type::S16),
+            Wit::U16 => return Some(Type::U16),
+            Wit::S32 => return Some(Type::S32),
+            Wit::U32 => return Some(Type::U32),
+            Wit::S64 => return Some(Type::S64),
+            Wit::U64 => return Some(Type::U64),
+            Wit::F32 => return Some(Type::F32),
+            Wit::F64 => return Some(Type::F64),
+            Wit::Char => return Some(Type::Char),
+            Wit::String => return Some(Type::String),
+            Wit::ErrorContext => return None,
+            Wit::Id(id) => *id,
+        };
+        let definition = resolve.types.get(id)?;
+        Some(match &definition.kind {
+            TypeDefKind::Type(inner) => return self.convert(inner),
+            TypeDefKind::Record(record) => {
+                let fields = record.fields.iter().map(|field| {
+                    Some(Field {
+                        name: field.name.as_str().into(),
+                        ty: self.convert(&field.ty)?,
+                    })
+                });
+                Type::Record(fields.collect::<Option<_>>()?)
             }
+            TypeDefKind::Flags(flags) => {
+                Type::Flags(self.named(flags.flags.iter().map(|flag| &flag.name))?)
+            }
+            TypeDefKind::Tuple(tuple) => Type::Tuple(
+                tuple
+                    .types
+                    .iter()
+                    .map(|ty| self.convert(ty))
+                    .collect::<Option<_>>()?,
+            ),
+            TypeDefKind::Variant(variant) => {
+                let cases = variant.cases.iter().map(|case| {
+                    let ty = match &case.ty {
+                        Some(ty) => Some(self.convert(ty)?),
+                        None => None,
+                    };
+                    Some(Case {
+                        name: case.name.as_str().into(),
+                        ty,
+                    })
+                });
+                Type::Variant(cases.collect::<Option<_>>()?)
+            }
+            TypeDefKind::Enum(cases) => {
+                Type::Enum(self.named(cases.cases.iter().map(|case| &case.name))?)
+            }
+            TypeDefKind::Option(inner) => Type::Option(self.shared(inner)?),
+            TypeDefKind::Result(result) => Type::Result(ResultType {
+                ok: self.optional(&result.ok)?,
+                err: self.optional(&result.err)?,
+            }),
+            TypeDefKind::List(inner) => Type::List(self.shared(inner)?),
+            TypeDefKind::FixedLengthList(inner, length) => {
+                Type::FixedList(self.shared(inner)?, *length)
+            }
+            TypeDefKind::Map(key, value) => Type::Map(self.shared(key)?, self.shared(value)?),
+            TypeDefKind::Handle(handle) => {
+                let (Handle::Own(id) | Handle::Borrow(id)) = handle;
+                let name = resource_name(resolve, *id);
+                match handle {
+                    Handle::Own(_) => Type::Own(name),
+                    Handle::Borrow(_) => Type::Borrow(name),
+                }
+            }
+            TypeDefKind::Resource => Type::Own(resource_name(resolve, id)),
+            TypeDefKind::Future(_) | TypeDefKind::Stream(_) | TypeDefKind::Unknown => return None,
+        })
+    }
+
+    fn shared(&mut self, ty: &wit_parser::Type) -> Option<Arc<Type>> {
+        self.convert(ty).map(Arc::new)
+    }
+
+    fn optional(&mut self, ty: &Option<wit_parser::Type>) -> Option<Option<Arc<Type>>> {
+        match ty {
+            Some(ty) => self.shared(ty).map(Some),
+            None => Some(None),
         }
-        TypeDefKind::Resource => Type::Own(resource_name(resolve, id)),
-        TypeDefKind::Future(_) | TypeDefKind::Stream(_) | TypeDefKind::Unknown => return None,
-    })
+    }
+
+    fn named(&mut self, names: impl Iterator<Item = &'r String>) -> Option<Arc<[Name]>> {
+        names
+            .map(|name| {
+                self.nodes_left = self.nodes_left.checked_sub(1)?;
+                Some(Arc::from(name.as_str()))
+            })
+            .collect()
+    }
 }
 
 fn resource_name(resolve: &Resolve, id: wit_parser::TypeId) -> Arc<str> {

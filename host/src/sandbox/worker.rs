@@ -1,4 +1,5 @@
-//! The compiler's process, child's side: a component in on stdin, a compiled one out on stdout.
+//! The compiler's process, child's side: a component in on stdin, a compiled one out on stdout; or an
+//! interface in as text, its functions out as data.
 //!
 //! The compiler is the one part that a hostile component can make slow, large or crash; here it takes
 //! nobody with it. The process is used once and knows nothing: no data directory, no key, no
@@ -9,35 +10,58 @@ use std::io::{Read, Write};
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
 
 use super::artifact::Compiled;
-use super::{SandboxError, count, engine, sniff, wit};
+use super::{SandboxError, count, described, engine, sniff, wit};
 
 /// Marks a refusal on stderr: the rest of the line is what is wrong with the component.
 pub(super) const REFUSED: &str = "refused: ";
 
-/// Compiles what comes on `input`.
+/// Compiles the component that comes on `input`.
 ///
 /// # Errors
 /// One line for the parent: a refusal if it is the component's fault, else what failed.
-pub fn run(input: impl Read, output: impl Write) -> Result<(), String> {
-    translate(input, output).map_err(|error| match error {
-        SandboxError::InvalidComponent(problem) => {
+pub fn compile(input: impl Read, output: impl Write) -> Result<(), String> {
+    let compiled = read(input).and_then(|bytes| compiled(&bytes));
+    let compiled = compiled.map_err(told)?;
+    write(output, |output| compiled.write_to(output))
+}
+
+/// Reads the interface that comes on `input`: a line with the name that it is for, then WIT text.
+///
+/// # Errors
+/// As [`compile`].
+pub fn describe(input: impl Read, output: impl Write) -> Result<(), String> {
+    let functions = read(input).and_then(|bytes| described::functions(&bytes));
+    let functions = described::encode(&functions.map_err(told)?);
+    write(output, |output| output.write_all(&functions))
+}
+
+/// Tells the parent what is wrong, and whether with what it sent.
+fn told(error: SandboxError) -> String {
+    match error {
+        SandboxError::InvalidComponent(problem) | SandboxError::InvalidWit(problem) => {
             format!("{REFUSED}{}", printable(&problem, MAX_FAILURE_TEXT_BYTES))
         }
         other => other.to_string(),
-    })
+    }
 }
 
-fn translate(mut input: impl Read, mut output: impl Write) -> Result<(), SandboxError> {
+fn read(mut input: impl Read) -> Result<Vec<u8>, SandboxError> {
     let mut bytes = Vec::new();
     input
         .read_to_end(&mut bytes)
-        .map_err(SandboxError::io("cannot read the component"))?;
-    let compiled = compile(&bytes)?;
-    let written = compiled.write_to(&mut output).and_then(|()| output.flush());
-    written.map_err(SandboxError::io("cannot write the compiled component"))
+        .map_err(SandboxError::io("cannot read what there is to do"))?;
+    Ok(bytes)
 }
 
-fn compile(bytes: &[u8]) -> Result<Compiled, SandboxError> {
+fn write<W: Write>(
+    mut output: W,
+    write: impl FnOnce(&mut W) -> std::io::Result<()>,
+) -> Result<(), String> {
+    let written = write(&mut output).and_then(|()| output.flush());
+    written.map_err(|error| format!("cannot write what came of it: {error}"))
+}
+
+fn compiled(bytes: &[u8]) -> Result<Compiled, SandboxError> {
     sniff::is_component(bytes)?;
     count::check(bytes)?;
     let engine = engine::compiler()?;

@@ -4,14 +4,19 @@
 //! is told without any lock, of the state of one moment, and the change is committed only if that state
 //! still stands; or else all begins anew.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Held, Inner, Names};
 use crate::registry::{
-    IfRevision, ImportName, Registration, RegistrationName, RegistryError, Revision, Wish, record,
+    Digest, IfRevision, ImportName, Registration, RegistrationName, RegistryError, Revision, Wish,
+    record,
 };
 use crate::storage::KeyRevision;
-use crate::tenant::DeployPermit;
+use crate::tenant::{DeployPermit, TenantId};
+
+/// The modules of a tenant that import anything that registrations answer, and what.
+type Importing = HashMap<Digest, Arc<[ImportName]>>;
 
 /// What a wish comes to.
 pub enum Proposed {
@@ -169,34 +174,15 @@ impl Inner {
             ..
         } = &proposal.registration;
         let importing = self.modules.importing(*tenant);
-        let imports = |revision: &Revision| {
-            let imports = importing.get(&revision.digest);
-            imports.map_or(&[][..], |imports| imports)
-        };
         let called = called.then();
         let known = self.read();
         let none = Names::new();
         let names = known.get(tenant).unwrap_or(&none);
+        let dependents = dependents(names, &importing, name);
+
         let is_there = |other: &&str| *other == name.as_str() || names.contains_key(*other);
-
-        let mut dependents = Vec::new();
-        for held in names.values() {
-            let other = &held.registration;
-            for import in imports(&other.current) {
-                let mut candidates = other.current.bindings.candidates(import.as_str());
-                if candidates.find(is_there) == Some(name.as_str()) && other.name != *name {
-                    dependents.push(Dependent {
-                        registration: Arc::clone(other),
-                        import: import.clone(),
-                        stored: held.stored,
-                    });
-                }
-            }
-        }
-        dependents.sort_by(|one, other| one.order().cmp(&other.order()));
-
         let mut answers = Vec::new();
-        for import in imports(current) {
+        for import in imports(&importing, current) {
             let mut candidates = current.bindings.candidates(import.as_str());
             if let Some(answering) = candidates.find(is_there) {
                 let by = names
@@ -220,6 +206,13 @@ impl Inner {
         }
     }
 
+    pub(super) fn dependents(&self, tenant: TenantId, name: &RegistrationName) -> Vec<Dependent> {
+        let importing = self.modules.importing(tenant);
+        let known = self.read();
+        let names = known.get(&tenant);
+        names.map_or_else(Vec::new, |names| dependents(names, &importing, name))
+    }
+
     /// Whether all that a proposal was made of and checked against is as it was. Commits number what
     /// they write and never use a number twice, so what has the same number is the same.
     pub(super) fn stands(&self, proposal: &Proposal, checked: &Concerned) -> bool {
@@ -238,6 +231,32 @@ impl Inner {
                 .map(Answer::order)
                 .eq(checked.answers.iter().map(Answer::order))
     }
+}
+
+/// Who imports something through a name, if there is anybody who has it.
+fn dependents(names: &Names, importing: &Importing, name: &RegistrationName) -> Vec<Dependent> {
+    let is_there = |other: &&str| *other == name.as_str() || names.contains_key(*other);
+    let mut dependents = Vec::new();
+    for held in names.values() {
+        let other = &held.registration;
+        for import in imports(importing, &other.current) {
+            let mut candidates = other.current.bindings.candidates(import.as_str());
+            if candidates.find(is_there) == Some(name.as_str()) && other.name != *name {
+                dependents.push(Dependent {
+                    registration: Arc::clone(other),
+                    import: import.clone(),
+                    stored: held.stored,
+                });
+            }
+        }
+    }
+    dependents.sort_by(|one, other| one.order().cmp(&other.order()));
+    dependents
+}
+
+fn imports<'a>(importing: &'a Importing, revision: &Revision) -> &'a [ImportName] {
+    let imports = importing.get(&revision.digest);
+    imports.map_or(&[][..], |imports| imports)
 }
 
 impl Dependent {
