@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
-use rpc_host_protocol::cbor::{decode_envelope, encode_arguments, encode_envelope};
+use rpc_host_protocol::cbor::{decode_envelope, encode_arguments, encode_envelope, encode_value};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
-use rpc_host_protocol::message::{CallHeader, Goaway, Hello, Message, Welcome};
+use rpc_host_protocol::message::{
+    CallHeader, Goaway, Hello, Lapse, Leased, Message, Provide, Welcome, Withdraw,
+};
 use rpc_host_protocol::{ALPN, ExchangeId, Failure, Operation, VERSIONS, Value};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -145,6 +147,54 @@ impl RawPeer {
         let arguments = encode_arguments(arguments, &[]);
         self.send(id, Message::Call { header, arguments }).await;
         id
+    }
+
+    /// Offers to serve a name, and gives the lease.
+    pub async fn provide(&mut self, provide: Provide) -> Result<Leased, Failure> {
+        let id = self.fresh_id();
+        self.send(id, Message::Provide(provide)).await;
+        self.outcome(id)
+            .await
+            .map(|value| decode_envelope(&value).expect("a lease"))
+    }
+
+    /// Ends what a client serves.
+    pub async fn withdraw(&mut self, name: &str, steal: bool) -> Result<(), Failure> {
+        let id = self.fresh_id();
+        let withdraw = Withdraw {
+            name: name.to_owned(),
+            lease: None,
+            steal,
+        };
+        self.send(id, Message::Withdraw(withdraw)).await;
+        self.outcome(id).await.map(|_null| ())
+    }
+
+    /// The next call of the node's, all else being dropped until then.
+    pub async fn called(&mut self) -> (ExchangeId, CallHeader, Vec<u8>) {
+        loop {
+            if let (id, Message::Call { header, arguments }) = self.message().await {
+                return (id, header, arguments);
+            }
+        }
+    }
+
+    /// Answers a call of the node's with a value of a type that is no `result`.
+    pub async fn answer(&mut self, id: ExchangeId, value: &Value) {
+        let reply = Message::Reply {
+            value: encode_value(value),
+            is_result: false,
+        };
+        self.send(id, reply).await;
+    }
+
+    /// What the node says when it has ended a lease of this peer's, all else being dropped until then.
+    pub async fn lapse(&mut self) -> Lapse {
+        loop {
+            if let (_, Message::Lapse(lapse)) = self.message().await {
+                return lapse;
+            }
+        }
     }
 
     /// An operation, and its answer.

@@ -11,6 +11,7 @@
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
+//! | `leases` | what clients serve, and for how long |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
@@ -33,6 +34,7 @@ mod client;
 mod deadlines;
 mod drain;
 mod imports;
+mod leases;
 mod limits;
 mod logging;
 mod registrations;
