@@ -8,6 +8,7 @@
 //! | `cli` | the command line, run as a person would |
 //! | `log` | the node's log, line by line, and waiting for a line |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
+//! | `register_history` | what was written and read at the same time, and whether that can be |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //!
@@ -28,6 +29,7 @@ mod guest;
 mod host;
 mod log;
 mod raw_peer;
+mod register_history;
 mod tenant;
 
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
+pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
 pub use tenant::TestTenant;
 
 /// How long a test waits for what has to come. Far longer than it takes, even on a busy machine, and

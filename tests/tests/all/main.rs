@@ -8,6 +8,7 @@
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
 //! | `swaps` | another target for a name, and what holds it back |
+//! | `swap_under_load` | what clients see of swaps, all at once |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
@@ -39,6 +40,7 @@ mod limits;
 mod logging;
 mod registrations;
 mod secrets;
+mod swap_under_load;
 mod swaps;
 mod tenants;
 mod tls;
