@@ -51,12 +51,9 @@ pub(crate) struct Provide {
     /// The interface, for a name that nothing imports and nothing has answered yet
     #[arg(long, value_name = "FILE")]
     wit: Option<PathBuf>,
-    /// The program; all that follows is for it
+    /// The program; all that follows is for it, but for a -- right behind it
     #[arg(long, value_name = "PROGRAM [ARGS]", required = true, num_args = 1.., allow_hyphen_values = true)]
     exec: Vec<OsString>,
-    /// More arguments for the program
-    #[arg(last = true)]
-    arguments: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -77,7 +74,12 @@ enum Stop {
 impl Provide {
     /// The program and its arguments.
     pub(crate) fn command(&self) -> Vec<OsString> {
-        [self.exec.as_slice(), &self.arguments].concat()
+        match self.exec.as_slice() {
+            [program, dashes, arguments @ ..] if dashes == "--" => {
+                std::iter::once(program).chain(arguments).cloned().collect()
+            }
+            all => all.to_vec(),
+        }
     }
 
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {

@@ -101,7 +101,8 @@ fn what_follows_the_program_is_for_the_program() {
         ("--exec ./p -v --lease 7 a", "./p -v --lease 7 a"),
         ("--lease 7s --exec ./p", "./p"),
         ("--exec ./p -- --lease 7", "./p --lease 7"),
-        ("--exec ./p a -- -- b", "./p a -- b"),
+        ("--exec ./p -- -- b", "./p -- b"),
+        ("--exec ./p a -- b", "./p a -- b"),
     ] {
         let cli = parse(&format!("provide n {line}")).unwrap();
         let Command::Provide(provide) = cli.command else {
