@@ -27,15 +27,24 @@ const MAX_FAREWELL: Duration = Duration::from_secs(2);
 /// No WIT file is longer.
 const MAX_WIT_BYTES: u64 = 1 << 20;
 
-/// Serves a name to the whole tenant, by a program that runs as long as this command.
-///
-/// Calls of the name, and of what imports it, come to the program as lines of JSON on its stdin:
-/// {"id": 1, "function": "log", "args": ["info", "hello"]}. It answers each with a line on its stdout, in any
-/// order: {"id": 1, "ok": VALUE} or {"id": 1, "err": VALUE}. For a function that returns a result, these are its
-/// two cases; for any other, ok is its value (null where it has none), and err says how the program failed.
-///
-/// To serve a name to the calls of one command only, use `rpc-host call --provide`.
+/// What `--help` tells beside the flags.
+const HELP: &str = r#"The name is served to the whole tenant, as long as this command runs: a command has no other calls in its
+session. (`rpc-host call --provide` serves a name to one call.) The program is started once and ends with the
+command; the end of the program is the end of the command. Ctrl-C gives the name back.
+
+Each call of the name, also by what imports it, is a line of JSON on the program's stdin:
+
+  {"id": 1, "function": "log", "args": ["info", "hello"]}
+
+and each answer a line on its stdout, in any order, with the same id:
+
+  {"id": 1, "ok": VALUE}        what the function returns; null, or no ok at all, where it returns nothing
+  {"id": 1, "err": VALUE}       its err, if it returns a result; otherwise a text: how the program failed
+
+Values have the form that --output json prints. stderr is free for whatever the program has to tell."#;
+
 #[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
 pub(crate) struct Provide {
     /// The name, such as acme:log/logger
     name: String,
