@@ -179,12 +179,8 @@ impl Serving<'_> {
         loop {
             match self.provide().await {
                 Ok(lease) => {
-                    if lost_at.is_none() {
-                        if let Err(problem) = print::stdout(&ready(&lease)) {
-                            return problem;
-                        }
-                    } else {
-                        print::note(&format!("serving {name} again"));
+                    if let Err(problem) = print::stdout(&ready(&lease)) {
+                        return problem;
                     }
                     let lost = self.lease.insert(lease).lost().await;
                     self.lease = None;
@@ -264,7 +260,7 @@ fn is_of_silence(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DeadlineExceeded | ErrorCode::ProviderLost)
 }
 
-/// The one line on stdout: whoever started this command waits for it.
+/// The line on stdout each time that it begins: whoever started this command waits for it.
 fn ready(lease: &Lease) -> String {
     let functions = lease.functions().iter();
     let functions: Vec<_> = functions.map(|function| function.name.as_str()).collect();

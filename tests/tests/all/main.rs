@@ -8,6 +8,7 @@
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
 //! | `swaps` | another target for a name, and what holds it back |
+//! | `programs` | names served by programs, from the command line |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
@@ -35,6 +36,7 @@ mod drain;
 mod imports;
 mod limits;
 mod logging;
+mod programs;
 mod registrations;
 mod secrets;
 mod swaps;
