@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::guest::profile_directory;
@@ -98,6 +99,20 @@ impl CliProcess {
     /// Its number.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("it has not been waited for")
+    }
+
+    /// The next line that it prints, without its end.
+    pub async fn line(&mut self) -> String {
+        let stdout = self.child.stdout.as_mut().expect("stdout is piped");
+        // Byte by byte, so that the rest is left for its end.
+        let line = async {
+            let mut line = Vec::new();
+            while line.last() != Some(&b'\n') {
+                line.push(stdout.read_u8().await.expect("it prints a line"));
+            }
+            String::from_utf8(line).expect("output is UTF-8")
+        };
+        in_time("a line", line).await.trim_end().to_owned()
     }
 
     /// Sends it a signal by name, as `kill -NAME` does.

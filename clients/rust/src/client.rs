@@ -83,13 +83,8 @@ impl Client {
         &self,
         operation: Operation,
     ) -> Result<T, Error> {
-        self.ask(Message::Request(operation)).await
-    }
-
-    /// One message that begins an exchange, and its answer.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, message: Message) -> Result<T, Error> {
         let answer = async {
-            let exchange = self.begin(message).await?;
+            let exchange = self.begin(Message::Request(operation)).await?;
             exchange.finished().await
         };
         let RawReply { value, .. } = within(OPERATION_TIMEOUT, answer).await?;

@@ -21,13 +21,16 @@ pub struct Lease {
     granted: Arc<Granted>,
 }
 
-/// How a lease ended that was not withdrawn.
+/// How a lease ended of which its holder had not let go.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Lost {
     /// The host ended it: it has not heard of this client for too long, or somebody took the name.
     #[error("{0}")]
     Lapsed(Failure),
+    /// It was [withdrawn by its name](crate::Client::withdraw).
+    #[error("it was withdrawn")]
+    Withdrawn,
     /// The connection ended on which it was granted, and with it the lease.
     #[error("{0}")]
     Connection(Error),

@@ -55,13 +55,66 @@
 //! not a failure of the call: [`NamedModule::call_result`] gives it as the inner `Result`, and
 //! [`NamedModule::call`] as [`Error::Guest`], whose value can be read as a type of yours.
 //!
+//! # Serving a name
+//!
+//! A name can be served by this program instead of a module: to the calls of its own session, or to the
+//! whole tenant. Whatever imports the name then calls this program, over the connection that is there
+//! already, in tasks of its own; there is nothing to poll. The lease says how long.
+//!
+//! ```standalone_crate
+//! # use rpc_host_client::{Client, Options, Profile};
+//! use rpc_host_client::{Scope, interface};
+//! use std::sync::{Arc, Mutex};
+//!
+//! interface! {
+//!     /// `acme:log/logger`
+//!     pub trait Logger {
+//!         async fn log(&self, level: String, message: String);
+//!     }
+//! }
+//!
+//! #[derive(Clone, Default)]
+//! struct Lines(Arc<Mutex<Vec<String>>>);
+//!
+//! impl Logger for Lines {
+//!     async fn log(&self, level: String, message: String) {
+//!         self.0.lock().unwrap().push(format!("{level}: {message}"));
+//!     }
+//! }
+//!
+//! # rpc_host_tests::documented(async || {
+//! # let client = Client::connect(Profile::load()?).await?;
+//! # for (name, file) in [
+//! #     ("app", "app"), ("acme:log/logger", "logger"), ("acme:auth/verifier", "verifier"),
+//! # ] {
+//! #     let module = client.upload_module(rpc_host_tests::built(file)).await?;
+//! #     client.register(name, &module, Options::default()).await?;
+//! # }
+//! let lines = Lines::default();
+//! let lease = client.provide("acme:log/logger", lines.clone(), Scope::Session).await?;
+//! // `app` imports `acme:log/logger`, and does not know who answers.
+//! let refused: Result<String, String> =
+//!     client.module("app").call_result("handle", ("no token", "whoami")).await?;
+//! assert!(refused.is_err());
+//! assert!(lines.0.lock().unwrap()[0].starts_with("warn: refused"));
+//!
+//! lease.withdraw().await?; // or drop it; the registered module answers again
+//! # Ok::<(), rpc_host_client::Error>(())
+//! # });
+//! ```
+//!
+//! A call that the implementation makes on the same client while it serves is part of the chain that it
+//! serves, and so of its deadline; it never waits for a slot, since what has the slots may wait for it.
+//! What it spawns is on its own.
+//!
 //! # Connections
 //!
 //! A [`Client`] is cheap to clone and has one connection, over which any number of calls are under way
 //! at once; more than the host allows wait for their turn. Dropping the future of a call cancels it on
 //! the host.
 //!
-//! When the connection is lost, every call under way ends with [`Error::Lost`]: the call may or may
+//! When the connection is lost, every lease on it is over ([`Lease::lost`]), and every call under way ends
+//! with [`Error::Lost`]: the call may or may
 //! not have run, and only its author knows whether it may run twice, so the client **never repeats a
 //! call by itself**. The next call connects anew. While the host cannot be reached, one attempt is made
 //! in a while (100 ms apart at first, 5 s at most), and calls in between fail at once with the error of

@@ -134,12 +134,18 @@ impl Client {
     /// Ends this session's lease on a name; or, with `steal`, whichever session's that serves it to the
     /// tenant.
     pub async fn withdraw(&self, name: &str, steal: bool) -> Result<(), Error> {
-        self.ask(Message::Withdraw(Withdraw {
+        let connection = self.connection().await?;
+        let withdraw = Message::Withdraw(Withdraw {
             name: name.to_owned(),
             lease: None,
             steal,
-        }))
-        .await
+        });
+        let answer = async { connection.clone().begin(withdraw).await?.finished().await };
+        within(OPERATION_TIMEOUT, answer).await?;
+        if !steal {
+            connection.withdrawn(name);
+        }
+        Ok(())
     }
 
     /// Points a name that a client serves at a module, and lets the client go when the calls that it has

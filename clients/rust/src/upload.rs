@@ -22,6 +22,13 @@ pub struct Module {
     entry: ModuleEntry,
 }
 
+/// As it stands in the list of modules.
+impl From<ModuleEntry> for Module {
+    fn from(entry: ModuleEntry) -> Self {
+        Module { entry }
+    }
+}
+
 impl Module {
     /// `sha256:` and 64 hex digits.
     pub fn digest(&self) -> &str {

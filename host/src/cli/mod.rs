@@ -13,8 +13,10 @@ mod connect;
 mod inspect;
 mod print;
 mod problem;
+mod promote;
 mod provide;
 mod providers;
+mod registration;
 mod registrations;
 mod serve;
 mod swap;
@@ -59,6 +61,8 @@ enum Command {
     Call(call::Call),
     /// Serve a name by a program on this machine
     Provide(provide::Provide),
+    /// Put a module in the place of a client that serves a name
+    Promote(promote::Promote),
     /// End what a client serves
     Withdraw(providers::Withdraw),
     /// List all registrations, and what clients serve
@@ -140,6 +144,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Rollback(rollback) => rollback.run(connect).await,
         Command::Call(call) => call.run(connect).await,
         Command::Provide(provide) => provide.run(connect).await,
+        Command::Promote(promote) => promote.run(connect).await,
         Command::Withdraw(withdraw) => withdraw.run(connect).await,
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,

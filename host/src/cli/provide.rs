@@ -27,15 +27,24 @@ const MAX_FAREWELL: Duration = Duration::from_secs(2);
 /// No WIT file is longer.
 const MAX_WIT_BYTES: u64 = 1 << 20;
 
-/// Serves a name to the whole tenant, by a program that runs as long as this command.
-///
-/// Calls of the name, and of what imports it, come to the program as lines of JSON on its stdin:
-/// {"id": 1, "function": "log", "args": ["info", "hello"]}. It answers each with a line on its stdout, in any
-/// order: {"id": 1, "ok": VALUE} or {"id": 1, "err": VALUE}. For a function that returns a result, these are its
-/// two cases; for any other, ok is its value (null where it has none), and err says how the program failed.
-///
-/// To serve a name to the calls of one command only, use `rpc-host call --provide`.
+/// What `--help` tells beside the flags.
+const HELP: &str = r#"The name is served to the whole tenant, as long as this command runs: a command has no other calls in its
+session. (`rpc-host call --provide` serves a name to one call.) The program is started once and ends with the
+command; the end of the program is the end of the command. Ctrl-C gives the name back.
+
+Each call of the name, also by what imports it, is a line of JSON on the program's stdin:
+
+  {"id": 1, "function": "log", "args": ["info", "hello"]}
+
+and each answer a line on its stdout, in any order, with the same id:
+
+  {"id": 1, "ok": VALUE}        what the function returns; null, or no ok at all, where it returns nothing
+  {"id": 1, "err": VALUE}       its err, if it returns a result; otherwise a text: how the program failed
+
+Values have the form that --output json prints. stderr is free for whatever the program has to tell."#;
+
 #[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
 pub(crate) struct Provide {
     /// The name, such as acme:log/logger
     name: String,
@@ -51,12 +60,9 @@ pub(crate) struct Provide {
     /// The interface, for a name that nothing imports and nothing has answered yet
     #[arg(long, value_name = "FILE")]
     wit: Option<PathBuf>,
-    /// The program; all that follows is for it
+    /// The program; all that follows is for it, but for a -- right behind it
     #[arg(long, value_name = "PROGRAM [ARGS]", required = true, num_args = 1.., allow_hyphen_values = true)]
     exec: Vec<OsString>,
-    /// More arguments for the program
-    #[arg(last = true)]
-    arguments: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -77,7 +83,12 @@ enum Stop {
 impl Provide {
     /// The program and its arguments.
     pub(crate) fn command(&self) -> Vec<OsString> {
-        [self.exec.as_slice(), &self.arguments].concat()
+        match self.exec.as_slice() {
+            [program, dashes, arguments @ ..] if dashes == "--" => {
+                std::iter::once(program).chain(arguments).cloned().collect()
+            }
+            all => all.to_vec(),
+        }
     }
 
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
@@ -168,12 +179,8 @@ impl Serving<'_> {
         loop {
             match self.provide().await {
                 Ok(lease) => {
-                    if lost_at.is_none() {
-                        if let Err(problem) = print::stdout(&ready(&lease)) {
-                            return problem;
-                        }
-                    } else {
-                        print::note(&format!("serving {name} again"));
+                    if let Err(problem) = print::stdout(&ready(&lease)) {
+                        return problem;
                     }
                     let lost = self.lease.insert(lease).lost().await;
                     self.lease = None;
@@ -253,7 +260,7 @@ fn is_of_silence(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DeadlineExceeded | ErrorCode::ProviderLost)
 }
 
-/// The one line on stdout: whoever started this command waits for it.
+/// The line on stdout each time that it begins: whoever started this command waits for it.
 fn ready(lease: &Lease) -> String {
     let functions = lease.functions().iter();
     let functions: Vec<_> = functions.map(|function| function.name.as_str()).collect();

@@ -59,8 +59,7 @@ impl List {
             print::note("nothing is registered; `rpc-host upload FILE --name NAME` does that");
             return Ok(());
         }
-        self.output
-            .print(listed.as_slice(), |listed| list_text(listed))
+        self.output.print(listed.as_slice(), list_text)
     }
 }
 

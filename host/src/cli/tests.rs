@@ -35,6 +35,7 @@ fn every_documented_form_is_understood() {
          --level -v --lease 7 file",
         "provide acme:log/logger --exec ./logger -- --help",
         "withdraw acme:log/logger --steal",
+        "promote acme:log/logger --to logger.wasm --grant log --sealed --force --output json",
         "list",
         "list --output json",
         "show calc --output text",
@@ -81,6 +82,7 @@ fn what_makes_no_sense_is_a_usage_error() {
         "provide acme:log/logger --window 0 --exec ./logger",
         "provide acme:log/logger --fallback next --exec ./logger",
         "withdraw acme:log/logger",
+        "promote acme:log/logger",
         "list --output yaml",
         "inspect calc --wit --output json",
         "token create --role god",
@@ -101,7 +103,8 @@ fn what_follows_the_program_is_for_the_program() {
         ("--exec ./p -v --lease 7 a", "./p -v --lease 7 a"),
         ("--lease 7s --exec ./p", "./p"),
         ("--exec ./p -- --lease 7", "./p --lease 7"),
-        ("--exec ./p a -- -- b", "./p a -- b"),
+        ("--exec ./p -- -- b", "./p -- b"),
+        ("--exec ./p a -- b", "./p a -- b"),
     ] {
         let cli = parse(&format!("provide n {line}")).unwrap();
         let Command::Provide(provide) = cli.command else {

@@ -9,6 +9,7 @@
 //! | `registrations` | names, revisions, inspection |
 //! | `swaps` | another target for a name, and what holds it back |
 //! | `swap_under_load` | what clients see of swaps, all at once |
+//! | `programs` | names served by programs, from the command line |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
@@ -38,6 +39,7 @@ mod imports;
 mod leases;
 mod limits;
 mod logging;
+mod programs;
 mod registrations;
 mod secrets;
 mod swap_under_load;

@@ -211,13 +211,7 @@ impl Connection {
             }
         };
         let message = message.encode(ExchangeId::CONNECTION);
-        let room = match shared.frames_of(&message)? {
-            0 => None,
-            frames => {
-                let room = acquire(&shared.room, frames).await;
-                Some(room.ok_or_else(|| shared.why_ended())?)
-            }
-        };
+        let room = shared.room_for(&message).await?;
         Exchange::begin(self, message, None, slot, room)
     }
 
@@ -236,13 +230,7 @@ impl Connection {
         let name = Arc::from(provide.name.as_str());
         let term = Arc::new(Term::new(name, provider, provide.window, taken));
         let message = Message::Provide(provide).encode(ExchangeId::CONNECTION);
-        let room = match shared.frames_of(&message)? {
-            0 => None,
-            frames => {
-                let room = acquire(&shared.room, frames).await;
-                Some(room.ok_or_else(|| shared.why_ended())?)
-            }
-        };
+        let room = shared.room_for(&message).await?;
         let exchange = Exchange::begin(self, message, Some(term.clone()), slot, room)?;
         Ok((exchange, term))
     }
@@ -268,6 +256,11 @@ impl Connection {
             // If it cannot be said, the connection is over, and the lease with it.
             drop(runtime.spawn(self.withdraw(id)));
         }
+    }
+
+    /// The host has let go of a name, as it was asked to.
+    pub(crate) fn withdrawn(&self, name: &str) {
+        self.shared.withdrawn(name);
     }
 }
 
@@ -309,6 +302,17 @@ impl Shared {
         let most = (self.max_message_bytes / FRAGMENT_BYTES).max(1);
         let frames = (bytes / FRAGMENT_BYTES).min(most);
         Ok(u32::try_from(frames).unwrap_or(MAX_ROOM).min(MAX_ROOM))
+    }
+
+    /// Waits for room at the host for a message, if it takes some.
+    async fn room_for(&self, message: &RawMessage) -> Result<Option<OwnedSemaphorePermit>, Error> {
+        match self.frames_of(message)? {
+            0 => Ok(None),
+            frames => {
+                let room = acquire(&self.room, frames).await;
+                room.map(Some).ok_or_else(|| self.why_ended())
+            }
+        }
     }
 
     fn slot_while_serving(&self) -> Result<OwnedSemaphorePermit, Error> {

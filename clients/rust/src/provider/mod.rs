@@ -3,6 +3,31 @@
 //! Two things can be given to [`Client::provide`](crate::Client::provide): a closure, which is told
 //! the function's name and reads its arguments itself, and anything that implements a trait made by
 //! [`interface!`](crate::interface). Both become a [`Provider`].
+//!
+//! ```standalone_crate
+//! # use rpc_host_client::{Client, Options, Profile};
+//! use rpc_host_client::{Incoming, Scope};
+//!
+//! # rpc_host_tests::documented(async || {
+//! # let client = Client::connect(Profile::load()?).await?;
+//! # let module = client.upload_module(rpc_host_tests::built("calc")).await?;
+//! # client.register("calc", &module, Options::default()).await?;
+//! let wrong_by_one = |call: Incoming| async move {
+//!     let (a, b): (i64, i64) = call.args()?;
+//!     match call.function() {
+//!         "add" => Ok(a + b + 1),
+//!         "sub" => Ok(a - b - 1),
+//!         _ => Err(call.unknown()),
+//!     }
+//! };
+//! let lease = client.provide("calc", wrong_by_one, Scope::Session).await?;
+//! let sum: i64 = client.module("calc").call("add", (2, 3)).await?;
+//! assert_eq!(sum, 6);
+//!
+//! drop(lease);
+//! # Ok::<(), rpc_host_client::Error>(())
+//! # });
+//! ```
 
 mod answer;
 mod functions;

@@ -822,3 +822,30 @@ async fn what_clients_serve_is_listed_freed_and_promoted() {
     let error = client.promote(NAME, &module, options).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::FailedPrecondition);
 }
+
+#[tokio::test]
+async fn a_lease_that_is_withdrawn_by_name_is_over() {
+    let (done, is_done) = oneshot::channel();
+    let script = async move |mut peer: Peer| {
+        let (id, message) = peer.receive().await.unwrap();
+        let expected = Withdraw {
+            name: NAME.to_owned(),
+            lease: None,
+            steal: false,
+        };
+        assert_eq!(message, Message::Withdraw(expected));
+        peer.reply(id, cbor(()), false).await;
+        peer.call_client(2, "nothing", [(); 0]).await;
+        let (id, code, _) = peer.failure().await;
+        assert_eq!((id, code), (2, ErrorCode::Unimplemented));
+        done.send(()).unwrap();
+        // The lease has nothing to say when it is dropped.
+        assert_eq!(peer.receive().await, None);
+    };
+    let provide = async |client: Client| client.provide(NAME, Idle, Scope::Session).await;
+    let (client, lease) = provided(script, provide).await;
+    client.withdraw(NAME, false).await.unwrap();
+    let lost = lease.loss().unwrap();
+    assert!(matches!(lost, Lost::Withdrawn), "{lost}");
+    is_done.await.unwrap();
+}

@@ -4,114 +4,29 @@
 //! reader or another call. A call has its place in the window of its lease until the answer is written;
 //! so a host that does not read cannot make this client keep more than its windows allow.
 
+mod call;
+mod term;
+
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::cbor::decode_envelope;
 use rpc_host_protocol::message::{CallHeader, Lapse, Leased, Withdraw};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::window::{Place, Window};
-use super::{Shared, Waiting, acquire};
-use crate::error::Error;
+use super::window::Place;
+use super::{Shared, Waiting};
 use crate::lease::Lost;
-use crate::provider::{Answer, Functions, Incoming, Provider, ProviderError};
+use call::Call;
+pub(super) use call::{no_slot, served_call};
+pub(crate) use term::{Granted, Term};
 
 /// Answers of this client itself, to calls that have no place, that may wait to be written.
 const MAX_WAITING_REFUSALS: usize = 64;
-
-tokio::task_local! {
-    /// The call into this client that a task serves.
-    static SERVED: ServedCall;
-}
-
-struct ServedCall {
-    connection: Weak<Shared>,
-    id: ExchangeId,
-}
-
-/// The number of the host's call that this task serves, if it came over this connection.
-pub(super) fn served_call(shared: &Arc<Shared>) -> Option<ExchangeId> {
-    SERVED
-        .try_with(|served| {
-            std::ptr::eq(served.connection.as_ptr(), Arc::as_ptr(shared)).then_some(served.id)
-        })
-        .ok()
-        .flatten()
-}
-
-/// An offer to serve a name, from the time it is made until it is over.
-pub(crate) struct Term {
-    name: Arc<str>,
-    provider: Arc<dyn Provider>,
-    window: Arc<Window>,
-    grant: watch::Sender<Grant>,
-    lost: watch::Sender<Option<Lost>>,
-}
-
-/// What the host said to an offer.
-#[derive(Debug)]
-enum Grant {
-    /// Nothing yet.
-    Awaited,
-    Granted(Arc<Granted>),
-    Refused,
-}
-
-/// An offer that the host took.
-#[derive(Debug)]
-pub(crate) struct Granted {
-    pub(crate) lease: u64,
-    pub(crate) lease_time: Duration,
-    pub(crate) window: u32,
-    pub(crate) functions: Arc<Functions>,
-}
-
-impl Term {
-    pub(super) fn new(
-        name: Arc<str>,
-        provider: Arc<dyn Provider>,
-        window: u32,
-        taken: Arc<AtomicUsize>,
-    ) -> Self {
-        Term {
-            name,
-            provider,
-            window: Arc::new(Window::new(window, taken)),
-            grant: watch::Sender::new(Grant::Awaited),
-            lost: watch::Sender::new(None),
-        }
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn granted(&self) -> Option<Arc<Granted>> {
-        match &*self.grant.borrow() {
-            Grant::Granted(granted) => Some(granted.clone()),
-            Grant::Awaited | Grant::Refused => None,
-        }
-    }
-
-    fn is_awaited(&self) -> bool {
-        matches!(*self.grant.borrow(), Grant::Awaited)
-    }
-
-    pub(crate) fn lost(&self) -> watch::Receiver<Option<Lost>> {
-        self.lost.subscribe()
-    }
-
-    pub(super) fn lose(&self, why: Lost) {
-        self.lost.send_replace(Some(why));
-    }
-}
 
 /// What of this is part of the connection's state.
 #[derive(Default)]
@@ -177,7 +92,7 @@ impl Serving {
             None => self
                 .terms
                 .values()
-                .find(|offered| *offered.term.name == *header.module && offered.term.is_awaited()),
+                .find(|offered| offered.term.name() == header.module && offered.term.is_awaited()),
         };
         Some(offered?.term.clone())
     }
@@ -208,7 +123,7 @@ impl Shared {
         };
         let Some(answer) = answer else {
             let term = offered.term.clone();
-            term.grant.send_replace(Grant::Refused);
+            term.refuse();
             serving.terms.remove(&id);
             return Ok(Settled::Over(term));
         };
@@ -220,18 +135,12 @@ impl Shared {
         let lease = leased.lease;
         let term = offered.term.clone();
         if offered.is_abandoned {
-            term.grant.send_replace(Grant::Refused);
+            term.refuse();
             serving.terms.remove(&id);
             return Ok(Settled::Abandoned(withdrawal(&term, lease), term));
         }
         serving.leases.insert(lease, id);
-        let granted = Granted {
-            lease,
-            lease_time: Duration::from_millis(leased.lease_ms),
-            window: leased.window,
-            functions: Arc::new(Functions::new(leased.functions)),
-        };
-        term.grant.send_replace(Grant::Granted(Arc::new(granted)));
+        term.grant(leased);
         Ok(Settled::Granted)
     }
 
@@ -248,7 +157,7 @@ impl Shared {
                 return Err(format!("it used {id} for two calls at once"));
             }
             let term = state.serving.term_of(&header);
-            let place = term.as_ref().and_then(|term| term.window.take());
+            let place = term.as_ref().and_then(|term| term.take_place());
             match (term, place) {
                 (Some(term), Some(place)) => {
                     let (stop, stopped) = oneshot::channel();
@@ -274,7 +183,7 @@ impl Shared {
                     Fault::Peer,
                     format!(
                         "all calls are under way that this client offered to take for {} at once",
-                        term.name
+                        term.name()
                     ),
                 ),
                 (None, _) => Failure::new(
@@ -342,6 +251,24 @@ impl Shared {
         }
     }
 
+    /// The host has let go of a name, as it was asked to: what served it here is over.
+    pub(super) fn withdrawn(&self, name: &str) {
+        let over: Vec<_> = {
+            let serving = &mut self.state().serving;
+            let over = serving.terms.extract_if(|_, offered| {
+                offered.term.name() == name && offered.term.granted().is_some()
+            });
+            let over: Vec<_> = over.map(|(_, offered)| offered.term).collect();
+            for granted in over.iter().filter_map(|term| term.granted()) {
+                serving.leases.remove(&granted.lease);
+            }
+            over
+        };
+        for term in over {
+            term.lose(Lost::Withdrawn);
+        }
+    }
+
     /// Forgets an offer that the host knows to be over.
     pub(super) fn forget(&self, id: ExchangeId) {
         let offered = {
@@ -389,122 +316,4 @@ fn withdrawal(term: &Term, lease: u64) -> Withdraw {
         lease: Some(lease),
         steal: false,
     }
-}
-
-/// A call into this client.
-struct Call {
-    shared: Arc<Shared>,
-    id: ExchangeId,
-    term: Arc<Term>,
-    header: CallHeader,
-    arguments: Vec<u8>,
-    arrived: Instant,
-}
-
-impl Call {
-    /// Answers the call: with what the implementation gives, unless it is stopped before.
-    async fn serve(self, place: Arc<Place>, mut stopped: oneshot::Receiver<()>) {
-        let (shared, id) = (self.shared.clone(), self.id);
-        let served = ServedCall {
-            connection: Arc::downgrade(&shared),
-            id,
-        };
-        let answered = async {
-            let message = SERVED.scope(served, self.message()).await;
-            shared.with_room(message.encode(id)).await
-        };
-        let (message, room) = tokio::select! {
-            biased;
-            _ = &mut stopped => {
-                let problem = "the call was cancelled";
-                let failure = Failure::new(ErrorCode::Cancelled, Fault::Peer, problem);
-                (Message::Failure(failure).encode(id), None)
-            }
-            answer = answered => answer,
-        };
-        shared.answer(message, room, place);
-    }
-
-    async fn message(self) -> Message {
-        match self.run().await {
-            Ok((answer, is_result)) => Message::Reply {
-                value: answer.into_value(),
-                is_result,
-            },
-            Err(error) => Message::Failure(error.into_failure()),
-        }
-    }
-
-    /// What the implementation gives, and whether the function returns a WIT `result`.
-    async fn run(self) -> Result<(Answer, bool), ProviderError> {
-        // Mostly it is there, and the sender is here.
-        let mut grant = self.term.grant.subscribe();
-        drop(
-            grant
-                .wait_for(|grant| !matches!(grant, Grant::Awaited))
-                .await,
-        );
-        let granted = self.term.granted();
-        let Some(granted) = granted.filter(|granted| Some(granted.lease) == self.header.lease)
-        else {
-            let problem = format!("{} is not served on this lease", self.header.module);
-            return Err(ProviderError::new(problem).with_code(ErrorCode::FailedPrecondition));
-        };
-        let time_left = self.header.timeout_ms.map(Duration::from_millis);
-        let call = Incoming::new(
-            self.term.name.clone(),
-            self.header.function,
-            granted.functions.clone(),
-            self.arguments,
-            time_left.and_then(|time_left| self.arrived.checked_add(time_left)),
-        );
-        let is_result = call
-            .signature()
-            .is_some_and(|signature| signature.returns_result());
-        let provider = self.term.provider.clone();
-        let answer = caught(async move { provider.serve(call).await }).await?;
-        Ok((answer, is_result))
-    }
-}
-
-/// What comes of an implementation, a panic included.
-async fn caught(
-    serving: impl Future<Output = Result<Answer, ProviderError>>,
-) -> Result<Answer, ProviderError> {
-    let mut serving = std::pin::pin!(serving);
-    poll_fn(|context| {
-        // What a panic leaves half done is the implementation's own; it is not polled again.
-        match catch_unwind(AssertUnwindSafe(|| serving.as_mut().poll(context))) {
-            Ok(progress) => progress,
-            Err(panic) => Err(ProviderError::of_panic(&*panic)).into(),
-        }
-    })
-    .await
-}
-
-impl Shared {
-    /// Waits until the host has room for an answer that is longer than a frame.
-    async fn with_room(&self, answer: RawMessage) -> (RawMessage, Option<OwnedSemaphorePermit>) {
-        match self.frames_of(&answer) {
-            Ok(0) => (answer, None),
-            // If there is none any more, there is nobody to answer.
-            Ok(frames) => (answer, acquire(&self.room, frames).await),
-            Err(error) => {
-                let error = ProviderError::new(format!("the answer is too long: {error}"))
-                    .with_code(ErrorCode::ResourceExhausted);
-                let failure = Message::Failure(error.into_failure());
-                (failure.encode(answer.id), None)
-            }
-        }
-    }
-}
-
-/// The error of a call that is made while serving and finds no place among those that may be under way.
-pub(super) fn no_slot() -> Error {
-    Error::Remote(Failure::new(
-        ErrorCode::ResourceExhausted,
-        Fault::Peer,
-        "as many calls are under way as the host allows, and one that is made while serving does not \
-         wait: what it waits for may wait for it",
-    ))
 }
