@@ -70,13 +70,7 @@ pub(super) async fn call(
         deadline,
     };
     let result = called.run(node, caller, arguments).await;
-    let value = match result {
-        Err(error) if is_late(&error) && left(deadline).is_zero() => {
-            // The caller asked for the whole time, and is told of that.
-            return Err(SandboxError::DeadlineExceeded(timeout).into());
-        }
-        other => other?,
-    };
+    let value = result.map_err(|error| whole_time(error, timeout, deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     if value.len() as u64 > limits.max_reply_bytes {
         return Err(SandboxError::ResultTooLarge {
@@ -164,6 +158,15 @@ pub(super) fn call_budget(limits: &Limits) -> Duration {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
+}
+
+/// Whose time is over hears of all the time that there was, not of what was left of it where that was
+/// noticed.
+pub(super) fn whole_time(error: HostError, time: Duration, deadline: Instant) -> HostError {
+    if is_late(&error) && left(deadline).is_zero() {
+        return SandboxError::DeadlineExceeded(time).into();
+    }
+    error
 }
 
 /// Whether a call ended for want of time, wherever along the chain that was noticed.

@@ -8,6 +8,7 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
+use super::calls::whole_time;
 use super::root::{Member, Root, told_of};
 use crate::chain::Chain;
 use crate::error::HostError;
@@ -66,12 +67,13 @@ impl Imports {
             None => self.answering(root, imported).await?,
         };
         let Known { member, index } = known;
-        let within = max_time(root, &member);
+        let time = max_time(root, &member);
+        let deadline = Instant::now() + time;
         let inner = chain
-            .then(member.name().into(), None, Instant::now() + within)
+            .then(member.name().into(), None, deadline)
             .map_err(|error| told_of(&member, error.into()))?;
         let ended = root.enter(&member, index, arguments, inner).await;
-        ended.map_err(|error| told_of(&member, error))
+        ended.map_err(|error| told_of(&member, whole_time(error, time, deadline)))
     }
 
     /// A method is called where its object lives, whoever answers the import by now.

@@ -10,6 +10,7 @@
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
+//! | `links`, `chains`, `call_graphs` | modules that use modules |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
@@ -26,13 +27,16 @@
 
 mod artifacts;
 mod bootstrap;
+
 mod calls;
+mod chains;
 mod cli;
 mod client;
 mod deadlines;
 mod drain;
 mod imports;
 mod limits;
+mod links;
 mod logging;
 mod registrations;
 mod secrets;
@@ -48,7 +52,7 @@ mod written_by_hand;
 
 use std::fmt::Debug;
 
-use rpc_host_client::{Error, ErrorCode, Failure};
+use rpc_host_client::{Error, ErrorCode, Failure, Options};
 
 /// The failure that the node answered with.
 #[track_caller]
@@ -68,4 +72,15 @@ fn refused<T: Debug>(outcome: Result<T, Error>, code: ErrorCode, parts: &[&str])
         assert!(failure.message.contains(part), "no {part:?} in {failure:?}");
     }
     failure
+}
+
+/// A registration without any grant, whose imports are answered by these names.
+fn bound<'a>(bindings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Options {
+    let bindings = bindings.into_iter();
+    Options {
+        bindings: bindings
+            .map(|(import, name)| (import.to_owned(), name.to_owned()))
+            .collect(),
+        ..Options::default()
+    }
 }

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use rpc_host_client::Options;
 use rpc_host_tests::{TestHost, TestTenant, built};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+
+use crate::bound;
 
 /// Whatever is called here is called of both: of `sink` itself, and of `relay`, which passes it on to
 /// `sink` as one module to another.
@@ -23,13 +24,9 @@ async fn sink() -> TestTenant {
         ("ping", "sink"),
         ("echo-map", "maps"),
     ];
-    let options = Options {
-        bindings: bindings
-            .map(|(import, name)| (import.into(), name.into()))
-            .into(),
-        ..Options::default()
-    };
-    tenant.register_with("relay", built("relay"), options).await;
+    tenant
+        .register_with("relay", built("relay"), bound(bindings))
+        .await;
     tenant
 }
 
