@@ -27,6 +27,7 @@
 
 mod artifacts;
 mod bootstrap;
+mod call_graphs;
 
 mod calls;
 mod chains;
