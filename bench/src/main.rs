@@ -7,12 +7,17 @@
 
 mod echo;
 mod host;
+mod links;
+mod spread;
+mod swaps;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use rpc_host_client::{Client, Options, Profile};
+use rpc_host_client::{Client, Module, Options, Profile};
+
+use spread::{Spread, heading};
 
 /// Rounds, and calls of each side in a round.
 const ROUNDS: usize = 40;
@@ -27,18 +32,48 @@ async fn main() -> Result<()> {
     }
     let second = arguments.next().context(USAGE)?;
     // On a worker of the runtime, where a program's own calls are made too.
-    tokio::spawn(compare(first.into(), second.into())).await?
+    tokio::spawn(measure(first.into(), second.into())).await?
 }
 
-const USAGE: &str = "usage: rpc-host-bench RPC-HOST CALC.WASM (`cargo xtask bench` calls it so)";
+const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES (`cargo xtask bench` calls it so)";
 
-async fn compare(program: PathBuf, calc: PathBuf) -> Result<()> {
+async fn measure(program: PathBuf, modules: PathBuf) -> Result<()> {
     let host = host::Host::start(&program).await?;
-    let client = Client::connect(Profile::from_file(host.profile())?).await?;
-    let wasm = std::fs::read(&calc).with_context(|| calc.display().to_string())?;
-    let module = client.upload_module(wasm).await?;
-    client.register("calc", &module, Options::default()).await?;
-    let calc = client.module("calc");
+    let profile = Profile::from_file(host.profile())?;
+    let client = Client::connect(profile.clone()).await?;
+    let guests = Guests {
+        profile,
+        client,
+        modules,
+    };
+    beside_the_floor(&guests).await?;
+    links::measure(&guests).await?;
+    swaps::measure(&guests.client).await?;
+    host.stop().await
+}
+
+/// The components that are measured, and the node that runs them.
+struct Guests {
+    profile: Profile,
+    client: Client,
+    modules: PathBuf,
+}
+
+impl Guests {
+    async fn register(&self, file: &str, name: &str) -> Result<Module> {
+        let path = self.modules.join(file).with_extension("wasm");
+        let wasm = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        let module = self.client.upload_module(wasm).await?;
+        self.client
+            .register(name, &module, Options::default())
+            .await?;
+        Ok(module)
+    }
+}
+
+async fn beside_the_floor(guests: &Guests) -> Result<()> {
+    guests.register("calc", "calc").await?;
+    let calc = guests.client.module("calc");
     let mut echo = echo::Echo::start().await?;
 
     let (mut ours, mut floor) = (Vec::new(), Vec::new());
@@ -61,48 +96,12 @@ async fn compare(program: PathBuf, calc: PathBuf) -> Result<()> {
         }
     }
     let (ours, floor) = (Spread::of(ours), Spread::of(floor));
-    println!(
-        "{:<44} {:>10} {:>10} {:>10}",
-        "one call after the other, over TLS, loopback", "p50 µs", "p90 µs", "p99 µs"
-    );
+    heading("one call after the other, over TLS, loopback");
     floor.print("raw rustls echo of 40 bytes");
     ours.print("add(s64, s64) in a fresh instance");
     println!(
         "ratio of the medians: {:.2}",
         ours.p50.as_secs_f64() / floor.p50.as_secs_f64()
     );
-    host.stop().await
-}
-
-struct Spread {
-    p50: Duration,
-    p90: Duration,
-    p99: Duration,
-}
-
-impl Spread {
-    fn of(mut times: Vec<Duration>) -> Spread {
-        times.sort_unstable();
-        let at = |percent: usize| {
-            times
-                .get(times.len() * percent / 100)
-                .copied()
-                .unwrap_or_default()
-        };
-        Spread {
-            p50: at(50),
-            p90: at(90),
-            p99: at(99),
-        }
-    }
-
-    fn print(&self, name: &str) {
-        let micros = |time: Duration| time.as_secs_f64() * 1e6;
-        println!(
-            "{name:<44} {:>10.1} {:>10.1} {:>10.1}",
-            micros(self.p50),
-            micros(self.p90),
-            micros(self.p99)
-        );
-    }
+    Ok(())
 }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::budget::Budget;
+
 /// One call, and those that wait for it. A clone is the same chain.
 #[derive(Clone, Debug)]
 pub struct Chain(Arc<Link>);
@@ -24,6 +26,7 @@ struct Link {
     depth: u32,
     max_depth: u32,
     deadline: Instant,
+    budget: Budget,
     outer: Option<Chain>,
 }
 
@@ -54,13 +57,14 @@ pub enum ChainError {
 
 impl Chain {
     /// A call that nobody waits for but a client.
-    pub fn begin(name: Arc<str>, deadline: Instant, max_depth: u32) -> Self {
+    pub fn begin(name: Arc<str>, deadline: Instant, max_depth: u32, budget: Budget) -> Self {
         Chain(Arc::new(Link {
             name,
             lease: None,
             depth: 1,
             max_depth,
             deadline,
+            budget,
             outer: None,
         }))
     }
@@ -87,6 +91,7 @@ impl Chain {
             depth: self.0.depth.saturating_add(1),
             max_depth: self.0.max_depth,
             deadline: deadline.min(self.0.deadline),
+            budget: self.0.budget.clone(),
             outer: Some(self.clone()),
         })))
     }
@@ -99,6 +104,11 @@ impl Chain {
     /// When it has to be over.
     pub fn deadline(&self) -> Instant {
         self.0.deadline
+    }
+
+    /// What all of it spends from.
+    pub fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     /// Whether one of its calls rests on this lease.
@@ -134,7 +144,7 @@ mod tests {
     async fn a_chain_knows_its_calls_its_end_and_its_depth() {
         let soon = Instant::now() + Duration::from_secs(1);
         let late = soon + Duration::from_secs(1);
-        let outer = Chain::begin("app".into(), soon, 3);
+        let outer = Chain::begin("app".into(), soon, 3, Budget::new(Duration::ZERO));
         let middle = outer.then("logger".into(), Some(7), late).unwrap();
         let inner = middle.then("app".into(), None, late).unwrap();
         assert_eq!(inner.to_string(), "app → logger → app");

@@ -8,6 +8,7 @@ use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
 use crate::chain::ChainError;
+use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
@@ -28,6 +29,9 @@ pub enum HostError {
     /// Calls that lead to calls.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// What clients serve.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -44,6 +48,7 @@ impl From<HostError> for Failure {
             HostError::Registry(error) => registry(error),
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
+            HostError::Provider(error) => provider(error),
             HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         };
         if fault == Fault::Host && code == ErrorCode::Internal {
@@ -182,5 +187,26 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }
+    }
+}
+
+fn provider(error: &ProviderError) -> (ErrorCode, Fault) {
+    match error {
+        ProviderError::Lost { .. } => (ErrorCode::ProviderLost, Fault::Application),
+        ProviderError::Failed { .. } => (ErrorCode::Unknown, Fault::Application),
+        ProviderError::DeadlineExceeded { .. } => (ErrorCode::DeadlineExceeded, Fault::Application),
+        ProviderError::WouldDeadlock { .. } => (ErrorCode::WouldDeadlock, Fault::Tenant),
+        ProviderError::Chain(error) => chain(error),
+        ProviderError::Full { .. } | ProviderError::TooMany { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Tenant)
+        }
+        ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
+        ProviderError::OutOfBounds { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
+        ProviderError::HoldsHandles { .. } => (ErrorCode::Unimplemented, Fault::Host),
+        ProviderError::Taken { .. } => (ErrorCode::AlreadyExists, Fault::Tenant),
+        ProviderError::NotServed { .. } => (ErrorCode::NotFound, Fault::Peer),
+        ProviderError::ServedByClient { .. }
+        | ProviderError::NoContract { .. }
+        | ProviderError::Differs { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
     }
 }

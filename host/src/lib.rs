@@ -23,6 +23,7 @@ pub mod error;
 mod hex;
 mod inspect;
 pub mod node;
+pub mod provider;
 pub mod registry;
 pub mod sandbox;
 mod serve;

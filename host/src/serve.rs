@@ -11,6 +11,7 @@ use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Limits, ListenAddress};
 use crate::node::{Node, Parts};
+use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
@@ -72,6 +73,7 @@ pub async fn serve(
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
+        providers: Providers::new(&limits, Arc::clone(&clock)),
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });

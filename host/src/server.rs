@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Limits;
-use crate::session::{self, Backend, Connection, SessionContext};
+use crate::session::{self, Backend, Connection, Fellows, SessionContext};
 use crate::shutdown;
 use crate::transport::{Arrival, Listener};
 
@@ -32,6 +32,7 @@ pub async fn run<B: Backend>(
         backend,
         limits,
         stopping,
+        fellows: Fellows::default(),
     };
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);

@@ -24,6 +24,6 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mut bench = Command::new(release.join("rpc-host-bench"));
     bench
         .arg(release.join("rpc-host"))
-        .arg(workspace.components().join("calc.wasm"));
+        .arg(workspace.components());
     step::run(&mut bench)
 }

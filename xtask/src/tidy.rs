@@ -54,6 +54,7 @@ const HOST: &[(&str, &[&str])] = &[
             "bootstrap",
             "transport",
             "node",
+            "provider",
             "registry",
             "sandbox",
             "storage",
@@ -80,10 +81,24 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "provider",
+        // Leases rest on sessions; a session does not know them.
+        &[
+            "session",
+            "registry::RegistrationName",
+            "sandbox",
+            "tenant",
+            "config",
+            "clock",
+            "chain",
+        ],
+    ),
+    (
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
             "session",
+            "provider",
             "registry",
             "sandbox",
             "capability",
@@ -99,7 +114,9 @@ const HOST: &[(&str, &[&str])] = &[
     ("inspect", &["registry", "sandbox", "capability"]),
     (
         "error",
-        &["registry", "sandbox", "tenant", "storage", "chain"],
+        &[
+            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+        ],
     ),
     (
         "registry",
@@ -122,7 +139,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &[]),
+    ("chain", &["budget"]),
     ("budget", &[]),
     ("hex", &[]),
 ];

@@ -22,7 +22,7 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 /// But not longer than this.
 const MAX_BACK_OFF: Duration = Duration::from_secs(5);
 /// Longer than a host takes to compile a module, which some operations make it do.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
+pub(crate) const OPERATION_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A client of one host. Cheap to clone; all clones share one connection.
 ///
@@ -83,8 +83,13 @@ impl Client {
         &self,
         operation: Operation,
     ) -> Result<T, Error> {
+        self.ask(Message::Request(operation)).await
+    }
+
+    /// One message that begins an exchange, and its answer.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, message: Message) -> Result<T, Error> {
         let answer = async {
-            let exchange = self.begin(Message::Request(operation)).await?;
+            let exchange = self.begin(message).await?;
             exchange.finished().await
         };
         let RawReply { value, .. } = within(OPERATION_TIMEOUT, answer).await?;
@@ -96,7 +101,8 @@ impl Client {
         })
     }
 
-    async fn connection(&self) -> Result<Arc<Connection>, Error> {
+    /// The present connection, or a new one if it is over.
+    pub(crate) async fn connection(&self) -> Result<Arc<Connection>, Error> {
         if let Some(connection) = self.usable()? {
             return Ok(connection);
         }

@@ -74,8 +74,11 @@ mod call;
 mod client;
 mod connection;
 mod error;
+mod lease;
 mod module;
 mod profile;
+mod provide;
+pub mod provider;
 mod registry;
 mod tenant;
 mod tls;
@@ -84,10 +87,14 @@ mod upload;
 pub use call::{Call, RawReply};
 pub use client::Client;
 pub use error::{Error, GuestError};
+pub use lease::{Lease, Lost};
 pub use module::NamedModule;
 pub use profile::{Profile, ProfileError};
+pub use provide::Provision;
+pub use provider::{Incoming, ProviderError};
 pub use registry::{ChangeOptions, Options};
 pub use rpc_host_protocol as protocol;
+pub use rpc_host_protocol::message::{Fallback, ProvideScope as Scope};
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
     ModuleEntry, NewToken, ProviderEntry, RegistrationEntry, RevisionEntry, SwapTo, TenantEntry,

@@ -8,6 +8,7 @@
 )]
 
 mod fake_host;
+mod provide;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

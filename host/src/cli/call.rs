@@ -3,10 +3,13 @@
 //! What the function gives goes to stdout, an `err` too: it is a value. That it is one is also said on
 //! stderr and by the exit code.
 
+use std::ffi::OsString;
+use std::future::poll_fn;
+use std::task::Poll;
 use std::time::Duration;
 
 use clap::Args;
-use rpc_host_client::{Error, ErrorCode};
+use rpc_host_client::{Client, Error, ErrorCode, Lease, Scope};
 use rpc_host_protocol::cbor::{decode_value, encode_arguments};
 use rpc_host_protocol::json::to_json;
 use rpc_host_protocol::value::{ValueError, ValueLimits};
@@ -17,6 +20,7 @@ use super::call_text::CallText;
 use super::connect::Connect;
 use super::print::{self, Output};
 use super::problem::Problem;
+use super::provide::Program;
 
 const QUOTING: &str =
     "put the whole call into single quotes, so that the shell leaves it as it is: 'f(1, \"text\")'";
@@ -31,6 +35,10 @@ pub(crate) struct Call {
     /// How long it may take, such as 5s or 200ms [default: what the node says]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Serve a name by a program, to this call and what it calls in turn; may be repeated. See `rpc-host
+    /// provide --help` for what is said to the program
+    #[arg(long = "provide", value_name = "NAME=PROGRAM", value_parser = stand_in)]
+    stand_ins: Vec<(String, OsString)>,
     #[command(flatten)]
     output: Output,
 }
@@ -39,13 +47,27 @@ impl Call {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
         let text = self.text()?;
         let client = connect.client().await?;
+        let mut stand_ins = Vec::new();
+        for (name, program) in &self.stand_ins {
+            stand_ins.push(StandIn::start(&client, name, program).await?);
+        }
+        // Who waits for an answer should not wait for one that cannot come.
+        let end = first_end(&stand_ins);
+        tokio::select! {
+            biased;
+            outcome = self.make(&client, &text) => outcome,
+            problem = end => Err(problem),
+        }
+    }
+
+    async fn make(&self, client: &Client, text: &CallText) -> Result<(), Problem> {
         let description = client.describe(&self.name, Some(&text.function)).await;
         let description = description.map_err(|error| self.about(error))?;
         let Some(function) = description.functions.first() else {
             return Err(Problem::new("the node described no function"));
         };
         let signature = &function.signature;
-        let arguments = arguments(&text, signature)?;
+        let arguments = arguments(text, signature)?;
         let mut call = client.module(self.name.as_str()).function(&text.function);
         if let Some(timeout) = self.timeout {
             call = call.timeout(timeout);
@@ -100,6 +122,47 @@ impl Call {
             }),
             _ => problem,
         }
+    }
+}
+
+/// A program that serves a name as long as this lives.
+struct StandIn {
+    program: Program,
+    _lease: Lease,
+}
+
+impl StandIn {
+    async fn start(client: &Client, name: &str, program: &OsString) -> Result<Self, Problem> {
+        let program = Program::start(std::slice::from_ref(program))?;
+        let serving = program.clone();
+        let serve = move |call| serving.clone().serve(call);
+        let lease = client.provide(name, serve, Scope::Session).await?;
+        Ok(StandIn {
+            program,
+            _lease: lease,
+        })
+    }
+}
+
+/// The end of the first program that ends.
+async fn first_end(stand_ins: &[StandIn]) -> Problem {
+    let mut ends: Vec<_> = stand_ins
+        .iter()
+        .map(|stand_in| Box::pin(stand_in.program.ended()))
+        .collect();
+    poll_fn(|context| {
+        let mut ended = ends.iter_mut().map(|end| end.as_mut().poll(context));
+        ended.find(Poll::is_ready).unwrap_or(Poll::Pending)
+    })
+    .await
+}
+
+fn stand_in(text: &str) -> Result<(String, OsString), String> {
+    match text.split_once('=') {
+        Some((name, program)) if !name.is_empty() && !program.is_empty() => {
+            Ok((name.to_owned(), program.into()))
+        }
+        _ => Err("it is a name and a program with an equals sign between them".to_owned()),
     }
 }
 

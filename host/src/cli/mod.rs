@@ -3,7 +3,7 @@
 //! Everything but `serve` is a client of a node, local or not, and uses the client library like any
 //! other program. The library's layers know nothing of this folder.
 //!
-//! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted.
+//! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted, 143 terminated.
 
 mod call;
 mod call_text;
@@ -13,6 +13,8 @@ mod connect;
 mod inspect;
 mod print;
 mod problem;
+mod provide;
+mod providers;
 mod registrations;
 mod serve;
 mod swap;
@@ -55,7 +57,11 @@ enum Command {
     Rollback(swap::Rollback),
     /// Call a function of a registered module
     Call(call::Call),
-    /// List all registrations
+    /// Serve a name by a program on this machine
+    Provide(provide::Provide),
+    /// End what a client serves
+    Withdraw(providers::Withdraw),
+    /// List all registrations, and what clients serve
     List(registrations::List),
     /// Show one registration
     Show(registrations::Show),
@@ -115,6 +121,10 @@ fn run(cli: Cli) -> Result<(), Problem> {
         .build()
         .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
+        if let Command::Provide(provide) = command {
+            // It listens for signals itself, as it has something to give back.
+            return provide.run(&connect).await;
+        }
         tokio::select! {
             outcome = run_client(&connect, command) => outcome,
             // Dropping the other branch cancels on the node what is under way there.
@@ -129,6 +139,8 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Swap(swap) => swap.run(connect).await,
         Command::Rollback(rollback) => rollback.run(connect).await,
         Command::Call(call) => call.run(connect).await,
+        Command::Provide(provide) => provide.run(connect).await,
+        Command::Withdraw(withdraw) => withdraw.run(connect).await,
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,

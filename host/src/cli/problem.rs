@@ -10,6 +10,7 @@ const FAILED: u8 = 1;
 const USAGE: u8 = 2;
 /// 128 and the number of the signal, as shells have it.
 const INTERRUPTED: u8 = 130;
+const TERMINATED: u8 = 143;
 
 /// Why a command did not work.
 #[derive(Debug)]
@@ -45,6 +46,14 @@ impl Problem {
         Problem {
             exit_code: INTERRUPTED,
             ..Problem::new("interrupted")
+        }
+    }
+
+    /// Somebody asked the command to stop.
+    pub(crate) fn terminated() -> Self {
+        Problem {
+            exit_code: TERMINATED,
+            ..Problem::new("terminated")
         }
     }
 

@@ -1,11 +1,15 @@
 //! `list`, `show`, `history` and `remove`: what is registered.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
-use rpc_host_client::{Error, ErrorCode, RegistrationEntry, RevisionEntry};
+use rpc_host_client::{Error, ErrorCode, ProviderEntry, RegistrationEntry, RevisionEntry};
+use serde::Serialize;
 
 use super::connect::Connect;
 use super::print::{self, Output};
 use super::problem::Problem;
+use super::providers::providers_table;
 use super::table::{Table, joined, short_digest, size, time};
 
 #[derive(Debug, Args)]
@@ -49,16 +53,76 @@ pub(crate) fn about_name(error: Error) -> Problem {
 
 impl List {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
-        let entries = connect.client().await?.list().await?;
-        let empty = "nothing is registered; `rpc-host upload FILE --name NAME` does that";
-        self.output.list(&entries, empty, list_table)
+        let client = connect.client().await?;
+        let listed = Listed::all(client.list().await?, client.providers().await?);
+        if listed.is_empty() && !self.output.is_json() {
+            print::note("nothing is registered; `rpc-host upload FILE --name NAME` does that");
+            return Ok(());
+        }
+        self.output
+            .print(listed.as_slice(), |listed| list_text(listed))
     }
 }
 
-fn list_table(entries: &[RegistrationEntry]) -> Table {
+/// A name, and what answers for it.
+#[derive(Debug, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Listed {
+    name: String,
+    /// What is registered under it.
+    #[serde(flatten)]
+    registration: Option<RegistrationEntry>,
+    /// The client that serves it, or is lost. As long as one serves it, what is registered does not
+    /// answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<ProviderEntry>,
+}
+
+impl Listed {
+    /// By name. A command has a session of its own, so it sees one client for each name at most.
+    fn all(registrations: Vec<RegistrationEntry>, providers: Vec<ProviderEntry>) -> Vec<Self> {
+        let mut by_name = BTreeMap::new();
+        for registration in registrations {
+            let name = registration.current.name.clone();
+            let listed = Listed {
+                name: name.clone(),
+                registration: Some(registration),
+                provider: None,
+            };
+            by_name.insert(name, listed);
+        }
+        for provider in providers {
+            let name = provider.name.clone();
+            let listed = by_name.entry(name.clone()).or_insert(Listed {
+                name,
+                registration: None,
+                provider: None,
+            });
+            listed.provider = Some(provider);
+        }
+        by_name.into_values().collect()
+    }
+}
+
+fn list_text(listed: &[Listed]) -> String {
+    let registrations = listed.iter().filter_map(|one| one.registration.as_ref());
+    let registrations: Vec<_> = registrations.collect();
+    let providers = listed.iter().filter_map(|one| one.provider.as_ref());
+    let providers: Vec<_> = providers.collect();
+    let mut tables = Vec::new();
+    if !registrations.is_empty() {
+        tables.push(list_table(registrations).to_string());
+    }
+    if !providers.is_empty() {
+        tables.push(providers_table(providers).to_string());
+    }
+    tables.join("\n")
+}
+
+fn list_table<'a>(entries: impl IntoIterator<Item = &'a RegistrationEntry>) -> Table {
     Table::new(
         ["name", "revision", "module", "size", "since"],
-        entries.iter().map(|entry| {
+        entries.into_iter().map(|entry| {
             [
                 entry.current.name.clone(),
                 entry.current.revision.to_string(),
@@ -152,7 +216,7 @@ impl Remove {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use rpc_host_client::{Fallback, Scope};
 
     fn entry() -> RegistrationEntry {
         RegistrationEntry {
@@ -175,7 +239,7 @@ mod tests {
     #[test]
     fn a_listing_is_a_table() {
         assert_eq!(
-            list_table(&[entry()]).to_string(),
+            list_table([&entry()]).to_string(),
             "NAME  REVISION  MODULE                SIZE      SINCE\n\
              calc  12        sha256:0123456789ab…  61.5 KiB  2026-11-21 01:41:08 UTC\n"
         );
@@ -184,6 +248,39 @@ mod tests {
             "REVISION  MODULE                GRANTS  RESTORES  SINCE                    BY\n\
              12        sha256:0123456789ab…  log     7         2026-11-21 01:41:08 UTC  t7\n"
         );
+    }
+
+    #[test]
+    fn a_name_is_listed_once_with_all_that_may_answer_for_it() {
+        let provider = |name: &str| ProviderEntry {
+            name: name.to_owned(),
+            scope: Scope::Tenant,
+            serving: true,
+            session: "s".to_owned(),
+            served_by: "t".to_owned(),
+            lease: 1,
+            since_ms: 0,
+            until_ms: 0,
+            window: 1,
+            in_flight: 0,
+            fallback: Fallback::Previous,
+        };
+        let listed = Listed::all(vec![entry()], vec![provider("calc"), provider("a:b/c")]);
+        let json = serde_json::to_value(&listed).unwrap();
+        assert_eq!(json[0]["name"], "a:b/c");
+        assert_eq!(json[0]["provider"]["serving"], true);
+        assert!(json[0].get("current").is_none(), "{json}");
+        assert_eq!(json[1]["name"], "calc");
+        assert_eq!(json[1]["current"]["revision"], 12);
+        assert_eq!(json[1]["size-bytes"], 63_000);
+        assert_eq!(json[1]["provider"]["lease"], 1);
+        let text = list_text(&listed);
+        assert!(text.starts_with("NAME  REVISION"), "{text}");
+        assert!(text.contains("\n\nSERVED BY CLIENT  SESSION"), "{text}");
+        let served_only = list_text(&listed[..1]);
+        assert!(served_only.starts_with("SERVED BY CLIENT"), "{served_only}");
+        let registered_only = list_text(&Listed::all(vec![entry()], Vec::new()));
+        assert_eq!(registered_only, list_table([&entry()]).to_string());
     }
 
     #[test]

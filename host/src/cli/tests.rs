@@ -29,6 +29,12 @@ fn every_documented_form_is_understood() {
         "call calc add(2,3)",
         "call calc add(2,3) --timeout 5s --output json --profile p.toml",
         "call calc -v neg(-1)",
+        "call calc add(2,3) --provide acme:log/logger=./logger --provide a:b/c=d",
+        "provide acme:log/logger --exec ./logger",
+        "provide acme:log/logger --lease 3s --window 4 --fallback error --wit log.wit --exec ./logger \
+         --level -v --lease 7 file",
+        "provide acme:log/logger --exec ./logger -- --help",
+        "withdraw acme:log/logger --steal",
         "list",
         "list --output json",
         "show calc --output text",
@@ -69,6 +75,12 @@ fn what_makes_no_sense_is_a_usage_error() {
         "rollback calc --to revision:1",
         "call calc",
         "call calc add(2,3) --timeout soon",
+        "call calc add(2,3) --provide logger",
+        "provide acme:log/logger",
+        "provide --exec ./logger",
+        "provide acme:log/logger --window 0 --exec ./logger",
+        "provide acme:log/logger --fallback next --exec ./logger",
+        "withdraw acme:log/logger",
         "list --output yaml",
         "inspect calc --wit --output json",
         "token create --role god",
@@ -80,5 +92,22 @@ fn what_makes_no_sense_is_a_usage_error() {
     }
     for line in ["--help", "--version", "call --help"] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 0, "{line}");
+    }
+}
+
+#[test]
+fn what_follows_the_program_is_for_the_program() {
+    for (line, expected) in [
+        ("--exec ./p -v --lease 7 a", "./p -v --lease 7 a"),
+        ("--lease 7s --exec ./p", "./p"),
+        ("--exec ./p -- --lease 7", "./p --lease 7"),
+        ("--exec ./p a -- -- b", "./p a -- b"),
+    ] {
+        let cli = parse(&format!("provide n {line}")).unwrap();
+        let Command::Provide(provide) = cli.command else {
+            panic!("{line}");
+        };
+        let expected: Vec<_> = expected.split(' ').map(std::ffi::OsString::from).collect();
+        assert_eq!(provide.command(), expected, "{line}");
     }
 }

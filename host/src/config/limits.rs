@@ -80,6 +80,8 @@ limits! {
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
+    /// Calls of the node into one client under way at once, and into what it serves under one name.
+    max_calls_into_client_per_session, "max-calls-into-client-per-session" = 256, at most 65_536;
     /// Bytes of one message, all its frames together.
     max_message_bytes, "max-message-bytes" = 16 * MIB, at most GIB;
     /// Bytes of long messages that wait in one session for its peer to read.
@@ -126,6 +128,16 @@ limits! {
     max_modules_per_tenant, "max-modules-per-tenant" = 1024, at most 1_000_000;
     /// Uploads of one tenant under way at once.
     max_uploads_per_tenant, "max-uploads-per-tenant" = 8, at most 1024;
+    /// Time that a client may ask to be thought alive without a sign of life, at least.
+    min_lease_ms, "min-lease-ms" = SECOND, at most MINUTE;
+    /// The same at most; it takes so long until a client that hangs is given up.
+    max_lease_ms, "max-lease-ms" = 5 * MINUTE, at most HOUR;
+    /// Names that one session serves at once.
+    max_leases_per_session, "max-leases-per-session" = 64, at most 4096;
+    /// Names that clients of one tenant serve at once, each session's own included.
+    max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
+    /// Bytes of WIT text that describe what a client serves.
+    max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }
@@ -155,6 +167,13 @@ impl LimitsTable {
                 upper_value: limits.idle_timeout_ms,
                 lower_value: &mut limits.keepalive_interval_ms,
                 lower_was_set: self.keepalive_interval_ms.is_some(),
+            },
+            Pair {
+                lower: "min-lease-ms",
+                upper: "max-lease-ms",
+                upper_value: limits.max_lease_ms,
+                lower_value: &mut limits.min_lease_ms,
+                lower_was_set: self.min_lease_ms.is_some(),
             },
             Pair {
                 lower: "max-upload-bytes",

@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::cbor::{decode_arguments, encode_value};
+use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::value::ValueLimits;
-use rpc_host_protocol::{ErrorCode, Value};
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
-use super::Node;
+use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
+use super::{Node, served};
 use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
+use crate::provider::Serving;
 use crate::registry::Registration;
-use crate::sandbox::{CallLabel, CallLimits, Prepared, SandboxError, Setting};
+use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
 
@@ -26,51 +29,44 @@ pub(super) async fn call(
 ) -> Result<CallReply, HostError> {
     let started = Instant::now();
     let permit = principal.permit_call()?;
-    let registration = node
-        .registry
-        .catalog
-        .resolve(&permit, &call.header.module)?;
-    let limits = registration.current.narrowing.apply(&node.limits);
+    let name = &call.header.module;
+    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let limits = match &answerer {
+        Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
+        Answerer::Client(_) => node.limits.clone(),
+    };
     let timeout_ms = call
         .header
         .timeout_ms
         .unwrap_or(limits.default_call_timeout_ms);
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
-    let deadline = started + timeout;
-
-    // The first call of a component may have to load it; the time for that is the caller's too.
-    let loading = tokio::time::timeout_at(deadline, node.targets.load(&registration));
-    let prepared = loading
-        .await
-        .map_err(|_| SandboxError::DeadlineExceeded(timeout))??;
-    let (index, function) = prepared.functions().find(&call.header.function)?;
-    if function.signature.holds_handles() {
-        return Err(SandboxError::HoldsHandles(function.to_string()).into());
-    }
-    node.registry
-        .catalog
-        .note_call(&registration, &call.header.function);
     let caller = Caller {
         permit,
         tenant: Arc::from(principal.tenant_name().as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
+        session: call.session,
     };
-    let sandbox = node.targets.sandbox();
-    let _room = sandbox
-        .argument_room(&caller.tenant, call.arguments.len(), left(deadline))
-        .await?;
-    let arguments = decode_arguments(&call.arguments, &function.signature, ValueLimits::default())?;
-    drop(call.arguments);
-
-    let called = Called {
-        registration: &registration,
-        prepared: &prepared,
-        index,
+    let bounds = Bounds {
+        deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
+            chain.deadline().min(started + timeout)
+        }),
         limits: &limits,
-        deadline,
+        outer: call.chain,
     };
-    let result = called.run(node, caller, arguments).await;
-    let value = result.map_err(|error| whole_time(error, timeout, deadline))?;
+    let (header, arguments) = (call.header, call.arguments);
+    let called = async {
+        match answerer {
+            Answerer::Module(registration) => {
+                of_module(node, &caller, &registration, &header, arguments, &bounds).await
+            }
+            Answerer::Client(serving) => {
+                of_client(node, &caller, &serving, &header, arguments, &bounds).await
+            }
+        }
+    };
+    let (deadline, time) = (bounds.deadline, bounds.deadline - started);
+    let called = called.await;
+    let (value, is_result) = called.map_err(|error| late(error, "the call", time, deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     if value.len() as u64 > limits.max_reply_bytes {
         return Err(SandboxError::ResultTooLarge {
@@ -78,57 +74,147 @@ pub(super) async fn call(
         }
         .into());
     }
-    Ok(CallReply {
-        value,
-        is_result: function.signature.returns_result(),
-    })
+    Ok(CallReply { value, is_result })
 }
 
-/// What is called, and what that may take.
-struct Called<'a> {
-    registration: &'a Arc<Registration>,
-    prepared: &'a Arc<Prepared>,
-    index: usize,
-    limits: &'a Limits,
+/// What a call may take.
+struct Bounds<'a> {
     deadline: Instant,
+    limits: &'a Limits,
+    /// What it is part of, if a client makes it for another call.
+    outer: Option<Chain>,
 }
 
-impl Called<'_> {
-    async fn run(
-        self,
-        node: &Node,
-        caller: Caller,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, HostError> {
-        let Called {
-            registration,
-            prepared,
-            index,
-            limits,
-            deadline,
-        } = self;
-        let budget = Budget::new(call_budget(limits));
-        if prepared.leads_on() {
-            let name = Arc::from(registration.name.as_str());
-            let depth = u32::try_from(limits.max_chain_depth).unwrap_or(u32::MAX);
-            let chain = Chain::begin(name, deadline, depth);
-            let root = Root::new(node.clone(), caller, budget);
-            return root
-                .call(registration, prepared, index, arguments, chain)
-                .await;
+impl Bounds<'_> {
+    fn budget(&self) -> Budget {
+        match &self.outer {
+            Some(outer) => outer.budget().part(call_budget(self.limits)),
+            None => Budget::new(call_budget(self.limits)),
+        }
+    }
+
+    /// The chain that ends with a call of `name`.
+    fn chain(&self, name: &str) -> Result<Chain, HostError> {
+        Ok(match &self.outer {
+            Some(outer) => outer.then(name.into(), None, self.deadline)?,
+            None => self.begin(name),
+        })
+    }
+
+    fn begin(&self, name: &str) -> Chain {
+        let depth = u32::try_from(self.limits.max_chain_depth).unwrap_or(u32::MAX);
+        Chain::begin(name.into(), self.deadline, depth, self.budget())
+    }
+}
+
+/// What a call gives, and whether its function returns a WIT `result`.
+type Outcome = Result<(Option<Value>, bool), HostError>;
+
+async fn of_module(
+    node: &Node,
+    caller: &Caller,
+    registration: &Arc<Registration>,
+    header: &CallHeader,
+    arguments: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Outcome {
+    let deadline = bounds.deadline;
+    // The first call of a component may have to load it; the time for that is the caller's too.
+    let loading = tokio::time::timeout_at(deadline, node.targets.load(registration));
+    let prepared = loading
+        .await
+        .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??;
+    let (index, function) = prepared.functions().find(&header.function)?;
+    let (arguments, _room) = decoded(node, caller, function, arguments, deadline).await?;
+    if function.signature.holds_handles() {
+        // What a client holds for an object is no object of this call.
+        return Err(SandboxError::HoldsHandles(function.to_string()).into());
+    }
+    node.registry
+        .catalog
+        .note_call(registration, &header.function);
+    let value = if prepared.leads_on() {
+        let chain = bounds.chain(registration.name.as_str())?;
+        let root = Root::new(node.clone(), caller.clone());
+        root.call(registration, &prepared, index, arguments, chain)
+            .await?
+    } else {
+        if let Some(outer) = &bounds.outer {
+            // It leads nowhere, but may be too deep itself.
+            outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
         let setting = Setting {
             label: caller.label(registration),
-            limits: call_limits(limits, deadline),
+            limits: call_limits(bounds.limits, deadline),
             deadline,
-            budget,
+            budget: bounds.budget(),
             outside: None,
-            is_inner: false,
+            is_inner: bounds.outer.is_some(),
         };
-        let instance = node.targets.sandbox().instantiate(prepared, setting).await;
-        Ok(instance?.call(index, arguments, deadline).await?)
+        let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
+        instance?.call(index, arguments, deadline).await?
+    };
+    Ok((value, function.signature.returns_result()))
+}
+
+async fn of_client(
+    node: &Node,
+    caller: &Caller,
+    serving: &Serving,
+    header: &CallHeader,
+    arguments: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Outcome {
+    let (_, function) = serving.contract().find(&header.function)?;
+    let (arguments, _room) = decoded(node, caller, function, arguments, bounds.deadline).await?;
+    let chain = bounds.outer.clone();
+    let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
+    let value = served::call(node, &caller.tenant, serving, function, &arguments, &chain).await?;
+    Ok((value, function.signature.returns_result()))
+}
+
+/// Where a chain begins that leads from a client to a client.
+const CLIENT: &str = "client";
+
+/// The arguments of a call, and the room that they take.
+async fn decoded(
+    node: &Node,
+    caller: &Caller,
+    function: &Function,
+    bytes: Vec<u8>,
+    deadline: Instant,
+) -> Result<(Vec<Value>, ArgumentRoom), HostError> {
+    let sandbox = node.targets.sandbox();
+    let room = sandbox.argument_room(&caller.tenant, bytes.len(), left(deadline));
+    let room = room.await?;
+    let arguments = decode_arguments(&bytes, &function.signature, ValueLimits::default())?;
+    Ok((arguments, room))
+}
+
+/// Whoever had so much time until `deadline` is told when it is over, and of what took it if that is
+/// known. What had less than that was told of already.
+pub(super) fn late(error: HostError, who: &str, time: Duration, deadline: Instant) -> HostError {
+    if !left(deadline).is_zero() {
+        return error;
     }
+    let text = format!("{who} did not end within {} ms", time.as_millis());
+    let failure = match &error {
+        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => {
+            Failure::new(ErrorCode::DeadlineExceeded, Fault::Guest, text)
+        }
+        HostError::Sandbox(SandboxError::Outside(inner))
+            if inner.code == ErrorCode::DeadlineExceeded =>
+        {
+            Failure::new(
+                inner.code,
+                inner.fault,
+                format!("{text}: {}", inner.message),
+            )
+        }
+        _ => return error,
+    };
+    SandboxError::Outside(Box::new(failure)).into()
 }
 
 impl Caller {
@@ -158,26 +244,6 @@ pub(super) fn call_budget(limits: &Limits) -> Duration {
 
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
-}
-
-/// Whose time is over hears of all the time that there was, not of what was left of it where that was
-/// noticed.
-pub(super) fn whole_time(error: HostError, time: Duration, deadline: Instant) -> HostError {
-    if is_late(&error) && left(deadline).is_zero() {
-        return SandboxError::DeadlineExceeded(time).into();
-    }
-    error
-}
-
-/// Whether a call ended for want of time, wherever along the chain that was noticed.
-fn is_late(error: &HostError) -> bool {
-    match error {
-        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => true,
-        HostError::Sandbox(SandboxError::Outside(failure)) => {
-            failure.code == ErrorCode::DeadlineExceeded
-        }
-        _ => false,
-    }
 }
 
 /// CBOR's `null`: what a function without a result answers.

@@ -8,12 +8,15 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
-use super::calls::whole_time;
+use super::answerer::{Answerer, answerer};
+use super::calls::late;
 use super::root::{Member, Root, told_of};
+use super::served;
 use crate::chain::Chain;
 use crate::error::HostError;
-use crate::registry::{Registration, RegistryError};
-use crate::sandbox::{Answer, Function, Imported, Outside, Prepared, remedy};
+use crate::provider::Serving;
+use crate::registry::{Registration, RegistryError, Revision};
+use crate::sandbox::{Answer, Function, Functions, Imported, Outside, remedy};
 
 /// The imports of one instance.
 pub(super) struct Imports {
@@ -27,7 +30,15 @@ pub(super) struct Imports {
     known: Mutex<HashMap<usize, (Weak<Member>, usize)>>,
 }
 
-/// A function that answers.
+/// Who is called.
+enum Called {
+    /// A module.
+    Member(Known),
+    /// A client, and the function that it serves.
+    Client(Serving, Function),
+}
+
+/// A function of a module that has a part in the call.
 struct Known {
     member: Arc<Member>,
     index: usize,
@@ -62,18 +73,30 @@ impl Imports {
         imported: &Imported,
         arguments: Vec<Value>,
     ) -> Result<Option<Value>, Failure> {
-        let known = match self.home(root, imported, &arguments)? {
-            Some(home) => home,
+        let called = match self.home(root, imported, &arguments)? {
+            Some(home) => Called::Member(home),
             None => self.answering(root, imported).await?,
         };
-        let Known { member, index } = known;
-        let time = max_time(root, &member);
-        let deadline = Instant::now() + time;
-        let inner = chain
-            .then(member.name().into(), None, deadline)
-            .map_err(|error| told_of(&member, error.into()))?;
-        let ended = root.enter(&member, index, arguments, inner).await;
-        ended.map_err(|error| told_of(&member, whole_time(error, time, deadline)))
+        match called {
+            Called::Member(Known { member, index }) => {
+                let time = max_time(root, &member);
+                let until = Instant::now() + time;
+                let inner = chain
+                    .then(member.name().into(), None, until)
+                    .map_err(|error| told_of(&member, error.into()))?;
+                let ended = root.enter(&member, index, arguments, inner).await;
+                ended.map_err(|error| {
+                    let who = format!("`{}`", member.name());
+                    told_of(&member, late(error, &who, time, until))
+                })
+            }
+            Called::Client(serving, function) => {
+                let tenant = &root.caller().tenant;
+                let ended =
+                    served::call(root.node(), tenant, &serving, &function, &arguments, chain);
+                Ok(ended.await?)
+            }
+        }
     }
 
     /// A method is called where its object lives, whoever answers the import by now.
@@ -92,56 +115,71 @@ impl Imports {
         let Some(member) = root.home(*object) else {
             return Ok(None);
         };
-        let index = self.matching(member.name(), member.prepared(), imported)?;
+        let offered = member.prepared().functions();
+        let (index, _) = self.matching(member.name(), offered, imported)?;
         Ok(Some(Known { member, index }))
     }
 
     /// Who answers now, by name.
-    async fn answering(&self, root: &Arc<Root>, imported: &Imported) -> Result<Known, HostError> {
-        let registration = self.resolve(root, &imported.import)?;
+    async fn answering(&self, root: &Arc<Root>, imported: &Imported) -> Result<Called, HostError> {
+        let registration = match self.resolve(root, &imported.import)? {
+            Answerer::Module(registration) => registration,
+            Answerer::Client(serving) => {
+                let offered = serving.contract();
+                let (_, function) = self.matching(serving.name(), offered, imported)?;
+                let function = function.clone();
+                return Ok(Called::Client(serving, function));
+            }
+        };
         let known = self.known(imported.index);
         if let Some(known) = known
             && Arc::ptr_eq(known.member.registration(), &registration)
         {
-            return Ok(known);
+            return Ok(Called::Member(known));
         }
         let prepared = root.node().targets.load(&registration).await?;
-        let index = self.matching(registration.name.as_str(), &prepared, imported)?;
+        let name = registration.name.as_str();
+        let (index, _) = self.matching(name, prepared.functions(), imported)?;
         let member = root.member(&registration, &prepared)?;
         let known = Known { member, index };
         self.remember(imported.index, &known);
-        Ok(known)
+        Ok(Called::Member(known))
     }
 
-    /// The registration that an import means: the one that is bound to it, or else the one that is named
-    /// like it, with its version or without.
-    fn resolve(&self, root: &Root, import: &str) -> Result<Arc<Registration>, HostError> {
-        let catalog = &root.node().registry.catalog;
-        let permit = &root.caller().permit;
-        let bindings = &self.registration.current.bindings;
-        let mut answers = bindings.candidates(import);
-        let found = answers.find_map(|name| catalog.resolve(permit, name).ok());
-        found.ok_or_else(|| {
-            let remedy = match bindings.get(import) {
-                Some(name) => format!("it is bound to `{name}`, so register that"),
-                None => remedy(import),
-            };
-            let by = self.registration.name.clone();
-            let import = import.to_owned();
-            RegistryError::Unbound { import, by, remedy }.into()
-        })
+    /// Who answers an import: whoever has the name that is bound to it, or else the name that it has
+    /// itself, with its version or without.
+    fn resolve(&self, root: &Root, import: &str) -> Result<Answerer, HostError> {
+        let (node, caller) = (root.node(), root.caller());
+        let Revision {
+            bindings, sealed, ..
+        } = &self.registration.current;
+        // What a session serves to itself is nothing to a module that is sealed against it.
+        let session = (!sealed).then_some(caller.session);
+        for name in bindings.candidates(import) {
+            match answerer(node, &caller.permit, session, name) {
+                Err(HostError::Registry(RegistryError::NoSuchRegistration { .. })) => {}
+                found => return found,
+            }
+        }
+        let remedy = match bindings.get(import) {
+            Some(name) => format!("it is bound to `{name}`, so register that"),
+            None => remedy(import),
+        };
+        let by = self.registration.name.clone();
+        let import = import.to_owned();
+        Err(RegistryError::Unbound { import, by, remedy }.into())
     }
 
-    /// The place of the function that answers an imported one.
-    fn matching(
+    /// The function that answers an imported one, and its place.
+    fn matching<'f>(
         &self,
         name: &str,
-        prepared: &Prepared,
+        offered: &'f Functions,
         imported: &Imported,
-    ) -> Result<usize, HostError> {
+    ) -> Result<(usize, &'f Function), HostError> {
         let wanted = &imported.function;
-        let difference = match prepared.functions().answering(wanted) {
-            Some((index, offered)) if offered.signature == wanted.signature => return Ok(index),
+        let difference = match offered.answering(wanted) {
+            Some(found) if found.1.signature == wanted.signature => return Ok(found),
             Some((_, offered)) => differs(offered, wanted),
             None => "does not offer it".to_owned(),
         };

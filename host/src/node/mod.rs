@@ -4,25 +4,29 @@
 //! permit, the permit a registration, the registration a component, the component a result. Each step
 //! takes what the one before it gave, so none can be left out.
 
+mod answerer;
 mod calls;
 mod changes;
 mod contract;
 mod imports;
 mod operations;
+mod provide;
 mod root;
+mod served;
 mod uploads;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rpc_host_protocol::message::UploadHeader;
+use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
+use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
-use crate::session::{Backend, CallReply, CallRequest, UploadStart};
+use crate::session::{Backend, CallReply, CallRequest, Reach, SessionId, UploadStart};
 use crate::tenant::{Directory, Principal, TenantError};
 
 /// What a node consists of. A clone is another handle to the same.
@@ -39,6 +43,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// What clients serve.
+    pub providers: Providers,
     /// What the node allows.
     pub limits: Limits,
     /// The time of day.
@@ -84,9 +90,10 @@ impl Backend for Node {
     async fn operate(
         &self,
         principal: &Principal,
+        session: SessionId,
         operation: Operation,
     ) -> Result<Vec<u8>, Failure> {
-        Ok(operations::operate(self, principal, operation).await?)
+        Ok(operations::operate(self, principal, session, operation).await?)
     }
 
     async fn begin_upload(
@@ -95,5 +102,31 @@ impl Backend for Node {
         header: UploadHeader,
     ) -> Result<UploadStart<uploads::NodeUpload>, Failure> {
         Ok(uploads::begin(self, principal, header).await?)
+    }
+
+    async fn provide(
+        &self,
+        principal: &Principal,
+        provide: Provide,
+        reach: Reach,
+    ) -> Result<Leased, Failure> {
+        Ok(provide::provide(self, principal, provide, reach).await?)
+    }
+
+    fn withdraw(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        withdraw: Withdraw,
+    ) -> Result<(), Failure> {
+        Ok(provide::withdraw(self, principal, session, &withdraw)?)
+    }
+
+    fn is_serving(&self, principal: &Principal, session: SessionId) -> bool {
+        self.providers.is_serving(principal.tenant(), session)
+    }
+
+    fn session_ended(&self, principal: &Principal, session: SessionId) {
+        self.providers.session_ended(principal.tenant(), session);
     }
 }

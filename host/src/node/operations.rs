@@ -6,8 +6,8 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Description, FunctionDescription, ImportEntry, ImportStanding, Inspection, NewToken, Register,
-    RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
+    Describe, Description, FunctionDescription, ImportEntry, ImportStanding, Inspection, NewToken,
+    Register, RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
 };
 
 use super::Node;
@@ -16,10 +16,12 @@ use super::uploads::entry;
 use crate::capability::Grants;
 use crate::error::HostError;
 use crate::inspect::{function_entry, import_entry};
+use crate::provider::Found;
 use crate::registry::{
     Bindings, Digest, Narrowing, RegisterOptions, Registration, RegistryError, Revision, Wish,
 };
-use crate::sandbox::{Function, Prepared};
+use crate::sandbox::{Function, Functions, Prepared, SandboxError};
+use crate::session::SessionId;
 use crate::tenant::{
     DeployPermit, Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId,
 };
@@ -28,6 +30,7 @@ use crate::tenant::{
 pub(super) async fn operate(
     node: &Node,
     principal: &Principal,
+    session: SessionId,
     operation: Operation,
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
@@ -35,7 +38,14 @@ pub(super) async fn operate(
         Operation::Register(request) => register(node, principal, request).await,
         Operation::Swap(request) => swap(node, principal, request).await,
         Operation::Rollback(request) => rollback(node, principal, request).await,
-        Operation::Promote(_) | Operation::Providers {} => Err(RegistryError::InvalidName.into()),
+        Operation::Promote(_) => Err(RegistryError::InvalidName.into()),
+        Operation::Providers {} => {
+            let permit = principal.permit_read()?;
+            let leases = node.providers.list(permit.tenant(), session);
+            let now = node.clock.now();
+            let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
+            Ok(encode_envelope(&entries))
+        }
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -71,18 +81,24 @@ pub(super) async fn operate(
             let prepared = node.targets.load(&found).await?;
             let digest = module.digest.to_string();
             let mut inspection = inspection(digest, module.size_bytes, &prepared);
-            name_answers(node, &permit, &found, &mut inspection.imports);
+            name_answers(node, &permit, session, &found, &mut inspection.imports);
             Ok(encode_envelope(&inspection))
         }
         Operation::Describe(request) => {
             let permit = principal.permit_read()?;
-            let found = catalog.show(&permit, &request.name)?;
-            let prepared = node.targets.load(&found).await?;
-            let functions = match request.function {
-                Some(path) => vec![describe(prepared.functions().find(&path)?.1)],
-                None => prepared.functions().iter().map(describe).collect(),
+            let served = node
+                .providers
+                .find(permit.tenant(), Some(session), &request.name);
+            let description = match served {
+                Some(Found::Serving(serving)) => description(serving.contract(), request)?,
+                Some(Found::Lost(error)) => return Err(error.into()),
+                None => {
+                    let found = catalog.show(&permit, &request.name)?;
+                    let prepared = node.targets.load(&found).await?;
+                    description(prepared.functions(), request)?
+                }
             };
-            Ok(encode_envelope(&Description { functions }))
+            Ok(encode_envelope(&description))
         }
         Operation::Modules {} => {
             let modules = node.registry.modules.list(&principal.permit_read()?);
@@ -124,6 +140,7 @@ pub(super) async fn operate(
             let name: TenantName = request.name.parse()?;
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
+            node.providers.forget(removed.id());
             Ok(encode_envelope(&node.registry.forget(removed).await?))
         }
         Operation::TokenCreate(request) => {
@@ -299,18 +316,29 @@ fn inspection(digest: String, size_bytes: u64, prepared: &Prepared) -> Inspectio
 fn name_answers(
     node: &Node,
     permit: &ReadPermit,
+    session: SessionId,
     registration: &Registration,
     imports: &mut [ImportEntry],
 ) {
-    let catalog = &node.registry.catalog;
+    let session = (!registration.current.sealed).then_some(session);
+    let is_served = |name: &str| {
+        let found = node.providers.find(permit.tenant(), session, name);
+        matches!(found, Some(Found::Serving(_)))
+    };
     for import in imports {
         if import.standing != ImportStanding::Unbound {
             continue;
         }
         let mut names = registration.current.bindings.candidates(&import.name);
-        let answering = names.find(|name| catalog.show(permit, name).is_ok());
-        if let Some(name) = answering {
-            import.note = format!("answered by `{name}`");
+        let is_there =
+            |name: &str| is_served(name) || node.registry.catalog.show(permit, name).is_ok();
+        if let Some(name) = names.find(|name| is_there(name)) {
+            let by_client = if is_served(name) {
+                ", which a client serves"
+            } else {
+                ""
+            };
+            import.note = format!("answered by `{name}`{by_client}");
             import.standing = ImportStanding::Bound;
         } else if let Some(bound) = registration.current.bindings.get(&import.name) {
             import.note = format!("bound to `{bound}`, which is not registered");
@@ -318,7 +346,15 @@ fn name_answers(
     }
 }
 
-fn describe(function: &Function) -> FunctionDescription {
+fn description(functions: &Functions, request: Describe) -> Result<Description, SandboxError> {
+    let functions = match request.function {
+        Some(path) => vec![describe(functions.find(&path)?.1)],
+        None => functions.iter().map(describe).collect(),
+    };
+    Ok(Description { functions })
+}
+
+pub(super) fn describe(function: &Function) -> FunctionDescription {
     FunctionDescription {
         interface: function.interface.as_deref().map(str::to_owned),
         name: function.name.to_string(),

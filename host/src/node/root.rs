@@ -6,19 +6,20 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rpc_host_protocol::value::Handle;
-use rpc_host_protocol::{Failure, Value};
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
 use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
-use crate::budget::Budget;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::registry::{Registration, RegistryError};
 use crate::sandbox::{Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting};
+use crate::session::SessionId;
 use crate::tenant::CallPermit;
 
 /// Who calls, for all that a call leads to.
+#[derive(Clone)]
 pub(super) struct Caller {
     /// That it may.
     pub(super) permit: CallPermit,
@@ -26,13 +27,14 @@ pub(super) struct Caller {
     pub(super) tenant: Arc<str>,
     /// Names the call in the log.
     pub(super) call: Arc<str>,
+    /// The session that the call came in by.
+    pub(super) session: SessionId,
 }
 
 /// A call from outside.
 pub(super) struct Root {
     node: Node,
     caller: Caller,
-    budget: Budget,
     handles: Arc<Handles>,
     members: Mutex<Vec<Arc<Member>>>,
 }
@@ -49,11 +51,10 @@ pub(super) struct Member {
 }
 
 impl Root {
-    pub(super) fn new(node: Node, caller: Caller, budget: Budget) -> Arc<Self> {
+    pub(super) fn new(node: Node, caller: Caller) -> Arc<Self> {
         Arc::new(Root {
             node,
             caller,
-            budget,
             handles: Arc::default(),
             members: Mutex::default(),
         })
@@ -153,13 +154,14 @@ impl Root {
             .apply(&self.node.limits);
         let deadline = chain.deadline();
         let is_inner = chain.depth() > 1;
+        let budget = chain.budget().part(call_budget(&limits));
         member.imports.begin(chain);
         if instance.is_none() {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
                 deadline,
-                budget: self.budget.part(call_budget(&limits)),
+                budget,
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
@@ -234,8 +236,13 @@ pub(super) fn told_of(member: &Member, error: HostError) -> Failure {
     match error {
         // Told already, by one further in.
         HostError::Sandbox(SandboxError::Outside(failure)) => *failure,
+        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => {
+            let text = format!("`{}` did not end in time", member.name());
+            Failure::new(ErrorCode::DeadlineExceeded, Fault::Guest, text)
+        }
         // These name all that there is to name.
         HostError::Chain(_)
+        | HostError::Provider(_)
         | HostError::Registry(RegistryError::Unbound { .. } | RegistryError::NotOffered { .. }) => {
             error.into()
         }

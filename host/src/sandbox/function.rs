@@ -72,6 +72,12 @@ impl fmt::Display for Function {
 #[derive(Clone, Debug)]
 pub struct Functions(Vec<Function>);
 
+impl FromIterator<Function> for Functions {
+    fn from_iter<I: IntoIterator<Item = Function>>(functions: I) -> Self {
+        Functions(functions.into_iter().collect())
+    }
+}
+
 /// How many functions an error lists.
 const MAX_HINTS: usize = 8;
 
@@ -83,6 +89,11 @@ impl Functions {
     /// In the order of the component.
     pub fn iter(&self) -> impl Iterator<Item = &Function> {
         self.0.iter()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     pub(super) fn get(&self, index: usize) -> Option<&Function> {

@@ -62,6 +62,7 @@ pub use handles::Handles;
 pub use import::Import;
 pub(crate) use import::{remedy, standing};
 pub use instance::{Instance, InstanceId, Links, Setting};
+pub(crate) use interface::is_compatible;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
-use rpc_host_protocol::message::{CallHeader, Hello, Message, UploadHeader};
+use rpc_host_protocol::message::{
+    CallHeader, Hello, Leased, Message, Provide, UploadHeader, Withdraw,
+};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ALPN, ErrorCode, ExchangeId, Failure, Fault, Operation};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -23,7 +25,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::session::{CallReply, CallRequest, UploadSink, UploadStart};
+use crate::session::{CallReply, CallRequest, Reach, SessionId, UploadSink, UploadStart};
 use crate::tenant::Principal;
 use crate::transport::frames::FrameReader;
 
@@ -66,7 +68,7 @@ impl Backend for Open {
             is_result: false,
         })
     }
-    async fn operate(&self, _: &Principal, _: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(&self, _: &Principal, _: SessionId, _: Operation) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
     async fn begin_upload(
@@ -76,6 +78,21 @@ impl Backend for Open {
     ) -> Result<UploadStart<NoUpload>, Failure> {
         Ok(UploadStart::Proceed(NoUpload))
     }
+    async fn provide(&self, _: &Principal, _: Provide, _: Reach) -> Result<Leased, Failure> {
+        Err(nothing_is_served())
+    }
+    fn withdraw(&self, _: &Principal, _: SessionId, _: Withdraw) -> Result<(), Failure> {
+        Err(nothing_is_served())
+    }
+    fn is_serving(&self, _: &Principal, _: SessionId) -> bool {
+        false
+    }
+    fn session_ended(&self, _: &Principal, _: SessionId) {}
+}
+
+fn nothing_is_served() -> Failure {
+    let message = "no client serves anything here";
+    Failure::new(ErrorCode::Unimplemented, Fault::Host, message)
 }
 
 struct Running {

@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use rpc_host_protocol::message::{CallHeader, UploadHeader};
+use rpc_host_protocol::message::{CallHeader, Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
-use super::SessionId;
+use super::{Reach, SessionId};
+use crate::chain::Chain;
 use crate::tenant::Principal;
 
 /// The node, as sessions see it.
@@ -38,6 +39,7 @@ pub trait Backend: Send + Sync + 'static {
     fn operate(
         &self,
         principal: &Principal,
+        session: SessionId,
         operation: Operation,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
@@ -47,6 +49,28 @@ pub trait Backend: Send + Sync + 'static {
         principal: &Principal,
         header: UploadHeader,
     ) -> impl Future<Output = Result<UploadStart<Self::Upload>, Failure>> + Send;
+
+    /// Lets the client at the end of `reach` serve a name.
+    fn provide(
+        &self,
+        principal: &Principal,
+        provide: Provide,
+        reach: Reach,
+    ) -> impl Future<Output = Result<Leased, Failure>> + Send;
+
+    /// Ends what a client serves.
+    fn withdraw(
+        &self,
+        principal: &Principal,
+        session: SessionId,
+        withdraw: Withdraw,
+    ) -> Result<(), Failure>;
+
+    /// Whether the client of a session serves something.
+    fn is_serving(&self, principal: &Principal, session: SessionId) -> bool;
+
+    /// A session is over, and its reach has ended. Whatever its client served, it serves no more.
+    fn session_ended(&self, principal: &Principal, session: SessionId);
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
@@ -68,7 +92,7 @@ pub enum UploadStart<U> {
 }
 
 /// A call that a client makes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct CallRequest {
     /// The session that it came in by.
     pub session: SessionId,
@@ -78,6 +102,8 @@ pub struct CallRequest {
     pub header: CallHeader,
     /// Two CBOR items: an array of positional arguments and a map of named ones.
     pub arguments: Vec<u8>,
+    /// What it is part of, if the client makes it for a call of the host's.
+    pub chain: Option<Chain>,
 }
 
 /// How a call ends that went well.

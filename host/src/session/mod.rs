@@ -7,6 +7,8 @@
 //! | `order` | which frame may come when |
 //! | `calls` | the exchanges in flight, and who may answer them |
 //! | `uploads` | bytes on their way in, with a window |
+//! | `reach` | the way back: calls of the host's into the client |
+//! | `fellows` | which sessions have work of their own, for the end of the node |
 //! | `reply` | the right to answer an exchange, once |
 //! | `shortcut` | which calls need no task of their own |
 //! | `end` | why a session ended |
@@ -26,9 +28,13 @@
 mod backend;
 mod calls;
 mod end;
+mod fellows;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod handshake;
 mod id;
 mod order;
+mod reach;
 mod reply;
 mod serve;
 #[expect(
@@ -44,6 +50,8 @@ mod tests;
 
 pub use backend::{Backend, CallReply, CallRequest, UploadSink, UploadStart};
 pub use end::SessionEnd;
+pub use fellows::Fellows;
 pub use id::SessionId;
 pub use order::OrderError;
+pub use reach::{Reach, ReachError};
 pub use serve::{Connection, MAX_LEAVE_TIME, SessionContext, serve};

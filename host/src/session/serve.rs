@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
-use super::{Backend, SessionEnd, SessionId, end};
+use super::{Backend, Fellows, SessionEnd, SessionId, end};
 use crate::config::Limits;
 use crate::shutdown::Stopping;
 use crate::transport::frames::{self, FrameReader, Outbox};
@@ -38,6 +38,8 @@ pub struct SessionContext<B> {
     pub limits: Arc<Limits>,
     /// Tells when it stops.
     pub stopping: Stopping,
+    /// Its sessions, for those that wait for the others then.
+    pub fellows: Fellows,
 }
 
 impl<B> Clone for SessionContext<B> {
@@ -46,6 +48,7 @@ impl<B> Clone for SessionContext<B> {
             backend: Arc::clone(&self.backend),
             limits: Arc::clone(&self.limits),
             stopping: self.stopping.clone(),
+            fellows: self.fellows.clone(),
         }
     }
 }

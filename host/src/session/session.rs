@@ -11,12 +11,13 @@ use rpc_host_protocol::assembler::{Assembler, AssemblerLimits};
 use rpc_host_protocol::message::{Beat, Goaway, Message};
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep_until};
-use tracing::{Span, debug};
+use tracing::{Span, debug, info};
 
 use super::calls::{InFlight, Slots};
+use super::fellows::Fellow;
 use super::order::Order;
 use super::shortcut::Shortcut;
-use super::{Backend, SessionContext, SessionEnd, SessionId, end};
+use super::{Backend, Reach, SessionContext, SessionEnd, SessionId, end};
 use crate::tenant::Principal;
 use crate::transport::frames::{Frame, FrameReader, Outbox};
 
@@ -34,7 +35,7 @@ struct Holder<B> {
 }
 
 /// One authenticated connection.
-pub(super) struct Session<B> {
+pub(super) struct Session<B: Backend> {
     id: SessionId,
     context: SessionContext<B>,
     holder: Arc<Holder<B>>,
@@ -44,6 +45,8 @@ pub(super) struct Session<B> {
     in_flight: Arc<InFlight>,
     calls: Slots,
     uploads: Slots,
+    reach: Reach,
+    fellow: Fellow,
     last_heard: Instant,
     /// Whether nothing more has been read than what is looked at now.
     is_alone: bool,
@@ -76,7 +79,8 @@ impl<B: Backend> Session<B> {
         let max_message_bytes = usize::try_from(limits.max_message_bytes).unwrap_or(usize::MAX);
         let max_exchanges = limits
             .max_calls_in_flight_per_session
-            .saturating_add(limits.max_uploads_per_session);
+            .saturating_add(limits.max_uploads_per_session)
+            .saturating_add(limits.max_calls_into_client_per_session);
         let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
         Session {
             id,
@@ -84,6 +88,8 @@ impl<B: Backend> Session<B> {
                 backend: Arc::clone(&context.backend),
                 principal,
             }),
+            reach: Reach::new(id, outbox.clone(), limits.max_calls_into_client_per_session),
+            fellow: context.fellows.join(),
             outbox,
             assembler: Assembler::new(AssemblerLimits {
                 max_message_bytes,
@@ -126,7 +132,7 @@ impl<B: Backend> Session<B> {
             let happening = tokio::select! {
                 biased;
                 at = &mut stop, if self.stop_at.is_none() => Happening::Stop(at),
-                () = self.all_answered(), if self.stop_at.is_some() => Happening::AllAnswered,
+                () = all_answered(&self.calls, &self.uploads, &mut self.fellow, &self.reach, &self.holder), if self.stop_at.is_some() => Happening::AllAnswered,
                 () = until(self.stop_at), if self.stop_at.is_some() => Happening::TimeIsUp,
                 () = &mut heartbeat => Happening::Heartbeat,
                 frame = reader.next() => Happening::Frame(frame?),
@@ -135,6 +141,7 @@ impl<B: Backend> Session<B> {
                 Happening::Frame(None) => return Ok(SessionEnd::PeerLeft),
                 Happening::Frame(Some(frame)) => {
                     self.last_heard = Instant::now();
+                    self.reach.hear(self.last_heard);
                     self.is_alone = !reader.has_buffered();
                     self.on_frame(frame).await?;
                     while let Some(frame) = reader.next_buffered()? {
@@ -164,6 +171,7 @@ impl<B: Backend> Session<B> {
 
     /// Ends what is under way, and tells the peer why the session ends.
     pub(super) async fn leave(&mut self, end: &SessionEnd) {
+        self.end_reach();
         let tokens = self.in_flight.abort_all();
         if let Some(verdict) = end.verdict() {
             for token in tokens {
@@ -184,9 +192,12 @@ impl<B: Backend> Session<B> {
         Duration::from_millis(self.context.limits.keepalive_interval_ms)
     }
 
-    async fn all_answered(&self) {
-        self.calls.all_free().await;
-        self.uploads.all_free().await;
+    /// In this order: what is served ends where its way has ended already, so that nothing can be
+    /// served over a way that is none.
+    fn end_reach(&self) {
+        self.reach.end();
+        let Holder { backend, principal } = &*self.holder;
+        backend.session_ended(principal, self.id);
     }
 
     /// Looks whether the peer is still there; tells when to look again.
@@ -225,9 +236,10 @@ impl<B: Backend> Session<B> {
     }
 }
 
-impl<B> Drop for Session<B> {
+impl<B: Backend> Drop for Session<B> {
     /// However a session ends, nothing goes on for it.
     fn drop(&mut self) {
+        self.end_reach();
         // Nobody is left to be answered.
         drop(self.in_flight.abort_all());
         if self.ignored > 0 {
@@ -236,7 +248,32 @@ impl<B> Drop for Session<B> {
                 "messages came that nobody waited for"
             );
         }
+        let late_answers = self.reach.late_answers();
+        if late_answers > 0 {
+            info!(late_answers, "answers of the client came too late");
+        }
     }
+}
+
+/// Waits until a session that takes nothing new is done: with its own work, and then with what it does
+/// for others. A client that serves a name stays until nobody has work under way who might need it.
+async fn all_answered<B: Backend>(
+    calls: &Slots,
+    uploads: &Slots,
+    fellow: &mut Fellow,
+    reach: &Reach,
+    holder: &Holder<B>,
+) {
+    calls.all_free().await;
+    uploads.all_free().await;
+    fellow.is_done();
+    if holder
+        .backend
+        .is_serving(&holder.principal, reach.session())
+    {
+        fellow.all_done().await;
+    }
+    reach.all_answered().await;
 }
 
 async fn until(deadline: Option<Instant>) {

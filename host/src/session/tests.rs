@@ -3,4 +3,5 @@
 mod exchanges;
 mod lifetime;
 mod peer;
+mod reach;
 mod uploads;

@@ -11,7 +11,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use outbox::{Outbox, OutboxClosed};
+pub use outbox::{NotLeft, Outbox, OutboxClosed};
 pub use reader::{Frame, FrameReader};
 pub use writer::FrameWriter;
 

@@ -270,7 +270,8 @@ fn fails(code: ErrorCode, fault: Fault, message: String) -> End {
     }
 }
 
-/// What is the same whenever it is so: a trap's own words and frames are for people.
+/// What is the same whenever it is so: a trap's own words, its frames, and who noticed that time was over
+/// are for people.
 fn told(failure: Failure) -> End {
     let Failure {
         code,
@@ -280,6 +281,7 @@ fn told(failure: Failure) -> End {
     } = failure;
     let message = match code {
         ErrorCode::Trapped => message.split(": thread ").next().unwrap().to_owned(),
+        ErrorCode::DeadlineExceeded => message.split(": ").next().unwrap().to_owned(),
         _ => message,
     };
     fails(code, fault, message)

@@ -60,7 +60,8 @@ async fn all_that_a_call_leads_to_ends_with_its_time() {
             ErrorCode::DeadlineExceeded,
             &[],
         );
-        assert_eq!(failure.message, "the call did not end within 300 ms");
+        let said = failure.message.split(": ").next();
+        assert_eq!(said, Some("the call did not end within 300 ms"));
         assert!(started.elapsed() >= Duration::from_millis(300));
         stopped(&host).await;
     }
@@ -84,14 +85,15 @@ async fn a_module_may_have_less_time_than_those_that_call_it() {
         ErrorCode::DeadlineExceeded,
         &[],
     );
-    assert_eq!(failure.message, "`h1`: the call did not end within 200 ms");
+    assert_eq!(failure.message, "`h1` did not end within 200 ms");
     // Whoever it calls has what is left of that.
     let failure = refused(
         follow(&h0, &far(2, "s")).await,
         ErrorCode::DeadlineExceeded,
         &[],
     );
-    assert_eq!(failure.message, "`h1`: the call did not end within 200 ms");
+    let said = failure.message.split(": ").next();
+    assert_eq!(said, Some("`h1` did not end within 200 ms"));
     assert_eq!(failure.fault, Fault::Guest);
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
     stopped(&host).await;

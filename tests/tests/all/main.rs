@@ -7,6 +7,7 @@
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
+//! | `swaps` | another target for a name, and what holds it back |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
@@ -41,6 +42,7 @@ mod links;
 mod logging;
 mod registrations;
 mod secrets;
+mod swaps;
 mod tenants;
 mod tls;
 mod tokens;

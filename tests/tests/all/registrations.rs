@@ -301,7 +301,12 @@ async fn a_call_under_way_ends_where_it_began() {
     // The next answer on this connection says that the call has begun.
     let marker = peer.call("nobody", "home", &[]).await;
     assert_eq!(peer.message().await.0, marker);
-    tenant.register("it", built("calc")).await;
+    // Even what clients call may go, by those who mean it.
+    let force = || Options {
+        force: true,
+        ..Options::default()
+    };
+    tenant.register_with("it", built("calc"), force()).await;
     let new = peer
         .call("it", "add", &[Value::S64(2), Value::S64(3)])
         .await;
@@ -313,7 +318,7 @@ async fn a_call_under_way_ends_where_it_began() {
     let slept = peer.outcome(running).await;
     assert!(slept.is_ok(), "{slept:?}");
     // Even the removal of a name leaves its calls alone.
-    tenant.register("it", built("sleeper")).await;
+    tenant.register_with("it", built("sleeper"), force()).await;
     let running = peer.call("it", "sleep", &[Value::U64(300)]).await;
     let marker = peer.call("nobody", "home", &[]).await;
     assert_eq!(peer.message().await.0, marker);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rpc_host_client::{Client, Error, ErrorCode, Options, TokenRequest};
+use rpc_host_client::{ChangeOptions, Client, Error, ErrorCode, Options, SwapTo, TokenRequest};
 use rpc_host_tests::{PATIENCE, TestHost, TestTenant, built};
 
 use crate::{failure, refused};
@@ -200,6 +200,18 @@ async fn each_role_may_do_what_it_says() {
         );
         let registered = client.register(&name, &module, Options::default()).await;
         may(2, "register", registered.map(drop));
+        let to = SwapTo::Digest(module.digest().to_owned());
+        let conditions = ChangeOptions::default();
+        let swapped = client.swap(&name, to, conditions).await;
+        may(2, "swap", swapped.map(drop));
+        let log = Options {
+            grants: vec!["log".to_owned()],
+            ..Options::default()
+        };
+        let registered = client.register(&name, &module, log).await;
+        may(2, "register", registered.map(drop));
+        let back = client.rollback(&name, conditions).await;
+        may(2, "rollback", back.map(drop));
         may(2, "remove", client.remove(&name).await);
         let text = client.modules().await.unwrap();
         let text = text.iter().find(|one| one.digest != module.digest());

@@ -522,7 +522,7 @@ async fn too_many_messages_that_are_never_finished_end_the_connection() {
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_do_is_said() {
+async fn a_name_that_nobody_knows_needs_its_interface_to_be_served() {
     let (_tenant, mut peer) = calc().await;
     let id = peer.fresh_id();
     let provide = Provide {
@@ -535,7 +535,7 @@ async fn what_this_version_does_not_do_is_said() {
     };
     peer.send(id, Message::Provide(provide)).await;
     let failure = peer.outcome(id).await.unwrap_err();
-    assert_eq!(failure.code, ErrorCode::Unimplemented, "{failure:?}");
+    assert_eq!(failure.code, ErrorCode::FailedPrecondition, "{failure:?}");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use rpc_host_protocol::message::Ack;
 use rpc_host_protocol::{ExchangeId, Message};
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
-use super::{Connection, Waiting};
+use super::{Connection, Term, Waiting};
 use crate::call::RawReply;
 use crate::error::Error;
 
@@ -24,6 +24,7 @@ impl Exchange {
     pub(super) fn begin(
         connection: Arc<Connection>,
         mut message: RawMessage,
+        offered: Option<Arc<Term>>,
         slot: OwnedSemaphorePermit,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
@@ -50,11 +51,14 @@ impl Exchange {
                 Waiting {
                     reply: reply_sender,
                     acks: ack_sender,
-                    _slot: slot,
+                    slot,
                 },
             );
             // Under the same lock as the number: exchanges must begin in the order of their numbers.
             message.id = id;
+            if let Some(term) = offered {
+                state.serving.offer(id, term);
+            }
             state.outbox.begin(message, room);
             id
         };
@@ -66,6 +70,10 @@ impl Exchange {
             acks,
             has_ended: false,
         })
+    }
+
+    pub(crate) fn id(&self) -> ExchangeId {
+        self.id
     }
 
     /// Sends a further message on this exchange.
@@ -107,17 +115,23 @@ impl Drop for Exchange {
             return;
         }
         let shared = &self.connection.shared;
-        {
+        let unsaid = {
             let mut state = shared.state();
             if state.end.is_some() || !state.waiting.contains_key(&self.id) {
                 return;
             }
             if state.outbox.retract(self.id) {
                 state.waiting.remove(&self.id);
-                return;
+                Some(state.serving.retract(self.id))
+            } else {
+                state.outbox.append(Message::Cancel.encode(self.id));
+                None
             }
-            state.outbox.append(Message::Cancel.encode(self.id));
+        };
+        match unsaid {
+            // Without a lock: what was offered may hold the client.
+            Some(offered) => drop(offered),
+            None => shared.write_now(),
         }
-        shared.write_now();
     }
 }

@@ -1,6 +1,6 @@
 //! Keeps a silent connection alive, and finds out when it is not.
 
-use std::sync::Weak;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -18,26 +18,43 @@ const MAX_BEAT: Duration = Duration::from_secs(15);
 const MAX_SILENT_BEATS: u32 = 3;
 
 /// How often to look: three times within the host's idle timeout.
-pub(super) fn beat(idle_timeout_ms: u64) -> Duration {
-    Duration::from_millis(idle_timeout_ms / 3).clamp(MIN_BEAT, MAX_BEAT)
+pub(super) fn beat(idle_timeout: Duration) -> Duration {
+    (idle_timeout / 3).clamp(MIN_BEAT, MAX_BEAT)
+}
+
+/// The same while a lease stands: what is said right after one look is not said again before the one
+/// after next, and that has to be within half of the lease.
+fn beat_of_lease(lease: Duration) -> Duration {
+    (lease / 4).clamp(MIN_BEAT, MAX_BEAT)
 }
 
 /// Runs until the connection is over.
-pub(super) async fn run(shared: Weak<Shared>, beat: Duration) {
-    let mut ticks = tokio::time::interval(beat);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut silent_beats = 0;
+pub(super) async fn run(shared: Arc<Shared>, beat: Duration) {
+    // Leases make it speak more often; they do not make it lose patience with the host earlier.
+    let patience = beat * MAX_SILENT_BEATS;
+    // As long as this task has been running: while the whole program was stopped, nobody listened.
+    let mut silence = Duration::ZERO;
     let mut nonce = 0;
     loop {
-        ticks.tick().await;
-        let Some(shared) = shared.upgrade() else {
-            return;
-        };
+        let lease = shared.state().serving.shortest_lease();
+        let pause = lease.map_or(beat, |lease| beat_of_lease(lease).min(beat));
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = shared.keepalive_wanted.notified() => {
+                if shared.state().end.is_some() {
+                    return;
+                }
+                continue;
+            }
+        }
         let heard = shared.heard.swap(false, Ordering::Relaxed);
         let spoke = shared.spoke.swap(false, Ordering::Relaxed);
-        silent_beats = if heard { 0 } else { silent_beats + 1 };
-        if silent_beats > MAX_SILENT_BEATS {
-            let silence = beat * silent_beats;
+        silence = if heard {
+            Duration::ZERO
+        } else {
+            silence + pause
+        };
+        if silence > patience {
             shared.end(Error::lost(format!(
                 "not a sign of life from the host for {silence:?}"
             )));
@@ -60,9 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_beats_fit_into_the_idle_timeout() {
-        assert_eq!(beat(3_000), Duration::from_secs(1));
-        assert_eq!(beat(0), MIN_BEAT);
-        assert_eq!(beat(u64::MAX), MAX_BEAT);
+    fn three_beats_fit_into_the_idle_timeout_and_four_into_a_lease() {
+        assert_eq!(beat(Duration::from_secs(3)), Duration::from_secs(1));
+        assert_eq!(beat(Duration::ZERO), MIN_BEAT);
+        assert_eq!(beat(Duration::MAX), MAX_BEAT);
+        assert_eq!(
+            beat_of_lease(Duration::from_secs(10)),
+            Duration::from_millis(2500)
+        );
+        assert_eq!(beat_of_lease(Duration::ZERO), MIN_BEAT);
     }
 }

@@ -10,26 +10,37 @@ mod handshake;
 mod keepalive;
 mod outbox;
 mod reader;
+mod serving;
+mod window;
 mod writer;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
-use rpc_host_protocol::message::Ack;
+use rpc_host_protocol::message::{Ack, Provide};
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ExchangeId, Failure, Message};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{
+    Notify, OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch,
+};
 use tokio::task::AbortHandle;
 
 use crate::call::RawReply;
+use crate::client::{OPERATION_TIMEOUT, within};
 use crate::error::Error;
+use crate::lease::Lost;
+use crate::provider::Provider;
 use crate::tls::Dialer;
 
 pub(crate) use exchange::Exchange;
 use outbox::Outbox;
+use serving::Serving;
+pub(crate) use serving::{Granted, Term};
 use writer::Writer;
 
 /// The most frames of incomplete messages that are ever on their way: 1 GiB of them.
@@ -39,10 +50,15 @@ const MAX_ROOM: u32 = 1 << 16;
 pub(crate) struct Connection {
     shared: Arc<Shared>,
     reader: AbortHandle,
+    /// Where its tasks run.
+    runtime: Handle,
 }
 
 /// The most exchanges that are ever under way at once, whatever the host allows.
 const MAX_SLOTS: usize = 1 << 16;
+
+/// One in so many of them is kept for calls that are made while serving, once something is served.
+const KEPT_OF_SLOTS: u32 = 4;
 
 /// What the tasks of a connection and its exchanges share.
 struct Shared {
@@ -55,10 +71,17 @@ struct Shared {
     /// Room at the host for messages that are not complete, in frames: as many as the longest message
     /// that it takes has. Long messages together never need more, or it would end the connection.
     room: Arc<Semaphore>,
+    /// Slots that are kept for calls that this client makes while it serves one; see
+    /// [`Connection::begin`].
+    kept_slots: Arc<Semaphore>,
+    all_slots: u32,
+    keeping_slots: OnceCell<()>,
     max_message_bytes: usize,
     /// Whether the host was heard, and spoken to, since the last beat.
     heard: AtomicBool,
     spoke: AtomicBool,
+    /// A lease was granted, so that signs of life are due more often, or the end has come.
+    keepalive_wanted: Notify,
 }
 
 /// Never locked for longer than it takes to look at; never while waiting. The writer's lock, where both
@@ -67,6 +90,7 @@ struct State {
     next_id: u32,
     waiting: HashMap<ExchangeId, Waiting>,
     outbox: Outbox,
+    serving: Serving,
     goaway: Option<Failure>,
     end: Option<Error>,
 }
@@ -76,7 +100,7 @@ struct State {
 struct Waiting {
     reply: oneshot::Sender<Result<RawReply, Error>>,
     acks: watch::Sender<Ack>,
-    _slot: OwnedSemaphorePermit,
+    slot: OwnedSemaphorePermit,
 }
 
 /// Whether a connection takes new exchanges.
@@ -87,6 +111,21 @@ pub(crate) enum Standing {
     GoingAway(Failure),
     /// It is over, or its numbers are used up: a new one is due.
     Over,
+}
+
+impl Waiting {
+    /// The place of an exchange whose answer nobody waits for.
+    fn unheard(slot: OwnedSemaphorePermit) -> Self {
+        let nothing = Ack {
+            received_bytes: 0,
+            window_bytes: 0,
+        };
+        Waiting {
+            reply: oneshot::channel().0,
+            acks: watch::Sender::new(nothing),
+            slot,
+        }
+    }
 }
 
 impl Connection {
@@ -107,6 +146,7 @@ impl Connection {
                 next_id: 1,
                 waiting: HashMap::new(),
                 outbox: Outbox::default(),
+                serving: Serving::default(),
                 goaway: None,
                 end: None,
             }),
@@ -114,9 +154,13 @@ impl Connection {
             writer_wanted: Notify::new(),
             slots: Arc::new(Semaphore::new(slots)),
             room: Arc::new(Semaphore::new(room)),
+            kept_slots: Arc::new(Semaphore::new(0)),
+            all_slots: u32::try_from(slots).unwrap_or(u32::MAX),
+            keeping_slots: OnceCell::new(),
             max_message_bytes,
             heard: AtomicBool::new(true),
             spoke: AtomicBool::new(true),
+            keepalive_wanted: Notify::new(),
         });
         let reader = tokio::spawn(reader::run(
             shared.clone(),
@@ -126,12 +170,13 @@ impl Connection {
         ));
         tokio::spawn(writer::run(shared.clone()));
         tokio::spawn(keepalive::run(
-            Arc::downgrade(&shared),
-            keepalive::beat(welcome.idle_timeout_ms),
+            shared.clone(),
+            keepalive::beat(Duration::from_millis(welcome.idle_timeout_ms)),
         ));
         Ok(Connection {
             shared,
             reader: reader.abort_handle(),
+            runtime: Handle::current(),
         })
     }
 
@@ -145,11 +190,27 @@ impl Connection {
     }
 
     /// Begins an exchange as soon as the host allows one more.
-    pub(crate) async fn begin(self: Arc<Self>, message: Message) -> Result<Exchange, Error> {
-        let message = message.encode(ExchangeId::CONNECTION);
+    ///
+    /// A call that is made while serving one of the host's is part of that chain. It does not wait for a
+    /// slot, as all of them may wait for what is served here; it fails at once if even those are taken
+    /// that are kept for its like.
+    pub(crate) async fn begin(self: Arc<Self>, mut message: Message) -> Result<Exchange, Error> {
         let shared = &self.shared;
-        let slot = acquire(&shared.slots, 1).await;
-        let slot = slot.ok_or_else(|| shared.why_ended())?;
+        let mut slot = None;
+        if let Message::Call { header, .. } = &mut message
+            && let Some(served) = serving::served_call(shared)
+        {
+            header.within = Some(served.0);
+            slot = Some(shared.slot_while_serving()?);
+        }
+        let slot = match slot {
+            Some(slot) => slot,
+            None => {
+                let slot = acquire(&shared.slots, 1).await;
+                slot.ok_or_else(|| shared.why_ended())?
+            }
+        };
+        let message = message.encode(ExchangeId::CONNECTION);
         let room = match shared.frames_of(&message)? {
             0 => None,
             frames => {
@@ -157,7 +218,56 @@ impl Connection {
                 Some(room.ok_or_else(|| shared.why_ended())?)
             }
         };
-        Exchange::begin(self, message, slot, room)
+        Exchange::begin(self, message, None, slot, room)
+    }
+
+    /// Offers to serve a name. The exchange ends with what the host says to it.
+    pub(crate) async fn offer(
+        self: Arc<Self>,
+        provide: Provide,
+        provider: Arc<dyn Provider>,
+    ) -> Result<(Exchange, Arc<Term>), Error> {
+        let shared = &self.shared;
+        let keeping = shared.keeping_slots.get_or_init(|| shared.keep_slots());
+        keeping.await;
+        let slot = acquire(&shared.slots, 1).await;
+        let slot = slot.ok_or_else(|| shared.why_ended())?;
+        let taken = shared.state().serving.taken();
+        let name = Arc::from(provide.name.as_str());
+        let term = Arc::new(Term::new(name, provider, provide.window, taken));
+        let message = Message::Provide(provide).encode(ExchangeId::CONNECTION);
+        let room = match shared.frames_of(&message)? {
+            0 => None,
+            frames => {
+                let room = acquire(&shared.room, frames).await;
+                Some(room.ok_or_else(|| shared.why_ended())?)
+            }
+        };
+        let exchange = Exchange::begin(self, message, Some(term.clone()), slot, room)?;
+        Ok((exchange, term))
+    }
+
+    /// Withdraws an offer, if it is not over. Calls that the host makes until it has answered are served.
+    pub(crate) async fn withdraw(self: Arc<Self>, id: ExchangeId) -> Result<(), Error> {
+        let Some(withdraw) = self.shared.abandon(id) else {
+            return Ok(());
+        };
+        let answer = async {
+            let exchange = self.clone().begin(Message::Withdraw(withdraw)).await?;
+            exchange.finished().await
+        };
+        let outcome = within(OPERATION_TIMEOUT, answer).await;
+        self.shared.forget(id);
+        outcome.map(|_null| ())
+    }
+
+    /// The same for one who cannot wait.
+    pub(crate) fn withdraw_soon(self: Arc<Self>, id: ExchangeId) {
+        if self.shared.is_offered(id) {
+            let runtime = self.runtime.clone();
+            // If it cannot be said, the connection is over, and the lease with it.
+            drop(runtime.spawn(self.withdraw(id)));
+        }
     }
 }
 
@@ -201,6 +311,25 @@ impl Shared {
         Ok(u32::try_from(frames).unwrap_or(MAX_ROOM).min(MAX_ROOM))
     }
 
+    fn slot_while_serving(&self) -> Result<OwnedSemaphorePermit, Error> {
+        let slot = self.slots.clone().try_acquire_owned();
+        let slot = slot.or_else(|_| self.kept_slots.clone().try_acquire_owned());
+        slot.map_err(|error| match error {
+            TryAcquireError::Closed => self.why_ended(),
+            TryAcquireError::NoPermits => serving::no_slot(),
+        })
+    }
+
+    /// Keeps a part of the slots for calls that are made while serving.
+    async fn keep_slots(&self) {
+        let kept = self.all_slots / KEPT_OF_SLOTS;
+        if let Some(slots) = acquire(&self.slots, kept).await {
+            slots.forget();
+            self.kept_slots
+                .add_permits(usize::try_from(kept).unwrap_or(usize::MAX));
+        }
+    }
+
     fn why_ended(&self) -> Error {
         let end = self.state().end.clone();
         end.unwrap_or_else(|| Error::lost("it is over"))
@@ -208,21 +337,26 @@ impl Shared {
 
     /// Ends the connection, if it has not ended: all that wait on it hear why.
     fn end(&self, why: Error) {
-        let waiting = {
+        let (waiting, terms) = {
             let mut state = self.state();
             if state.end.is_some() {
                 return;
             }
             state.end = Some(why.clone());
-            std::mem::take(&mut state.waiting)
+            (std::mem::take(&mut state.waiting), state.serving.end())
         };
         self.slots.close();
+        self.kept_slots.close();
         self.room.close();
+        for term in terms {
+            term.lose(Lost::Connection(why.clone()));
+        }
         for (_, waiting) in waiting {
             // Whoever does not listen any more does not need to know.
             let _gone = waiting.reply.send(Err(why.clone()));
         }
         self.writer().close();
         self.writer_wanted.notify_one();
+        self.keepalive_wanted.notify_one();
     }
 }

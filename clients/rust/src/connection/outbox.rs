@@ -3,11 +3,14 @@
 //! So a long message does not hold up a short one, and the messages of one exchange keep their order.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use rpc_host_protocol::ExchangeId;
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::{FLAG_MORE, FRAGMENT_BYTES, Header};
 use tokio::sync::OwnedSemaphorePermit;
+
+use super::window::Place;
 
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
@@ -25,6 +28,8 @@ struct Lane {
     written_bytes: usize,
     /// What the first message takes of the host's room for incomplete ones.
     room: Option<OwnedSemaphorePermit>,
+    /// Of an answer: the place of its call, which is free when the answer is out.
+    _place: Option<Arc<Place>>,
 }
 
 impl Outbox {
@@ -36,6 +41,24 @@ impl Outbox {
             messages: VecDeque::from([message]),
             written_bytes: 0,
             room,
+            _place: None,
+        });
+    }
+
+    /// Adds the answer to a call into this client.
+    pub(super) fn answer(
+        &mut self,
+        message: RawMessage,
+        room: Option<OwnedSemaphorePermit>,
+        place: Arc<Place>,
+    ) {
+        self.lanes.push_back(Lane {
+            id: message.id,
+            is_begun: true,
+            messages: VecDeque::from([message]),
+            written_bytes: 0,
+            room,
+            _place: Some(place),
         });
     }
 
@@ -49,6 +72,7 @@ impl Outbox {
                 messages: VecDeque::from([message]),
                 written_bytes: 0,
                 room: None,
+                _place: None,
             }),
         }
     }

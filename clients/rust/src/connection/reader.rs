@@ -7,19 +7,21 @@ use std::sync::atomic::Ordering;
 use bytes::{Buf, BytesMut};
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
-use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
+use rpc_host_protocol::{ExchangeId, Message};
 use tokio::io::{AsyncReadExt, ReadHalf};
 
-use super::Shared;
+use super::serving::Settled;
+use super::{Shared, Waiting};
 use crate::call::RawReply;
 use crate::error::Error;
+use crate::provide::MAX_WINDOW;
 use crate::tls::Stream;
 
 const READ_BYTES: usize = 64 << 10;
 /// Answers to pings that may wait to be written; a host that asks for more does not read them.
 const MAX_WAITING_PONGS: usize = 64;
-/// The same for answers to calls into this client.
-const MAX_WAITING_REFUSALS: usize = 64;
+/// So many calls into this client may be incomplete at once: more than any window has.
+const MAX_INCOMPLETE_CALLS: usize = MAX_WINDOW as usize;
 /// Incomplete replies together may take so many times what one may.
 const BUFFERED_REPLIES: usize = 4;
 
@@ -33,7 +35,7 @@ pub(super) async fn run(
     let mut assembler = Assembler::new(AssemblerLimits {
         max_message_bytes: max_reply_bytes,
         max_buffered_bytes: max_reply_bytes.saturating_mul(BUFFERED_REPLIES),
-        max_incomplete_messages: slots.saturating_add(1),
+        max_incomplete_messages: slots.saturating_add(1 + MAX_INCOMPLETE_CALLS),
     });
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let why = loop {
@@ -64,7 +66,7 @@ fn violation(what: impl std::fmt::Display) -> Error {
 }
 
 fn take_frames(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     assembler: &mut Assembler,
     buffer: &mut BytesMut,
 ) -> Result<(), Error> {
@@ -84,7 +86,7 @@ fn take_frames(
     Ok(())
 }
 
-fn take_message(shared: &Shared, raw: RawMessage) -> Result<(), Error> {
+fn take_message(shared: &Arc<Shared>, raw: RawMessage) -> Result<(), Error> {
     let id = raw.id;
     match Message::decode(raw).map_err(violation)? {
         Message::Reply { value, is_result } => {
@@ -122,18 +124,15 @@ fn take_message(shared: &Shared, raw: RawMessage) -> Result<(), Error> {
             tracing::info!(event = event.event, "{}", event.message);
             Ok(())
         }
-        Message::Call { .. } if id.is_from_host() => {
-            let problem = "this client serves no interface";
-            let failure = Failure::new(ErrorCode::Unimplemented, Fault::Peer, problem);
-            {
-                let mut state = shared.state();
-                // Each of ours has one lane at most; all others answer calls that nobody reads.
-                if state.outbox.lanes() > state.waiting.len() + MAX_WAITING_REFUSALS {
-                    return Err(violation("calls without end"));
-                }
-                state.outbox.append(Message::Failure(failure).encode(id));
-            }
-            shared.write_now();
+        Message::Call { header, arguments } if id.is_from_host() => {
+            shared.take_call(id, header, arguments).map_err(violation)
+        }
+        Message::Cancel if id.is_from_host() => {
+            shared.stop_call(id);
+            Ok(())
+        }
+        Message::Lapse(lapse) if id == ExchangeId::CONNECTION => {
+            shared.lapse(lapse);
             Ok(())
         }
         other => Err(violation(format_args!("it sent a {}", other.kind().name()))),
@@ -141,21 +140,39 @@ fn take_message(shared: &Shared, raw: RawMessage) -> Result<(), Error> {
 }
 
 fn finish(shared: &Shared, id: ExchangeId, end: Result<RawReply, Error>) -> Result<(), Error> {
-    let waiting = {
+    let (waiting, settled) = {
         let mut state = shared.state();
         if !id.is_from_client() || id.0 >= state.next_id {
             return Err(violation("it answered what was not asked"));
         }
+        let Some(waiting) = state.waiting.remove(&id) else {
+            tracing::debug!(exchange = %id, "answered more than once");
+            return Ok(());
+        };
         // What it still wants to send for an exchange that is over would answer nothing.
-        if state.waiting.contains_key(&id) {
-            state.outbox.retract(id);
-        }
-        state.waiting.remove(&id)
+        state.outbox.retract(id);
+        let answer = end.as_ref().ok().map(|reply| reply.value.as_slice());
+        (waiting, Shared::settle(&mut state.serving, id, answer))
     };
-    match waiting {
-        // The caller may have gone; then nobody wants to know.
-        Some(waiting) => drop(waiting.reply.send(end)),
-        None => tracing::debug!(exchange = %id, "answered more than once"),
+    let Waiting { reply, slot, .. } = waiting;
+    let settled = match settled {
+        Ok(settled) => settled,
+        Err(problem) => {
+            let why = violation(problem);
+            drop(reply.send(Err(why.clone())));
+            return Err(why);
+        }
+    };
+    match settled {
+        Settled::Nothing => {}
+        Settled::Granted => shared.keepalive_wanted.notify_one(),
+        Settled::Over(term) => drop(term),
+        Settled::Abandoned(withdraw, term) => {
+            shared.say(Message::Withdraw(withdraw), slot);
+            drop(term);
+        }
     }
+    // The caller may have gone; then nobody wants to know.
+    drop(reply.send(end));
     Ok(())
 }

@@ -27,6 +27,7 @@ pub(crate) struct Peer {
     stream: TlsStream<TcpStream>,
     assembler: Assembler,
     newest: ExchangeId,
+    is_left: bool,
 }
 
 pub(crate) fn welcome() -> Welcome {
@@ -103,6 +104,7 @@ impl Peer {
                 max_incomplete_messages: 64,
             }),
             newest: ExchangeId::CONNECTION,
+            is_left: false,
         }
     }
 
@@ -129,7 +131,11 @@ impl Peer {
                 assert!(header.id.is_from_client());
                 self.newest = header.id;
             }
-            assert!(header.id <= self.newest, "{} was not begun", header.id);
+            assert!(
+                header.id.is_from_host() || header.id <= self.newest,
+                "{} was not begun",
+                header.id
+            );
             if let Some(raw) = self.assembler.accept(header, payload).unwrap() {
                 return Some((raw.id, Message::decode(raw).unwrap()));
             }
@@ -144,8 +150,13 @@ impl Peer {
             bytes.extend_from_slice(part);
         }
         // A client that is gone is the test's business.
-        let _ = self.stream.write_all(&bytes).await;
-        let _ = self.stream.flush().await;
+        self.is_left |= self.stream.write_all(&bytes).await.is_err();
+        self.is_left |= self.stream.flush().await.is_err();
+    }
+
+    /// Whether the client was gone when something was sent to it.
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left
     }
 
     /// A frame that no encoder would make.
@@ -176,5 +187,8 @@ impl Peer {
 
 fn begins_exchange(kind: rpc_host_protocol::Kind) -> bool {
     use rpc_host_protocol::Kind;
-    matches!(kind, Kind::Call | Kind::Request | Kind::Upload)
+    matches!(
+        kind,
+        Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw
+    )
 }

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::assembler::RawMessage;
+use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::error::printable;
-use rpc_host_protocol::message::{CallHeader, Message, UploadHeader};
-use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
+use rpc_host_protocol::message::{CallHeader, Message, Provide, UploadHeader, Withdraw};
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation};
+use serde::Serialize;
 use tracing::{Span, debug_span};
 
-use super::{MAX_LOGGED_NAME_BYTES, Session};
+use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
+use crate::chain::Chain;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
 use crate::session::uploads::{Inlet, Upload};
-use crate::session::{Backend, CallReply, CallRequest, SessionEnd, end};
+use crate::session::{Backend, CallReply, CallRequest, ReachError, SessionEnd, end};
 use crate::transport::frames::Frame;
 
 impl<B: Backend> Session<B> {
@@ -35,6 +38,9 @@ impl<B: Backend> Session<B> {
                     Failure::new(ErrorCode::InvalidArgument, Fault::Peer, error.to_string());
                 if begins_exchange(kind) {
                     self.token(id).fail(failure).await;
+                } else if kind == Kind::Failure && id.is_from_host() {
+                    let malformed = ReachError::Malformed(error.to_string());
+                    self.on_answer(id, Err(malformed))?;
                 } else {
                     self.say(Message::Failure(failure)).await;
                 }
@@ -53,18 +59,20 @@ impl<B: Backend> Session<B> {
                 self.on_cancel(id).await;
                 Ok(())
             }
-            Message::Provide(_) | Message::Withdraw(_) => {
-                let message = "this host does not call into clients yet; upload a module instead";
-                let failure = Failure::new(ErrorCode::Unimplemented, Fault::Peer, message);
-                self.token(id).fail(failure).await;
-                Ok(())
+            Message::Provide(provide) => self.on_provide(id, provide, bytes).await,
+            Message::Withdraw(withdraw) => self.on_withdraw(id, withdraw).await,
+            Message::Reply { value, is_result } if id.is_from_host() => {
+                self.on_answer(id, Ok(CallReply { value, is_result }))
+            }
+            Message::Failure(failure) if id.is_from_host() => {
+                self.on_answer(id, Err(ReachError::Failed(failure)))
             }
             Message::Ping(beat) => {
                 self.say(Message::Pong(beat)).await;
                 Ok(())
             }
             Message::Pong(_) => Ok(()),
-            // Answers to what was not asked, or not any more, and news that change nothing here.
+            // Answers to what nobody asks, and news that change nothing here.
             Message::Reply { .. }
             | Message::Failure(_)
             | Message::Ack(_)
@@ -86,16 +94,22 @@ impl<B: Backend> Session<B> {
 
     /// Whether an exchange may begin now; if not, it is answered here.
     async fn admit(&mut self, id: ExchangeId) -> Result<Option<ReplyToken>, SessionEnd> {
-        let token = self.token(id);
-        if !self.holder.backend.still_valid(&self.holder.principal) {
-            token.fail(end::revoked()).await;
-            return Err(SessionEnd::Revoked);
-        }
+        let token = self.admit_known(id).await?;
         if self.stop_at.is_some() {
             token.fail(end::stopping()).await;
             return Ok(None);
         }
         Ok(Some(token))
+    }
+
+    /// The same, also while the node stops: for what is part of work under way.
+    async fn admit_known(&mut self, id: ExchangeId) -> Result<ReplyToken, SessionEnd> {
+        let token = self.token(id);
+        if !self.holder.backend.still_valid(&self.holder.principal) {
+            token.fail(end::revoked()).await;
+            return Err(SessionEnd::Revoked);
+        }
+        Ok(token)
     }
 
     async fn on_call(
@@ -110,15 +124,22 @@ impl<B: Backend> Session<B> {
             module = printable(&header.module, MAX_LOGGED_NAME_BYTES),
             function = printable(&header.function, MAX_LOGGED_NAME_BYTES),
         ));
-        let bytes = arguments.len();
+        let admitted = match header.within {
+            None => self.admit(id).await?.map(|token| (token, None)),
+            Some(outer) => self.admit_within(id, ExchangeId(outer)).await?,
+        };
+        let Some((token, chain)) = admitted else {
+            return Ok(());
+        };
+        let Some((token, slot)) = self.take_slot(token, arguments.len()).await else {
+            return Ok(());
+        };
         let call = CallRequest {
             session: self.id,
             exchange: id,
             header,
             arguments,
-        };
-        let Some((token, slot)) = self.admit_call(id, bytes).await? else {
-            return Ok(());
+            chain,
         };
         let holder = Arc::clone(&self.holder);
         let work = async move { holder.backend.call(&holder.principal, call).await };
@@ -154,19 +175,16 @@ impl<B: Backend> Session<B> {
         let Some((token, slot)) = self.admit_call(id, bytes).await? else {
             return Ok(());
         };
-        let holder = Arc::clone(&self.holder);
+        let (holder, session) = (Arc::clone(&self.holder), self.id);
         let work = async move {
-            let value = holder.backend.operate(&holder.principal, operation).await?;
+            let Holder { backend, principal } = &*holder;
+            let value = backend.operate(principal, session, operation).await?;
             Ok(CallReply {
                 value,
                 is_result: false,
             })
         };
-        let began = Began {
-            at: self.last_heard,
-            span,
-        };
-        self.in_flight.spawn(token, slot, None, began, work);
+        self.begin(token, slot, span, work);
         Ok(())
     }
 
@@ -176,16 +194,97 @@ impl<B: Backend> Session<B> {
         id: ExchangeId,
         bytes: usize,
     ) -> Result<Option<(ReplyToken, Slot)>, SessionEnd> {
-        let Some(token) = self.admit(id).await? else {
+        Ok(match self.admit(id).await? {
+            Some(token) => self.take_slot(token, bytes).await,
+            None => None,
+        })
+    }
+
+    /// Whether a call may begin that is part of a call of the host's. If that one is over, there is
+    /// nothing that it could be part of.
+    async fn admit_within(
+        &mut self,
+        id: ExchangeId,
+        outer: ExchangeId,
+    ) -> Result<Option<(ReplyToken, Option<Chain>)>, SessionEnd> {
+        let token = self.admit_known(id).await?;
+        let Some(chain) = self.reach.chain_of(outer) else {
+            let message = format!(
+                "the host has no call {outer} under way in this session (any more), so no call can be \
+                 within it"
+            );
+            let failure = Failure::new(ErrorCode::FailedPrecondition, Fault::Peer, message);
+            token.fail(failure).await;
             return Ok(None);
         };
+        Ok(Some((token, Some(chain))))
+    }
+
+    async fn take_slot(&self, token: ReplyToken, bytes: usize) -> Option<(ReplyToken, Slot)> {
         match self.calls.try_take(bytes) {
-            Ok(slot) => Ok(Some((token, slot))),
+            Ok(slot) => Some((token, slot)),
             Err(full) => {
                 token.fail(full.failure("calls")).await;
-                Ok(None)
+                None
             }
         }
+    }
+
+    /// Begins the work of an exchange that gets a task of its own.
+    fn begin(
+        &self,
+        token: ReplyToken,
+        slot: Slot,
+        span: Span,
+        work: impl Future<Output = Result<CallReply, Failure>> + Send + 'static,
+    ) {
+        let at = self.last_heard;
+        let began = Began { at, span };
+        self.in_flight.spawn(token, slot, None, began, work);
+    }
+
+    async fn on_provide(
+        &mut self,
+        id: ExchangeId,
+        provide: Provide,
+        bytes: usize,
+    ) -> Result<(), SessionEnd> {
+        let name = printable(&provide.name, MAX_LOGGED_NAME_BYTES);
+        let span = self.span(debug_span!("provide", exchange = id.0, name));
+        let Some((token, slot)) = self.admit_call(id, bytes).await? else {
+            return Ok(());
+        };
+        let (holder, reach) = (Arc::clone(&self.holder), self.reach.clone());
+        let work = async move {
+            let Holder { backend, principal } = &*holder;
+            let leased = backend.provide(principal, provide, reach).await?;
+            Ok(answer(&leased))
+        };
+        self.begin(token, slot, span, work);
+        Ok(())
+    }
+
+    async fn on_withdraw(&mut self, id: ExchangeId, withdraw: Withdraw) -> Result<(), SessionEnd> {
+        let Some((token, _slot)) = self.admit_call(id, 0).await? else {
+            return Ok(());
+        };
+        let Holder { backend, principal } = &*self.holder;
+        let outcome = backend.withdraw(principal, self.id, withdraw);
+        token.answer(outcome.map(|()| answer(&()))).await;
+        Ok(())
+    }
+
+    /// The client has answered a call of the host's. Whoever lost its standing is not believed.
+    fn on_answer(
+        &mut self,
+        id: ExchangeId,
+        answer: Result<CallReply, ReachError>,
+    ) -> Result<(), SessionEnd> {
+        if !self.holder.backend.still_valid(&self.holder.principal) {
+            return Err(SessionEnd::Revoked);
+        }
+        self.reach.answer(id, answer);
+        Ok(())
     }
 
     async fn on_upload(&mut self, id: ExchangeId, header: UploadHeader) -> Result<(), SessionEnd> {
@@ -255,5 +354,13 @@ impl<B: Backend> Session<B> {
         } else {
             span
         }
+    }
+}
+
+/// A reply of the host's own making.
+fn answer<T: Serialize>(value: &T) -> CallReply {
+    CallReply {
+        value: encode_envelope(value),
+        is_result: false,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use rpc_host_protocol::assembler::RawMessage;
-use rpc_host_protocol::message::{Ack, Message, Provide, ProvideScope, Release, Withdraw};
+use rpc_host_protocol::message::{Ack, Message, Release};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation};
 use tokio::io::AsyncWriteExt;
 
@@ -229,53 +229,30 @@ async fn what_breaks_the_budget_of_messages_ends_the_session() {
 }
 
 #[tokio::test]
-async fn what_is_not_done_yet_says_so_and_what_needs_no_answer_gets_none() {
+async fn what_needs_no_answer_gets_none() {
     let mut peer = Peer::welcome(Limits::default()).await;
-    let provide = Provide {
-        name: "n".to_owned(),
-        scope: ProvideScope::Session,
-        lease_ms: 1,
-        window: 1,
-        fallback: Default::default(),
-        wit: None,
+    let failure = Failure::new(ErrorCode::Cancelled, Fault::Peer, "about nothing");
+    let reply = Message::Reply {
+        value: vec![0xf6],
+        is_result: false,
     };
-    peer.send(1, Message::Provide(provide)).await;
-    assert_eq!(peer.failure(1).await.code, ErrorCode::Unimplemented);
-    peer.send(
-        3,
-        Message::Withdraw(Withdraw {
-            name: "n".to_owned(),
-            lease: None,
-            steal: false,
-        }),
-    )
-    .await;
-    assert_eq!(peer.failure(3).await.code, ErrorCode::Unimplemented);
-    let late = Failure::new(ErrorCode::Cancelled, Fault::Peer, "late");
-    peer.send(
-        2,
-        Message::Reply {
-            value: vec![0xf6],
-            is_result: false,
-        },
-    )
-    .await;
-    peer.send(2, Message::Failure(late)).await;
-    peer.send(
-        2,
-        Message::Ack(Ack {
-            received_bytes: 0,
-            window_bytes: 0,
-        }),
-    )
-    .await;
-    peer.send(
-        0,
-        Message::Release(Release {
-            handles: vec![(1, 1)],
-        }),
-    )
-    .await;
+    let ack = Message::Ack(Ack {
+        received_bytes: 0,
+        window_bytes: 0,
+    });
+    let release = Message::Release(Release {
+        handles: vec![(1, 1)],
+    });
+    for (id, message) in [
+        (2, reply.clone()),
+        (2, Message::Failure(failure.clone())),
+        (1, reply),
+        (0, Message::Failure(failure)),
+        (2, ack),
+        (0, release),
+    ] {
+        peer.send(id, message).await;
+    }
     peer.call(5, "echo").await;
     assert_eq!(peer.reply(5).await, b"arguments");
     assert_eq!(peer.node.running.load(Ordering::SeqCst), 0);

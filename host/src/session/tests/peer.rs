@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
-use rpc_host_protocol::message::{CallHeader, Hello, Message, UploadHeader};
+use rpc_host_protocol::message::{
+    CallHeader, Hello, Leased, Message, Provide, ProvideScope, UploadHeader, Withdraw,
+};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
 use tokio::io::{AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, duplex, split};
@@ -18,10 +20,10 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::session::{
-    Backend, CallReply, CallRequest, Connection, SessionContext, SessionEnd, UploadSink,
-    UploadStart, serve,
+    Backend, CallReply, CallRequest, Connection, Fellows, Reach, SessionContext, SessionEnd,
+    SessionId, UploadSink, UploadStart, serve,
 };
-use crate::shutdown::{Stop, stop};
+use crate::shutdown::{Stop, Stopping, stop};
 use crate::tenant::Principal;
 use crate::transport::frames::FrameReader;
 
@@ -37,6 +39,17 @@ pub(super) struct FakeNode {
     pub(super) gate: Notify,
     pub(super) stored: Mutex<Vec<u8>>,
     pub(super) uploads_dropped: AtomicUsize,
+    /// The way to each client that serves something.
+    pub(super) served_by: Mutex<Vec<Reach>>,
+    /// The chain that the last call within another was part of.
+    pub(super) chain: Mutex<Option<String>>,
+}
+
+impl FakeNode {
+    /// The way to the one client that serves something.
+    pub(super) fn reach(&self) -> Reach {
+        self.served_by.lock().unwrap()[0].clone()
+    }
 }
 
 struct Running<'a>(&'a AtomicUsize);
@@ -68,6 +81,9 @@ impl Backend for Arc<FakeNode> {
     async fn call(&self, _: &Principal, call: CallRequest) -> Result<CallReply, Failure> {
         self.running.fetch_add(1, Ordering::SeqCst);
         let _running = Running(&self.running);
+        if let Some(chain) = call.chain {
+            *self.chain.lock().unwrap() = Some(chain.to_string());
+        }
         let reply = |value| {
             Ok(CallReply {
                 value,
@@ -87,7 +103,12 @@ impl Backend for Arc<FakeNode> {
         }
     }
 
-    async fn operate(&self, _: &Principal, operation: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(
+        &self,
+        _: &Principal,
+        _: SessionId,
+        operation: Operation,
+    ) -> Result<Vec<u8>, Failure> {
         Ok(operation.name().as_bytes().to_vec())
     }
 
@@ -108,6 +129,42 @@ impl Backend for Arc<FakeNode> {
                 digest: digest.to_owned(),
             })),
         }
+    }
+
+    async fn provide(
+        &self,
+        _: &Principal,
+        provide: Provide,
+        reach: Reach,
+    ) -> Result<Leased, Failure> {
+        self.served_by.lock().unwrap().push(reach);
+        Ok(Leased {
+            lease: 1,
+            lease_ms: provide.lease_ms,
+            window: provide.window,
+            functions: Vec::new(),
+        })
+    }
+
+    fn withdraw(&self, _: &Principal, session: SessionId, _: Withdraw) -> Result<(), Failure> {
+        let mut served_by = self.served_by.lock().unwrap();
+        served_by.retain(|reach| reach.session() != session);
+        Ok(())
+    }
+
+    fn is_serving(&self, _: &Principal, session: SessionId) -> bool {
+        let served_by = self.served_by.lock().unwrap();
+        served_by.iter().any(|reach| reach.session() == session)
+    }
+
+    fn session_ended(&self, _: &Principal, session: SessionId) {
+        let mut served_by = self.served_by.lock().unwrap();
+        assert!(
+            served_by
+                .iter()
+                .all(|reach| reach.session() != session || reach.is_ended())
+        );
+        served_by.retain(|reach| reach.session() != session);
     }
 }
 
@@ -146,11 +203,21 @@ pub(super) fn entry(digest: &str, size_bytes: u64) -> ModuleEntry {
     }
 }
 
+/// A node with what its sessions share.
+#[derive(Clone)]
+struct Node {
+    node: Arc<FakeNode>,
+    stop: Arc<Stop>,
+    stopping: Stopping,
+    fellows: Fellows,
+}
+
 /// A client, with the session that serves it.
 pub(super) struct Peer {
     pub(super) node: Arc<FakeNode>,
     pub(super) session: JoinHandle<SessionEnd>,
-    pub(super) stop: Stop,
+    pub(super) stop: Arc<Stop>,
+    whole: Node,
     pub(super) write: WriteHalf<DuplexStream>,
     read: FrameReader<ReadHalf<DuplexStream>>,
     assembler: Assembler,
@@ -164,9 +231,20 @@ impl Peer {
 
     /// The same over a connection that holds only so many bytes.
     pub(super) fn connect_over(bytes: usize, limits: Limits) -> Peer {
-        let (here, there) = duplex(bytes);
-        let node = Arc::new(FakeNode::default());
         let (stop, stopping) = stop();
+        let stop = Arc::new(stop);
+        let node = Node {
+            node: Arc::default(),
+            stop,
+            stopping,
+            fellows: Fellows::default(),
+        };
+        Peer::connect_to(&node, bytes, limits)
+    }
+
+    /// Another client of the same node.
+    fn connect_to(node: &Node, bytes: usize, limits: Limits) -> Peer {
+        let (here, there) = duplex(bytes);
         let limits = Arc::new(limits);
         let connection = Connection {
             stream: there,
@@ -175,15 +253,17 @@ impl Peer {
             doorstep: (),
         };
         let context = SessionContext {
-            backend: Arc::new(Arc::clone(&node)),
+            backend: Arc::new(Arc::clone(&node.node)),
             limits,
-            stopping,
+            stopping: node.stopping.clone(),
+            fellows: node.fellows.clone(),
         };
         let (read, write) = split(here);
         Peer {
-            node,
+            node: Arc::clone(&node.node),
             session: tokio::spawn(serve(connection, context)),
-            stop,
+            stop: Arc::clone(&node.stop),
+            whole: node.clone(),
             write,
             read: FrameReader::new(read, Duration::from_secs(60), MAX_FRAME_PAYLOAD_BYTES),
             assembler: Assembler::new(AssemblerLimits {
@@ -196,11 +276,42 @@ impl Peer {
 
     /// Connected and welcome.
     pub(super) async fn welcome(limits: Limits) -> Peer {
-        let mut peer = Peer::connect(limits);
-        peer.send(0, hello(TOKEN)).await;
-        let (_, welcome) = peer.receive().await.unwrap();
+        Peer::connect(limits).entered().await
+    }
+
+    /// Another client of the same node, connected and welcome.
+    pub(super) async fn fellow(&self) -> Peer {
+        let fellow = Peer::connect_to(&self.whole, 64 * 1024, Limits::default());
+        fellow.entered().await
+    }
+
+    /// After hello and welcome.
+    pub(super) async fn entered(mut self) -> Peer {
+        self.send(0, hello(TOKEN)).await;
+        let (_, welcome) = self.receive().await.unwrap();
         assert!(matches!(welcome, Message::Welcome(_)), "{welcome:?}");
-        peer
+        self
+    }
+
+    /// Serves a name from now on; gives the way to this client.
+    pub(super) async fn provide(&mut self, id: u32) -> Reach {
+        self.send(id, provide()).await;
+        self.reply(id).await;
+        self.node.reach()
+    }
+
+    /// The next message, which has to be a call of the host's.
+    pub(super) async fn called(&mut self) -> (u32, CallHeader, Vec<u8>) {
+        match self.receive().await.unwrap() {
+            (id, Message::Call { header, arguments }) => (id, header, arguments),
+            other => panic!("expected a call, got {other:?}"),
+        }
+    }
+
+    /// Answers a call of the host's.
+    pub(super) async fn answer(&mut self, id: u32, value: &[u8]) {
+        let (value, is_result) = (value.to_vec(), false);
+        self.send(id, Message::Reply { value, is_result }).await;
     }
 
     pub(super) async fn send(&mut self, id: u32, message: Message) {
@@ -277,6 +388,17 @@ pub(super) fn hello(token: &str) -> Message {
         versions: vec![1, 7],
         client: "test/1".to_owned(),
         token: Some(token.to_owned()),
+    })
+}
+
+pub(super) fn provide() -> Message {
+    Message::Provide(Provide {
+        name: "n".to_owned(),
+        scope: ProvideScope::Session,
+        lease_ms: 10_000,
+        window: 4,
+        fallback: Default::default(),
+        wit: None,
     })
 }
 

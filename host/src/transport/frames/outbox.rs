@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::{FRAGMENT_BYTES, HEADER_BYTES};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::config::Limits;
 
@@ -21,6 +21,15 @@ const SHORT_LANE_BYTES: usize = 16 * FRAGMENT_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the connection takes no more messages")]
 pub struct OutboxClosed;
+
+/// Why a message was not left that could not wait.
+#[derive(Debug)]
+pub enum NotLeft {
+    /// There is no room for it now; here it is.
+    Full(RawMessage),
+    /// The connection takes no more messages.
+    Closed,
+}
 
 /// Where the messages of one connection are left to be written. All clones are the same outbox.
 #[derive(Clone, Debug)]
@@ -92,18 +101,34 @@ impl Outbox {
         Ok(())
     }
 
+    /// Leaves a message if there is room for it at once: for whoever cannot wait.
+    ///
+    /// # Errors
+    /// When there is no room, or the connection is at its end.
+    pub fn try_send(&self, message: RawMessage) -> Result<(), NotLeft> {
+        let (lane, cost) = self.0.lane(&message.payload);
+        match lane.try_acquire_many(cost) {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => return Err(NotLeft::Full(message)),
+            Err(TryAcquireError::Closed) => return Err(NotLeft::Closed),
+        }
+        let writer = self
+            .0
+            .push(message)
+            .map_err(|OutboxClosed| NotLeft::Closed)?;
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Ok(())
+    }
+
     /// Leaves a message; gives whom to wake.
     async fn leave(&self, message: RawMessage) -> Result<Option<Waker>, OutboxClosed> {
         let (lane, cost) = self.0.lane(&message.payload);
         let permit = lane.acquire_many(cost).await;
         // The writer gives it back once the bytes are gone.
         permit.map_err(|_closed| OutboxClosed)?.forget();
-        let mut state = self.0.state();
-        if state.is_ended {
-            return Err(OutboxClosed);
-        }
-        state.messages.push_back(message);
-        Ok(state.writer.take())
+        self.0.push(message)
     }
 
     /// Lets the writer end once it has written what was left here until now.
@@ -170,6 +195,16 @@ impl Shared {
         let cost = payload.len().saturating_add(HEADER_BYTES).min(lane_bytes);
         // Both lanes fit in a u32, so the conversion never saturates.
         (lane, u32::try_from(cost).unwrap_or(u32::MAX))
+    }
+
+    /// Appends a message that has its room; gives whom to wake.
+    fn push(&self, message: RawMessage) -> Result<Option<Waker>, OutboxClosed> {
+        let mut state = self.state();
+        if state.is_ended {
+            return Err(OutboxClosed);
+        }
+        state.messages.push_back(message);
+        Ok(state.writer.take())
     }
 
     /// Whoever waits for room hears that there will be none.

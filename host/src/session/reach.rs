@@ -1,0 +1,290 @@
+//! The way from the node to a client, over the connection that the client opened.
+//!
+//! The host begins exchanges of its own here, under even ids: calls of what the client serves. Each
+//! has one place in one table, until the client answers, the caller stops waiting, or the session
+//! ends; whichever comes first takes it out, and what comes later finds nothing. So an answer reaches
+//! the caller that waits for it or nobody.
+//!
+//! Ids are never used twice. They need not arrive in order: a long call may be written after a short
+//! one that began later.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rpc_host_protocol::message::{Beat, CallHeader, Lapse, Message};
+use rpc_host_protocol::{ExchangeId, Failure};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+
+use super::{CallReply, SessionId};
+use crate::chain::Chain;
+use crate::transport::frames::{NotLeft, Outbox};
+
+/// Why a call into a client did not end with a reply.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ReachError {
+    /// The session has ended.
+    #[error("the connection to the client is gone")]
+    Lost,
+    /// As many calls into this client are under way as there may be.
+    #[error("{0} calls into this client are under way already; wait for one to end")]
+    Full(u64),
+    /// The client answered with a failure.
+    #[error("{0}")]
+    Failed(Failure),
+    /// The client answered with what is none.
+    #[error("the client's answer is {0}")]
+    Malformed(String),
+}
+
+/// The way to one client. A clone is the same way.
+#[derive(Clone)]
+pub struct Reach(Arc<Shared>);
+
+struct Shared {
+    session: SessionId,
+    outbox: Outbox,
+    max_calls: u64,
+    state: Mutex<State>,
+    /// Beside the state, for those who ask often.
+    is_ended: AtomicBool,
+    /// How many calls are under way, those whose cancel is not written yet included.
+    under_way: watch::Sender<u64>,
+    began: Instant,
+    /// When something was last heard of the client, in milliseconds since it began.
+    heard_ms: AtomicU64,
+    /// Answers that nobody waited for any more.
+    late_answers: AtomicU64,
+}
+
+struct State {
+    /// `None`: all are used up.
+    next_id: Option<u32>,
+    waiting: HashMap<ExchangeId, Waiting>,
+}
+
+struct Waiting {
+    answer: oneshot::Sender<Result<CallReply, ReachError>>,
+    chain: Chain,
+}
+
+impl Reach {
+    pub(super) fn new(session: SessionId, outbox: Outbox, max_calls: u64) -> Self {
+        Reach(Arc::new(Shared {
+            session,
+            outbox,
+            max_calls,
+            state: Mutex::new(State {
+                next_id: Some(2),
+                waiting: HashMap::new(),
+            }),
+            is_ended: AtomicBool::new(false),
+            under_way: watch::Sender::new(0),
+            began: Instant::now(),
+            heard_ms: AtomicU64::new(0),
+            late_answers: AtomicU64::new(0),
+        }))
+    }
+
+    /// The session that it belongs to.
+    pub fn session(&self) -> SessionId {
+        self.0.session
+    }
+
+    /// Calls what the client serves. `chain` is what the call is part of; a call that the client makes
+    /// within it goes on from there. Dropping the future tells the client that nobody waits any more.
+    ///
+    /// # Errors
+    /// When the client fails, is lost, or has as many calls as it may have.
+    pub async fn call(
+        &self,
+        header: CallHeader,
+        arguments: Vec<u8>,
+        chain: Chain,
+    ) -> Result<CallReply, ReachError> {
+        let (mut asked, answer) = self.begin(chain)?;
+        let call = Message::Call { header, arguments }.encode(asked.id);
+        let sent = self.0.outbox.send(call).await;
+        sent.map_err(|_closed| ReachError::Lost)?;
+        asked.is_sent = true;
+        // Taken out of the table without an answer only at the end of the session.
+        answer.await.unwrap_or(Err(ReachError::Lost))
+    }
+
+    fn begin(
+        &self,
+        chain: Chain,
+    ) -> Result<(Asked, oneshot::Receiver<Result<CallReply, ReachError>>), ReachError> {
+        let (answer, receiver) = oneshot::channel();
+        let mut state = self.state();
+        if self.is_ended() {
+            return Err(ReachError::Lost);
+        }
+        let id = state.next_id.ok_or(ReachError::Lost)?;
+        let place = self
+            .take_place()
+            .ok_or(ReachError::Full(self.0.max_calls))?;
+        state.next_id = id.checked_add(2);
+        let id = ExchangeId(id);
+        state.waiting.insert(id, Waiting { answer, chain });
+        let asked = Asked {
+            reach: self.clone(),
+            id,
+            is_sent: false,
+            place: Some(place),
+        };
+        Ok((asked, receiver))
+    }
+
+    fn take_place(&self) -> Option<Place> {
+        let max_calls = self.0.max_calls;
+        let is_taken = self.0.under_way.send_if_modified(|count| {
+            let has_room = *count < max_calls;
+            if has_room {
+                *count += 1;
+            }
+            has_room
+        });
+        is_taken.then(|| Place(self.clone()))
+    }
+
+    /// Asks the client for a sign of life.
+    pub fn ping(&self) {
+        let ping = Message::Ping(Beat { nonce: 0 }).encode(ExchangeId::CONNECTION);
+        // Without room, the client has much to read first, and the writer's own time limit watches it.
+        let _unsent = self.0.outbox.try_send(ping);
+    }
+
+    /// When something was last heard of the client.
+    pub fn last_heard(&self) -> Instant {
+        let heard_ms = self.0.heard_ms.load(Ordering::Relaxed);
+        self.0.began + Duration::from_millis(heard_ms)
+    }
+
+    /// Whether the session has ended. Once it has, every call is lost.
+    pub fn is_ended(&self) -> bool {
+        self.0.is_ended.load(Ordering::Acquire)
+    }
+
+    /// Tells the client that a lease of its has ended. Waits for nothing: a client that sleeps finds it
+    /// when it wakes up.
+    pub fn tell_lapse(&self, lapse: Lapse) {
+        self.leave(Message::Lapse(lapse), ExchangeId::CONNECTION, None);
+    }
+
+    /// Leaves a message, now or as soon as there is room; holds a place until then. There are no more
+    /// of these than calls and leases of one session.
+    fn leave(&self, message: Message, id: ExchangeId, place: Option<Place>) {
+        let Err(NotLeft::Full(message)) = self.0.outbox.try_send(message.encode(id)) else {
+            return;
+        };
+        let outbox = self.0.outbox.clone();
+        // Without a runtime nothing is written any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ended = outbox.send(message).await;
+                drop(place);
+            });
+        }
+    }
+
+    /// Something came from the client.
+    pub(super) fn hear(&self, at: Instant) {
+        let heard = at.saturating_duration_since(self.0.began);
+        let heard_ms = u64::try_from(heard.as_millis()).unwrap_or(u64::MAX);
+        self.0.heard_ms.store(heard_ms, Ordering::Relaxed);
+    }
+
+    /// The client has answered. What nobody waits for is dropped and counted.
+    pub(super) fn answer(&self, id: ExchangeId, answer: Result<CallReply, ReachError>) {
+        let waiting = self.state().waiting.remove(&id);
+        // The one that waits may be about to stop.
+        let is_late = waiting.is_none_or(|waiting| waiting.answer.send(answer).is_err());
+        if is_late {
+            self.0.late_answers.fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(exchange = id.0, "an answer came that nobody waits for");
+        }
+    }
+
+    /// The chain that a call of the host's belongs to, while it is under way.
+    pub(super) fn chain_of(&self, id: ExchangeId) -> Option<Chain> {
+        let state = self.state();
+        state.waiting.get(&id).map(|waiting| waiting.chain.clone())
+    }
+
+    /// Ends all calls, and takes no more.
+    pub(super) fn end(&self) {
+        let mut state = self.state();
+        self.0.is_ended.store(true, Ordering::Release);
+        // Each caller finds its sender gone.
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        drop(waiting);
+    }
+
+    /// Waits until no call is under way.
+    pub(super) async fn all_answered(&self) {
+        let mut under_way = self.0.under_way.subscribe();
+        // The other end is held here, so this never fails.
+        let _done = under_way.wait_for(|count| *count == 0).await;
+    }
+
+    /// How many answers nobody waited for any more.
+    pub(super) fn late_answers(&self) -> u64 {
+        self.0.late_answers.load(Ordering::Relaxed)
+    }
+
+    /// As if all ids before this one had been used.
+    #[cfg(test)]
+    pub(super) fn skip_to(&self, id: u32) {
+        self.state().next_id = Some(id);
+    }
+
+    /// Nothing panics while it is locked, so poison means nothing here.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Reach {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reach")
+            .field("session", &self.0.session)
+            .field("is_ended", &self.is_ended())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Room for one call into a client.
+struct Place(Reach);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let under_way = &self.0.0.under_way;
+        under_way.send_modify(|count| *count = count.saturating_sub(1));
+    }
+}
+
+/// A call that somebody waits for.
+struct Asked {
+    reach: Reach,
+    id: ExchangeId,
+    is_sent: bool,
+    place: Option<Place>,
+}
+
+impl Drop for Asked {
+    /// Nobody waits any more. If the client does not know, it is told; until it is, the call keeps its
+    /// place, so that those who give up early cannot pile up cancels.
+    fn drop(&mut self) {
+        let forgotten = self.reach.state().waiting.remove(&self.id);
+        if forgotten.is_some() && self.is_sent {
+            self.reach
+                .leave(Message::Cancel, self.id, self.place.take());
+        }
+    }
+}
