@@ -172,6 +172,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::CompilerDied(_)
         | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
         SandboxError::Damaged => (ErrorCode::DataLoss, Fault::Host),
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
@@ -181,6 +182,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {

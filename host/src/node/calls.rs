@@ -6,7 +6,7 @@ use std::time::Duration;
 use rpc_host_protocol::cbor::{decode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::value::ValueLimits;
-use rpc_host_protocol::{ErrorCode, Failure, Value};
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
 use super::answerer::{Answerer, answerer};
@@ -64,7 +64,9 @@ pub(super) async fn call(
             }
         }
     };
-    let (value, is_result) = called.await.map_err(|error| late(error, timeout))?;
+    let (deadline, time) = (bounds.deadline, bounds.deadline - started);
+    let called = called.await;
+    let (value, is_result) = called.map_err(|error| late(error, "the call", time, deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     if value.len() as u64 > limits.max_reply_bytes {
         return Err(SandboxError::ResultTooLarge {
@@ -190,22 +192,29 @@ async fn decoded(
     Ok((arguments, room))
 }
 
-/// Who asked for so much time is told that it is over, and what took it if that is known.
-fn late(error: HostError, timeout: Duration) -> HostError {
-    match error {
-        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => {
-            SandboxError::DeadlineExceeded(timeout).into()
-        }
-        HostError::Sandbox(SandboxError::Outside(failure))
-            if failure.code == ErrorCode::DeadlineExceeded =>
-        {
-            let own = SandboxError::DeadlineExceeded(timeout);
-            let text = format!("{own}: {}", failure.message);
-            let failure = Failure::new(failure.code, failure.fault, text);
-            SandboxError::Outside(Box::new(failure)).into()
-        }
-        other => other,
+/// Whoever had so much time until `deadline` is told when it is over, and of what took it if that is
+/// known. What had less than that was told of already.
+pub(super) fn late(error: HostError, who: &str, time: Duration, deadline: Instant) -> HostError {
+    if !left(deadline).is_zero() {
+        return error;
     }
+    let text = format!("{who} did not end within {} ms", time.as_millis());
+    let failure = match &error {
+        HostError::Sandbox(SandboxError::DeadlineExceeded(_)) => {
+            Failure::new(ErrorCode::DeadlineExceeded, Fault::Guest, text)
+        }
+        HostError::Sandbox(SandboxError::Outside(inner))
+            if inner.code == ErrorCode::DeadlineExceeded =>
+        {
+            Failure::new(
+                inner.code,
+                inner.fault,
+                format!("{text}: {}", inner.message),
+            )
+        }
+        _ => return error,
+    };
+    SandboxError::Outside(Box::new(failure)).into()
 }
 
 impl Caller {

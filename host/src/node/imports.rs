@@ -9,6 +9,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
 
 use super::answerer::{Answerer, answerer};
+use super::calls::late;
 use super::root::{Member, Root, told_of};
 use super::served;
 use crate::chain::Chain;
@@ -78,12 +79,16 @@ impl Imports {
         };
         match called {
             Called::Member(Known { member, index }) => {
-                let until = Instant::now() + max_time(root, &member);
+                let time = max_time(root, &member);
+                let until = Instant::now() + time;
                 let inner = chain
                     .then(member.name().into(), None, until)
                     .map_err(|error| told_of(&member, error.into()))?;
                 let ended = root.enter(&member, index, arguments, inner).await;
-                ended.map_err(|error| told_of(&member, error))
+                ended.map_err(|error| {
+                    let who = format!("`{}`", member.name());
+                    told_of(&member, late(error, &who, time, until))
+                })
             }
             Called::Client(serving, function) => {
                 let tenant = &root.caller().tenant;

@@ -94,6 +94,11 @@ impl Root {
         if let Some(known) = known {
             return Ok(Arc::clone(known));
         }
+        // Dropped when the lock is given back.
+        let (_over, kept) = std::mem::take(&mut *members)
+            .into_iter()
+            .partition::<Vec<_>, _>(|member| self.is_over(member, registration));
+        *members = kept;
         let limit = self.node.limits.max_instances_per_call;
         if members.len() as u64 >= limit {
             return Err(ChainError::TooManyInstances { limit });
@@ -107,6 +112,15 @@ impl Root {
         });
         members.push(Arc::clone(&member));
         Ok(member)
+    }
+
+    /// Whether a member is of no use now that its name means `present`: an earlier revision that works on
+    /// nothing, and of which nobody holds an object. Otherwise a call that lasts would come to its limit
+    /// of instances by swaps alone.
+    fn is_over(&self, member: &Member, present: &Registration) -> bool {
+        let is_idle = || member.instance.try_lock().is_ok();
+        let is_held = || member.id().is_some_and(|id| self.handles.are_held_of(id));
+        member.registration.name == present.name && is_idle() && !is_held()
     }
 
     /// Where an object lives.

@@ -8,7 +8,7 @@ use wasmtime::component::{ResourceAny, ResourceDynamic, Val};
 use super::State;
 use super::handles::Object;
 use super::types::same_resource;
-use super::values::{Objects, WrongShape};
+use super::values::{Objects, Unfit};
 
 /// Objects that go into an instance, or come out of it, with one call.
 pub(super) struct Crossing<'a> {
@@ -40,10 +40,10 @@ pub(super) fn take_back(lent: Vec<ResourceAny>, mut store: StoreContextMut<'_, S
 }
 
 impl Objects for Crossing<'_> {
-    fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, WrongShape> {
+    fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, Unfit> {
         let state = self.store.data();
-        let handles = state.handles.as_ref().ok_or(WrongShape)?;
-        let object = handles.get(handle).ok_or(WrongShape)?;
+        let handles = state.handles.as_ref().ok_or(Unfit::Shape)?;
+        let object = handles.get(handle).ok_or(Unfit::Shape)?;
         let imported = state
             .resources
             .iter()
@@ -51,37 +51,37 @@ impl Objects for Crossing<'_> {
         let Some(imported) = imported else {
             // A resource of its own: only what lives here can be one.
             if object.owner != state.id {
-                return Err(WrongShape);
+                return Err(Unfit::Foreign);
             }
             if !is_borrowed {
                 handles.remove(handle);
             }
             return Ok(Val::Resource(object.resource));
         };
-        let rep = u32::try_from(handle.0).map_err(|_| WrongShape)?;
-        let number = u32::try_from(imported).map_err(|_| WrongShape)?;
+        let rep = u32::try_from(handle.0).map_err(|_| Unfit::Shape)?;
+        let number = u32::try_from(imported).map_err(|_| Unfit::Shape)?;
         let foreign = ResourceDynamic::new_own(rep, number);
         let foreign = foreign.try_into_resource_any(&mut self.store);
-        let foreign = foreign.map_err(|_| WrongShape)?;
+        let foreign = foreign.map_err(|_| Unfit::Full)?;
         if is_borrowed {
             self.lent.push(foreign);
         }
         Ok(Val::Resource(foreign))
     }
 
-    fn lift(&mut self, object: ResourceAny) -> Result<Handle, WrongShape> {
+    fn lift(&mut self, object: ResourceAny) -> Result<Handle, Unfit> {
         if let Ok(foreign) = ResourceDynamic::try_from_resource_any(object, &mut self.store) {
             return Ok(Handle(u64::from(foreign.rep())));
         }
         if !object.owned() {
-            return Err(WrongShape);
+            return Err(Unfit::Foreign);
         }
         let state = self.store.data();
-        let handles = state.handles.as_ref().ok_or(WrongShape)?;
+        let handles = state.handles.as_ref().ok_or(Unfit::Shape)?;
         let object = Object {
             owner: state.id,
             resource: object,
         };
-        handles.insert(object).ok_or(WrongShape)
+        handles.insert(object).ok_or(Unfit::Full)
     }
 }

@@ -112,6 +112,21 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// A module was given an object that another one made.
+    #[error(
+        "`{function}` was given an object that another module made; bind all that pass it on to the \
+         same one"
+    )]
+    ForeignObject {
+        /// What was called.
+        function: String,
+    },
+    /// More objects are held than may be.
+    #[error("more than {limit} objects are held at once; let go of some")]
+    TooManyObjects {
+        /// How many there may be.
+        limit: usize,
+    },
     /// The component needs more memory than an instance may have.
     #[error("the module needs more memory than its limit of {limit_bytes} bytes")]
     OutOfMemory {

@@ -13,7 +13,7 @@ use wasmtime::component::ResourceAny;
 use super::InstanceId;
 
 /// Objects that the instances of one call hold of one another.
-const MAX_OBJECTS: usize = 10_000;
+pub(super) const MAX_OBJECTS: usize = 10_000;
 
 /// The objects of one call. All its instances share them.
 #[derive(Debug, Default)]
@@ -36,6 +36,12 @@ impl Handles {
     /// The instance that an object lives in.
     pub fn owner(&self, object: Handle) -> Option<InstanceId> {
         self.get(object).map(|object| object.owner)
+    }
+
+    /// Whether anybody holds an object that lives in this instance.
+    pub fn are_held_of(&self, owner: InstanceId) -> bool {
+        let table = self.table();
+        table.objects.values().any(|object| object.owner == owner)
     }
 
     /// A number for an object that leaves its instance. `None` when there are too many.

@@ -13,9 +13,10 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
 use super::engine::TICK;
+use super::handles::MAX_OBJECTS;
 use super::output::Output;
 use super::share::Taken;
-use super::values::{NoObjects, Objects, WrongShape};
+use super::values::{NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
@@ -23,7 +24,7 @@ use super::{
 use crate::budget::Budget;
 
 /// Handles that a guest may hold.
-const MAX_COMPONENT_HANDLES: usize = 10_000;
+pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
 /// What a guest may hand to the host in one go, counted as the engine counts: a value of a list takes
 /// 40 bytes, whatever its type.
 pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
@@ -225,8 +226,11 @@ impl Instance {
             (Some(val), Some(ty)) => {
                 let mut crossing = Crossing::new(self.store.as_context_mut());
                 let value = values::lift(val, ty, &mut crossing);
-                value.map(Some).map_err(|WrongShape| {
-                    SandboxError::Internal("a result is not of its type".to_owned())
+                value.map(Some).map_err(|unfit| match unfit {
+                    Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
+                    Unfit::Shape | Unfit::Foreign => {
+                        SandboxError::Internal("a result is not of its type".to_owned())
+                    }
                 })
             }
             _ => Ok(None),
@@ -280,14 +284,20 @@ fn lower_all(
     let parameters = &function.signature.parameters;
     let mut vals = Vec::with_capacity(arguments.len());
     for (position, (argument, parameter)) in arguments.into_iter().zip(parameters).enumerate() {
-        let val = values::lower(argument, &parameter.ty, objects).map_err(|WrongShape| {
-            let path = Path::Root("args");
-            ValueError::at(
-                Path::Index(&path, position),
-                format!("expected {}", parameter.ty),
-            )
-        })?;
-        vals.push(val);
+        let val = values::lower(argument, &parameter.ty, objects);
+        vals.push(val.map_err(|unfit| match unfit {
+            Unfit::Shape => {
+                let path = Path::Root("args");
+                let expected = format!("expected {}", parameter.ty);
+                ValueError::at(Path::Index(&path, position), expected).into()
+            }
+            Unfit::Foreign => SandboxError::ForeignObject {
+                function: function.to_string(),
+            },
+            Unfit::Full => SandboxError::TooManyObjects {
+                limit: MAX_COMPONENT_HANDLES,
+            },
+        })?);
     }
     Ok(vals)
 }

@@ -9,7 +9,9 @@ use wasmtime::component::{LinkerInstance, ResourceType, Val};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::crossing::Crossing;
-use super::{Imported, State, values};
+use super::instance::MAX_COMPONENT_HANDLES;
+use super::values::Unfit;
+use super::{Imported, SandboxError, State, values};
 
 /// Makes a function end in the [`Outside`](super::Outside) of the instance that calls it.
 pub(super) fn function(
@@ -58,12 +60,13 @@ async fn call(
     let mut values = Vec::with_capacity(arguments.len());
     for (argument, parameter) in arguments.iter().zip(&signature.parameters) {
         let value = values::lift(argument, &parameter.ty, &mut crossing);
-        values.push(value.map_err(|values::WrongShape| cannot_pass(imported))?);
+        values.push(value.map_err(|unfit| cannot_pass(imported, &unfit))?);
     }
     let value = outside.call(imported, values).await?;
     if let (Some(result), Some(ty)) = (results.first_mut(), &signature.result) {
-        let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing).ok());
-        *result = lowered.ok_or_else(|| cannot_pass(imported))?;
+        let value = value.ok_or(Unfit::Shape);
+        let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing));
+        *result = lowered.map_err(|unfit| cannot_pass(imported, &unfit))?;
     }
     // The ticks that went by meanwhile are not the guest's.
     store.set_epoch_deadline(1);
@@ -71,10 +74,22 @@ async fn call(
 }
 
 /// All values were checked against the same type on the other side; what remains are objects.
-fn cannot_pass(imported: &Imported) -> Failure {
-    let text = format!(
-        "a call of `{}` passes an object that cannot be passed on, or more objects than there may be",
-        imported.function
-    );
-    Failure::new(ErrorCode::FailedPrecondition, Fault::Guest, text)
+fn cannot_pass(imported: &Imported, unfit: &Unfit) -> Failure {
+    let (code, fault, error) = match unfit {
+        Unfit::Full => (
+            ErrorCode::ResourceExhausted,
+            Fault::Guest,
+            SandboxError::TooManyObjects {
+                limit: MAX_COMPONENT_HANDLES,
+            },
+        ),
+        Unfit::Foreign | Unfit::Shape => (
+            ErrorCode::FailedPrecondition,
+            Fault::Tenant,
+            SandboxError::ForeignObject {
+                function: imported.function.to_string(),
+            },
+        ),
+    };
+    Failure::new(code, fault, error.to_string())
 }

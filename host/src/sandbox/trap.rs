@@ -6,7 +6,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::SandboxError;
-use super::instance::MAX_HOSTCALL_BYTES;
+use super::instance::{MAX_COMPONENT_HANDLES, MAX_HOSTCALL_BYTES};
 use crate::budget::Spent;
 use crate::capability::MissingGrant;
 
@@ -32,14 +32,16 @@ pub(super) fn classify(
     if error.downcast_ref::<PoolConcurrencyLimitError>().is_some() {
         return SandboxError::Busy;
     }
-    // The engine keeps the type of this error to itself; the words are held by an end-to-end test.
-    if error
-        .root_cause()
-        .to_string()
-        .contains("fuel allocated for hostcalls")
-    {
+    // The engine keeps the types of these errors to itself; the words are held by end-to-end tests.
+    let words = error.root_cause().to_string();
+    if words.contains("fuel allocated for hostcalls") {
         return SandboxError::TooMuchData {
             limit_bytes: MAX_HOSTCALL_BYTES,
+        };
+    }
+    if words.contains("store handle limit exceeded") {
+        return SandboxError::TooManyObjects {
+            limit: MAX_COMPONENT_HANDLES,
         };
     }
     let trap = error.downcast_ref::<Trap>();

@@ -9,29 +9,36 @@ use rpc_host_protocol::types::{Name, NamePlaces};
 use rpc_host_protocol::value::Handle;
 use wasmtime::component::{ResourceAny, Val};
 
-/// A value of another shape than its type.
+/// Why a value does not pass.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongShape;
+pub(super) enum Unfit {
+    /// It is of another shape than its type.
+    Shape,
+    /// It holds an object that whoever gets it did not make.
+    Foreign,
+    /// It holds one object more than there may be.
+    Full,
+}
 
 /// What stands for a live object on either side.
 pub(super) trait Objects {
     /// The object of a handle, for a place of the resource `name` that takes it over, or borrows it.
-    fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, WrongShape>;
+    fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, Unfit>;
 
     /// The handle of an object, from a place that gives it away, or lends it.
-    fn lift(&mut self, object: ResourceAny) -> Result<Handle, WrongShape>;
+    fn lift(&mut self, object: ResourceAny) -> Result<Handle, Unfit>;
 }
 
 /// Where no live object can be.
 pub(super) struct NoObjects;
 
 impl Objects for NoObjects {
-    fn lower(&mut self, _: Handle, _: &Name, _: bool) -> Result<Val, WrongShape> {
-        Err(WrongShape)
+    fn lower(&mut self, _: Handle, _: &Name, _: bool) -> Result<Val, Unfit> {
+        Err(Unfit::Shape)
     }
 
-    fn lift(&mut self, _: ResourceAny) -> Result<Handle, WrongShape> {
-        Err(WrongShape)
+    fn lift(&mut self, _: ResourceAny) -> Result<Handle, Unfit> {
+        Err(Unfit::Shape)
     }
 }
 
@@ -42,23 +49,19 @@ struct Conversion<'t, 'o> {
 }
 
 /// For a guest.
-pub(super) fn lower(value: Value, ty: &Type, objects: &mut dyn Objects) -> Result<Val, WrongShape> {
+pub(super) fn lower(value: Value, ty: &Type, objects: &mut dyn Objects) -> Result<Val, Unfit> {
     let places = NamePlaces::default();
     lower_with(value, ty, &mut Conversion { places, objects })
 }
 
-fn lower_with<'t>(
-    value: Value,
-    ty: &'t Type,
-    with: &mut Conversion<'t, '_>,
-) -> Result<Val, WrongShape> {
+fn lower_with<'t>(value: Value, ty: &'t Type, with: &mut Conversion<'t, '_>) -> Result<Val, Unfit> {
     let boxed =
         |value: Option<Box<Value>>, ty: Option<&'t Type>, with: &mut Conversion<'t, '_>| match (
             value, ty,
         ) {
             (Some(value), Some(ty)) => lower_with(*value, ty, with).map(|val| Some(Box::new(val))),
             (None, None) => Ok(None),
-            _ => Err(WrongShape),
+            _ => Err(Unfit::Shape),
         };
     Ok(match (value, ty) {
         (Value::Bool(value), Type::Bool) => Val::Bool(value),
@@ -110,7 +113,7 @@ fn lower_with<'t>(
         (Value::Variant(name, payload), Type::Variant(cases)) => {
             let place = with.places.of(cases, &name);
             let case = place.and_then(|place| cases.get(place));
-            let case = case.ok_or(WrongShape)?;
+            let case = case.ok_or(Unfit::Shape)?;
             Val::Variant(name.to_string(), boxed(payload, case.ty.as_ref(), with)?)
         }
         (Value::Enum(name), Type::Enum(_)) => Val::Enum(name.to_string()),
@@ -129,7 +132,7 @@ fn lower_with<'t>(
         }
         (Value::Handle(handle), Type::Own(name)) => with.objects.lower(handle, name, false)?,
         (Value::Handle(handle), Type::Borrow(name)) => with.objects.lower(handle, name, true)?,
-        _ => return Err(WrongShape),
+        _ => return Err(Unfit::Shape),
     })
 }
 
@@ -137,7 +140,7 @@ fn lower_all<'t>(
     values: Vec<Value>,
     ty: &'t Type,
     with: &mut Conversion<'t, '_>,
-) -> Result<Vec<Val>, WrongShape> {
+) -> Result<Vec<Val>, Unfit> {
     values
         .into_iter()
         .map(|value| lower_with(value, ty, with))
@@ -145,21 +148,17 @@ fn lower_all<'t>(
 }
 
 /// From a guest.
-pub(super) fn lift(val: &Val, ty: &Type, objects: &mut dyn Objects) -> Result<Value, WrongShape> {
+pub(super) fn lift(val: &Val, ty: &Type, objects: &mut dyn Objects) -> Result<Value, Unfit> {
     let places = NamePlaces::default();
     lift_with(val, ty, &mut Conversion { places, objects })
 }
 
-fn lift_with<'t>(
-    val: &Val,
-    ty: &'t Type,
-    with: &mut Conversion<'t, '_>,
-) -> Result<Value, WrongShape> {
+fn lift_with<'t>(val: &Val, ty: &'t Type, with: &mut Conversion<'t, '_>) -> Result<Value, Unfit> {
     let boxed =
         |val: Option<&Val>, ty: Option<&'t Type>, with: &mut Conversion<'t, '_>| match (val, ty) {
             (Some(val), Some(ty)) => lift_with(val, ty, with).map(|value| Some(Box::new(value))),
             (None, None) => Ok(None),
-            _ => Err(WrongShape),
+            _ => Err(Unfit::Shape),
         };
     Ok(match (val, ty) {
         (Val::Bool(value), Type::Bool) => Value::Bool(*value),
@@ -180,7 +179,7 @@ fn lift_with<'t>(
             if **inner == Type::U8 {
                 let bytes = vals.iter().map(|val| match val {
                     Val::U8(byte) => Ok(*byte),
-                    _ => Err(WrongShape),
+                    _ => Err(Unfit::Shape),
                 });
                 Value::Bytes(bytes.collect::<Result<_, _>>()?)
             } else {
@@ -224,7 +223,7 @@ fn lift_with<'t>(
         (Val::Variant(name, payload), Type::Variant(cases)) => {
             let place = with.places.of(cases, name);
             let case = place.and_then(|place| cases.get(place));
-            let case = case.ok_or(WrongShape)?;
+            let case = case.ok_or(Unfit::Shape)?;
             Value::Variant(
                 case.name.clone(),
                 boxed(payload.as_deref(), case.ty.as_ref(), with)?,
@@ -233,7 +232,7 @@ fn lift_with<'t>(
         (Val::Enum(name), Type::Enum(names)) => {
             let place = with.places.of(names, name);
             let name = place.and_then(|place| names.get(place));
-            Value::Enum(name.ok_or(WrongShape)?.clone())
+            Value::Enum(name.ok_or(Unfit::Shape)?.clone())
         }
         (Val::Option(val), Type::Option(inner)) => {
             let inner = val.is_some().then_some(&**inner);
@@ -251,7 +250,7 @@ fn lift_with<'t>(
                 let place = with.places.of(known, name);
                 *place
                     .and_then(|place| set.get_mut(place))
-                    .ok_or(WrongShape)? = true;
+                    .ok_or(Unfit::Shape)? = true;
             }
             let set = known.iter().zip(set).filter(|(_, is_set)| *is_set);
             Value::Flags(set.map(|(flag, _)| flag.clone()).collect())
@@ -259,7 +258,7 @@ fn lift_with<'t>(
         (Val::Resource(object), Type::Own(_) | Type::Borrow(_)) => {
             Value::Handle(with.objects.lift(*object)?)
         }
-        _ => return Err(WrongShape),
+        _ => return Err(Unfit::Shape),
     })
 }
 

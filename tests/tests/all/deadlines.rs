@@ -36,11 +36,11 @@ async fn until(what: &str, host: &TestHost, busy: bool) {
     }
 }
 
-async fn runs(host: &TestHost) {
+pub(crate) async fn runs(host: &TestHost) {
     until("the guest never began", host, true).await;
 }
 
-async fn stopped(host: &TestHost) {
+pub(crate) async fn stopped(host: &TestHost) {
     until("the guest runs on", host, false).await;
 }
 

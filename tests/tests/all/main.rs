@@ -14,6 +14,7 @@
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
 //! | `leases` | what clients serve, and for how long |
+//! | `links`, `chains`, `call_graphs` | modules that use modules |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
@@ -30,7 +31,10 @@
 
 mod artifacts;
 mod bootstrap;
+mod call_graphs;
+
 mod calls;
+mod chains;
 mod cli;
 mod client;
 mod deadlines;
@@ -38,6 +42,7 @@ mod drain;
 mod imports;
 mod leases;
 mod limits;
+mod links;
 mod logging;
 mod programs;
 mod registrations;
@@ -56,7 +61,7 @@ mod written_by_hand;
 
 use std::fmt::Debug;
 
-use rpc_host_client::{Error, ErrorCode, Failure};
+use rpc_host_client::{Error, ErrorCode, Failure, Options};
 
 /// The failure that the node answered with.
 #[track_caller]
@@ -76,4 +81,15 @@ fn refused<T: Debug>(outcome: Result<T, Error>, code: ErrorCode, parts: &[&str])
         assert!(failure.message.contains(part), "no {part:?} in {failure:?}");
     }
     failure
+}
+
+/// A registration without any grant, whose imports are answered by these names.
+fn bound<'a>(bindings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Options {
+    let bindings = bindings.into_iter();
+    Options {
+        bindings: bindings
+            .map(|(import, name)| (import.to_owned(), name.to_owned()))
+            .collect(),
+        ..Options::default()
+    }
 }

@@ -1,4 +1,5 @@
-//! Every WIT type, there and back: by the client and by the command line, in WAVE and in JSON.
+//! Every WIT type, there and back: by the client and by the command line, in WAVE and in JSON, and from
+//! one module to another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -8,17 +9,43 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::bound;
+
+/// Whatever is called here is called of both: of `sink` itself, and of `relay`, which passes it on to
+/// `sink` as one module to another.
+const BOTH: [&str; 2] = ["sink", "relay"];
+
 async fn sink() -> TestTenant {
     let tenant = TestHost::shared().await.tenant().await;
     tenant.register("sink", built("kitchen-sink")).await;
     tenant.register("maps", built("maps")).await;
+    let bindings = [
+        ("demo:kitchen/sink@0.1.0", "sink"),
+        ("ping", "sink"),
+        ("echo-map", "maps"),
+    ];
+    tenant
+        .register_with("relay", built("relay"), bound(bindings))
+        .await;
     tenant
 }
 
 impl Sink {
     async fn echo<T: Serialize + DeserializeOwned>(&self, function: &str, value: &T) -> T {
-        let answer = self.0.client.module("sink").call(function, (value,)).await;
-        answer.unwrap_or_else(|error| panic!("{function}: {error}"))
+        let [answer, relayed] = BOTH.map(|module| async move {
+            let answer = self
+                .0
+                .client
+                .module(module)
+                .call::<T>(function, (value,))
+                .await;
+            answer.unwrap_or_else(|error| panic!("{function} of {module}: {error}"))
+        });
+        let (answer, relayed) = (answer.await, relayed.await);
+        // As text, in which what is no number equals itself.
+        let text = |value: &T| serde_json::to_string(value).unwrap();
+        assert_eq!(text(&relayed), text(&answer), "{function}");
+        answer
     }
 
     async fn echoes<T>(&self, function: &str, values: impl IntoIterator<Item = T>)
@@ -123,14 +150,11 @@ async fn text_keeps_its_characters() {
         [vec![], (0..=u8::MAX).collect(), vec![0_u8; 100_000]],
     )
     .await;
-    let ping: String = sink
-        .0
-        .client
-        .module("sink")
-        .call("ping", ("pong",))
-        .await
-        .unwrap();
-    assert_eq!(ping, "pong");
+    for (module, function) in [("sink", "ping"), ("relay", "relay_ping")] {
+        let module = sink.0.client.module(module);
+        let ping: String = module.call(function, ("pong",)).await.unwrap();
+        assert_eq!(ping, "pong");
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -257,45 +281,45 @@ async fn options_and_results_keep_their_layers() {
 
 #[tokio::test]
 async fn the_four_forms_of_result_end_a_call() {
-    let tenant = sink().await;
-    let it = tenant.client.module("sink");
-    let both: [Result<u32, String>; 2] = [
-        it.call_result("both", (false,)).await.unwrap(),
-        it.call_result("both", (true,)).await.unwrap(),
-    ];
-    assert_eq!(both, [Ok(1), Err("as asked".to_owned())]);
-    let ok_only: [Result<u32, ()>; 2] = [
-        it.call_result("ok_only", (false,)).await.unwrap(),
-        it.call_result("ok_only", (true,)).await.unwrap(),
-    ];
-    assert_eq!(ok_only, [Ok(1), Err(())]);
-    let err_only: [Result<(), String>; 2] = [
-        it.call_result("err_only", (false,)).await.unwrap(),
-        it.call_result("err_only", (true,)).await.unwrap(),
-    ];
-    assert_eq!(err_only, [Ok(()), Err("as asked".to_owned())]);
-    let neither: [Result<(), ()>; 2] = [
-        it.call_result("neither", (false,)).await.unwrap(),
-        it.call_result("neither", (true,)).await.unwrap(),
-    ];
-    assert_eq!(neither, [Ok(()), Err(())]);
-    it.call::<()>("nothing", ()).await.unwrap();
-
     #[derive(Debug, Deserialize, PartialEq)]
     struct Problem {
         code: u32,
         reason: String,
     }
-    let problem: Result<u32, Problem> = it.call_result("fail_with_record", (7,)).await.unwrap();
-    assert_eq!(
-        problem,
-        Err(Problem {
-            code: 7,
-            reason: "code 7".to_owned()
-        })
-    );
-    let shape: Result<(), Shape> = it.call_result("fail_with_variant", ()).await.unwrap();
-    assert_eq!(shape, Err(Shape::Circle(1.5)));
+    let tenant = sink().await;
+    for it in BOTH.map(|module| tenant.client.module(module)) {
+        let both: [Result<u32, String>; 2] = [
+            it.call_result("both", (false,)).await.unwrap(),
+            it.call_result("both", (true,)).await.unwrap(),
+        ];
+        assert_eq!(both, [Ok(1), Err("as asked".to_owned())]);
+        let ok_only: [Result<u32, ()>; 2] = [
+            it.call_result("ok_only", (false,)).await.unwrap(),
+            it.call_result("ok_only", (true,)).await.unwrap(),
+        ];
+        assert_eq!(ok_only, [Ok(1), Err(())]);
+        let err_only: [Result<(), String>; 2] = [
+            it.call_result("err_only", (false,)).await.unwrap(),
+            it.call_result("err_only", (true,)).await.unwrap(),
+        ];
+        assert_eq!(err_only, [Ok(()), Err("as asked".to_owned())]);
+        let neither: [Result<(), ()>; 2] = [
+            it.call_result("neither", (false,)).await.unwrap(),
+            it.call_result("neither", (true,)).await.unwrap(),
+        ];
+        assert_eq!(neither, [Ok(()), Err(())]);
+        it.call::<()>("nothing", ()).await.unwrap();
+        let problem: Result<u32, Problem> = it.call_result("fail_with_record", (7,)).await.unwrap();
+        assert_eq!(
+            problem,
+            Err(Problem {
+                code: 7,
+                reason: "code 7".to_owned()
+            })
+        );
+        let shape: Result<(), Shape> = it.call_result("fail_with_variant", ()).await.unwrap();
+        assert_eq!(shape, Err(Shape::Circle(1.5)));
+    }
 }
 
 #[tokio::test]
@@ -404,25 +428,27 @@ async fn records_variants_and_flags_keep_their_cases() {
 #[tokio::test]
 async fn many_parameters_arrive_in_their_places() {
     let tenant = sink().await;
-    let call = tenant.client.module("sink").function("many");
-    let call = call.args((
-        1_u8, 2_u16, 3_u32, 4_u64, -1_i8, -2_i16, -3_i32, -4_i64, 0.5_f32, 0.25_f64,
-    ));
-    let call = call.args((
-        true,
-        'x',
-        "text",
-        vec![7_u8],
-        None::<u8>,
-        Point { x: 8, y: 9 },
-        Color::DarkBlue,
-    ));
-    let call = call.args((vec!["read", "execute"], (10_u8, 11_u8)));
-    let text: String = call.call().await.unwrap();
-    assert_eq!(
-        text,
-        "1 2 3 4 -1 -2 -3 -4 0.5 0.25 true x text [7] None 8,9 Color::DarkBlue 5 (10, 11)"
-    );
+    for module in BOTH {
+        let call = tenant.client.module(module).function("many");
+        let call = call.args((
+            1_u8, 2_u16, 3_u32, 4_u64, -1_i8, -2_i16, -3_i32, -4_i64, 0.5_f32, 0.25_f64,
+        ));
+        let call = call.args((
+            true,
+            'x',
+            "text",
+            vec![7_u8],
+            None::<u8>,
+            Point { x: 8, y: 9 },
+            Color::DarkBlue,
+        ));
+        let call = call.args((vec!["read", "execute"], (10_u8, 11_u8)));
+        let text: String = call.call().await.unwrap();
+        assert_eq!(
+            text,
+            "1 2 3 4 -1 -2 -3 -4 0.5 0.25 true x text [7] None 8,9 Color::DarkBlue 5 (10, 11)"
+        );
+    }
 }
 
 #[tokio::test]
@@ -437,9 +463,12 @@ async fn maps_keep_their_keys() {
             ("a-b".to_owned(), 1),
         ]),
     ];
+    let relay = tenant.client.module("relay");
     for map in by_text {
-        let back: BTreeMap<String, u32> = maps.call("echo_map", (&map,)).await.unwrap();
-        assert_eq!(back, map);
+        for (module, function) in [(&maps, "echo_map"), (&relay, "relay_map")] {
+            let back: BTreeMap<String, u32> = module.call(function, (&map,)).await.unwrap();
+            assert_eq!(back, map, "{function}");
+        }
     }
     let by_number = BTreeMap::from([(0, vec![]), (u64::MAX, vec!["a".to_owned()])]);
     let back: BTreeMap<u64, Vec<String>> =
@@ -561,13 +590,16 @@ async fn wave_and_json_of_every_type_on_the_command_line() {
     ];
     let called: BTreeSet<&str> = table.iter().map(|(function, _, _)| *function).collect();
     let described = tenant.client.describe("sink", None).await.unwrap();
+    let relay = tenant.client.describe("relay", None).await.unwrap();
+    let relayed: BTreeSet<&str> = relay.functions.iter().map(|one| &*one.name).collect();
     for function in &described.functions {
         let name = &*function.name;
+        if !name.starts_with("echo-") {
+            continue;
+        }
         // `wide` is the client's alone: its text would fill a page.
-        assert!(
-            !name.starts_with("echo-") || name == "echo-wide" || called.contains(name),
-            "{name}"
-        );
+        assert!(name == "echo-wide" || called.contains(name), "{name}");
+        assert!(relayed.contains(name), "{name}");
     }
     for (function, wave, json) in table {
         let call = format!("{function}({wave})");

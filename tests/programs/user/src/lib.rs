@@ -100,6 +100,25 @@ impl Guest for User {
     fn mislend() -> i64 {
         broker::look(&Thing::new(1))
     }
+
+    fn stock(count: u32) -> u32 {
+        let held: Vec<Thing> = (0..count).map(|value| Thing::new(value.into())).collect();
+        (0..count).for_each(|value| broker::keep(broker::order(value.into())));
+        let live = maker::live();
+        drop(held);
+        live
+    }
+
+    fn outlive() -> (i64, i64, u32) {
+        let thing = Thing::new(0);
+        let mut count = 0;
+        while maker::made() == 1 {
+            count += 1;
+            thing.add(1);
+        }
+        count += 1;
+        (count, thing.add(1), maker::live())
+    }
 }
 
 export!(User);
