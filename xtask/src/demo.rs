@@ -3,7 +3,9 @@
 //! Everything is done by the commands of the README, each one shown so that it can be repeated,
 //! and every answer is checked: a demo that only looks right is no demo.
 
+mod localisation;
 mod node;
+mod program;
 mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -111,6 +113,8 @@ fn show(workspace: &Workspace, terminal: &Terminal, node: &Node) -> anyhow::Resu
     looped.fails_with("deadline-exceeded: ")?;
     looped.took_less_than(LOOP_ENDED)?;
     call("spin", "ping()")?.is("\"pong\"")?;
+
+    localisation::show(workspace, terminal)?;
 
     let list = terminal.rpc_host(&["list"])?;
     for name in ["calc", "greeter", "spin", "text", "trap"] {

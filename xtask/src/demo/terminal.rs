@@ -45,17 +45,25 @@ impl Terminal {
         println!("\n# {text}");
     }
 
+    /// The program that all commands are of, with what it needs to reach the node.
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env("RPC_HOST_PROFILE", &self.profile)
+            .current_dir(&self.root)
+            .stdin(Stdio::null());
+        command
+    }
+
     /// Show and run one command.
     pub(super) fn rpc_host(&self, words: &[&str]) -> anyhow::Result<Answer> {
         let line: Vec<String> = words.iter().map(|word| quoted(word)).collect();
         let line = format!("rpc-host {}", line.join(" "));
         println!("$ {line}");
         let started = Instant::now();
-        let mut child = Command::new(&self.program)
+        let mut child = self
+            .command()
             .args(words)
-            .env("RPC_HOST_PROFILE", &self.profile)
-            .current_dir(&self.root)
-            .stdin(Stdio::null())
             .stdout(File::create(&self.stdout)?)
             .stderr(File::create(&self.stderr)?)
             .spawn()

@@ -5,7 +5,8 @@ use rpc_host_protocol::cbor::{decode_arguments, encode_value};
 use rpc_host_protocol::json::{from_json, to_json};
 use rpc_host_protocol::value::ValueLimits;
 use rpc_host_protocol::{Signature, Type};
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 /// The key of each line, and what an answer has beside it.
 const ID: &str = "id";
@@ -21,10 +22,23 @@ pub(super) fn question(
 ) -> Result<Vec<u8>, ProviderError> {
     let arguments = decode_arguments(arguments, signature, ValueLimits::default())
         .map_err(|error| ProviderError::new(error.to_string()).with_code(ErrorCode::Internal))?;
-    let arguments: Vec<_> = arguments.iter().map(to_json).collect();
-    let mut line = json!({ ID: id, "function": function, "args": arguments }).to_string();
-    line.push('\n');
-    Ok(line.into_bytes())
+    let question = Question {
+        id,
+        function,
+        args: arguments.iter().map(to_json).collect(),
+    };
+    let mut line = serde_json::to_vec(&question)
+        .map_err(|error| ProviderError::new(error.to_string()).with_code(ErrorCode::Internal))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+/// In this order, so that a script can find its way without a parser.
+#[derive(Serialize)]
+struct Question<'a> {
+    id: u64,
+    function: &'a str,
+    args: Vec<Json>,
 }
 
 /// What an answer holds beside its id: `{"ok": VALUE}` or `{"err": VALUE}`.
