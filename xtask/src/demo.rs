@@ -114,7 +114,7 @@ fn show(workspace: &Workspace, terminal: &Terminal, node: &Node) -> anyhow::Resu
     looped.took_less_than(LOOP_ENDED)?;
     call("spin", "ping()")?.is("\"pong\"")?;
 
-    localisation::show(workspace, terminal)?;
+    localisation::show(workspace, terminal, node)?;
 
     let list = terminal.rpc_host(&["list"])?;
     for name in ["calc", "greeter", "spin", "text", "trap"] {

@@ -1,5 +1,6 @@
 //! The act about modules that others answer for: uploaded ones, and programs of this machine.
 
+use super::node::Node;
 use super::program::{End, Serving};
 use super::terminal::Terminal;
 use crate::workspace::Workspace;
@@ -11,7 +12,7 @@ const SIGNED: &str = "ada.a13596a938c65f23b37cbf9d15edeba52a5fad4ad6ba4c57e43b96
 /// What the local one does.
 const SECRET: &str = "correct-horse";
 
-pub(super) fn show(workspace: &Workspace, terminal: &Terminal) -> anyhow::Result<()> {
+pub(super) fn show(workspace: &Workspace, terminal: &Terminal, node: &Node) -> anyhow::Result<()> {
     let upload = |module: &str, name: &str, more: &[&str]| {
         let component = workspace.components().join(format!("{module}.wasm"));
         let component = workspace.shown(&component);
@@ -33,6 +34,7 @@ pub(super) fn show(workspace: &Workspace, terminal: &Terminal) -> anyhow::Result
     upload("logger", LOGGER, &["--grant", "log"])?;
     upload("verifier", VERIFIER, &[])?;
     ask(SIGNED, &[])?.is("ok(\"ada\")")?;
+    node.show_in_log("ada asks: whoami")?;
 
     terminal
         .say("Who answers for a name can be a program of yours: the lines of `app` come here now.");
