@@ -23,7 +23,7 @@ pub enum Proposed {
     /// It is so already.
     Stands(Arc<Registration>),
     /// It would be a change.
-    Change(Proposal),
+    Change(Box<Proposal>),
 }
 
 /// A change of a registration that is not made yet.
@@ -146,10 +146,10 @@ impl Inner {
             current: next,
             called: earlier.map_or_else(Arc::default, |earlier| Arc::clone(&earlier.called)),
         };
-        Ok(Proposed::Change(Proposal {
+        Ok(Proposed::Change(Box::new(Proposal {
             registration,
             present,
-        }))
+        })))
     }
 
     /// An earlier revision, to be brought back.
