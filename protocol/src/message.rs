@@ -153,7 +153,7 @@ pub struct Withdraw {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Leased {
-    /// Names this offer; never used twice by a host.
+    /// Names this offer; never used twice while a host runs.
     pub lease: u64,
     /// How long it stands without a sign of life.
     pub lease_ms: u64,

@@ -5,7 +5,9 @@
 //! | `offer` | what a client asks for, checked against the limits |
 //! | `contract` | which functions a name stands for, and what one set of them lacks of another |
 //! | `lease` | one client's right to serve one name for as long as it is alive; a call of it |
+//! | `end` | how a lease ends, and what its client is told |
 //! | `keeper` | asks silent clients for a sign of life, and ends the leases of those that give none |
+//! | `table` | the leases of one tenant |
 //! | `providers` | all leases of the node, and who serves what |
 //!
 //! A lease has a number that no other lease has while the node runs: its *epoch*. What a client answers
@@ -16,16 +18,19 @@
 //! and values pass through it as bytes.
 
 mod contract;
+mod end;
 mod error;
 mod keeper;
 mod lease;
 mod offer;
 mod providers;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use contract::{lacking, of_interface, served_by_a_client};
+pub use end::LeaseEnd;
 pub use error::ProviderError;
-pub use lease::{Lease, LeaseEnd};
+pub use lease::Lease;
 pub use offer::Offer;
 pub use providers::{Found, Providers, Serving};

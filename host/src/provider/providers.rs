@@ -9,6 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rpc_host_protocol::message::{Fallback, ProvideScope};
 
 use super::lease::Use;
+use super::table::{Leases, Room};
 use super::{Lease, LeaseEnd, Offer, ProviderError, keeper};
 use crate::clock::WallClock;
 use crate::config::Limits;
@@ -29,23 +30,11 @@ pub struct Providers {
 
 struct Inner {
     clock: Arc<dyn WallClock>,
-    max_per_session: u64,
-    max_per_tenant: u64,
+    room: Room,
     last_id: AtomicU64,
     /// How many leases the table holds, for the calls of a node where nobody serves anything.
     count: AtomicUsize,
     table: RwLock<HashMap<TenantId, Leases>>,
-}
-
-type Names = HashMap<Arc<str>, Arc<Lease>>;
-
-/// The leases of one tenant.
-#[derive(Default)]
-struct Leases {
-    /// Those that serve all of it.
-    wide: Names,
-    /// Those that serve one session each.
-    overlays: HashMap<SessionId, Names>,
 }
 
 /// Who answers for a name, if it is a client.
@@ -81,8 +70,10 @@ impl Providers {
         Providers {
             inner: Arc::new(Inner {
                 clock,
-                max_per_session: limits.max_leases_per_session,
-                max_per_tenant: limits.max_leases_per_tenant,
+                room: Room {
+                    per_session: limits.max_leases_per_session,
+                    per_tenant: limits.max_leases_per_tenant,
+                },
                 last_id: AtomicU64::new(0),
                 count: AtomicUsize::new(0),
                 table: RwLock::default(),
@@ -162,13 +153,7 @@ impl Providers {
                 since: present.since(),
             });
         }
-        let others = leases.all().filter(|one| {
-            let is_replaced = present
-                .as_ref()
-                .is_some_and(|present| present.id() == one.id());
-            !is_replaced
-        });
-        self.inner.check_room(others, session)?;
+        self.inner.room.check(leases, session, present.as_deref())?;
         let id = self.inner.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let since = self.inner.clock.now();
         let lease = Lease::new(id, offer, (tenant, holder), contract, reach, since);
@@ -364,80 +349,6 @@ impl Providers {
             .table
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Inner {
-    fn check_room<'l>(
-        &self,
-        leases: impl Iterator<Item = &'l Arc<Lease>>,
-        session: SessionId,
-    ) -> Result<(), ProviderError> {
-        let (mut of_tenant, mut of_session) = (0, 0);
-        for lease in leases {
-            of_tenant += 1;
-            of_session += u64::from(lease.session() == session);
-        }
-        for (count, limit, of) in [
-            (of_session, self.max_per_session, "session"),
-            (of_tenant, self.max_per_tenant, "tenant"),
-        ] {
-            if count >= limit {
-                return Err(ProviderError::TooMany { of, limit });
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Leases {
-    fn all(&self) -> impl Iterator<Item = &Arc<Lease>> {
-        let overlays = self.overlays.values().flat_map(HashMap::values);
-        self.wide.values().chain(overlays)
-    }
-
-    fn get(&self, scope: ProvideScope, session: SessionId, name: &str) -> Option<&Arc<Lease>> {
-        match scope {
-            ProvideScope::Tenant => self.wide.get(name),
-            ProvideScope::Session => self.overlays.get(&session)?.get(name),
-        }
-    }
-
-    /// Puts a lease in its place; gives the one that it takes it from.
-    fn put(&mut self, lease: &Arc<Lease>) -> Option<Arc<Lease>> {
-        let names = match lease.scope() {
-            ProvideScope::Tenant => &mut self.wide,
-            ProvideScope::Session => self.overlays.entry(lease.session()).or_default(),
-        };
-        // The key is the new one's as well: the old one's would keep its name alive beside it.
-        let before = names.remove(lease.name());
-        names.insert(Arc::clone(lease.shared_name()), Arc::clone(lease));
-        before
-    }
-
-    /// Takes out this very lease. False: it is not there.
-    fn take(&mut self, lease: &Lease) -> bool {
-        let (scope, session, name) = (lease.scope(), lease.session(), lease.name());
-        if self
-            .get(scope, session, name)
-            .is_none_or(|one| one.id() != lease.id())
-        {
-            return false;
-        }
-        match scope {
-            ProvideScope::Tenant => {
-                self.wide.remove(name);
-            }
-            ProvideScope::Session => {
-                if let Some(names) = self.overlays.get_mut(&session) {
-                    names.remove(name);
-                    if names.is_empty() {
-                        self.overlays.remove(&session);
-                    }
-                }
-            }
-        }
-        true
     }
 }
 

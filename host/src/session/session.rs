@@ -1,6 +1,7 @@
 //! The loop of a session after its welcome.
 
 mod dispatch;
+mod serving;
 
 use std::pin::pin;
 use std::sync::Arc;

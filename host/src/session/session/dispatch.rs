@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::assembler::RawMessage;
-use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::error::printable;
-use rpc_host_protocol::message::{CallHeader, Message, Provide, UploadHeader, Withdraw};
+use rpc_host_protocol::message::{CallHeader, Message, UploadHeader};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation};
-use serde::Serialize;
 use tracing::{Span, debug_span};
 
 use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
-use crate::chain::Chain;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
@@ -88,7 +85,7 @@ impl<B: Backend> Session<B> {
         }
     }
 
-    fn token(&self, id: ExchangeId) -> ReplyToken {
+    pub(super) fn token(&self, id: ExchangeId) -> ReplyToken {
         ReplyToken::new(id, self.outbox.clone())
     }
 
@@ -103,7 +100,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// The same, also while the node stops: for what is part of work under way.
-    async fn admit_known(&mut self, id: ExchangeId) -> Result<ReplyToken, SessionEnd> {
+    pub(super) async fn admit_known(&mut self, id: ExchangeId) -> Result<ReplyToken, SessionEnd> {
         let token = self.token(id);
         if !self.holder.backend.still_valid(&self.holder.principal) {
             token.fail(end::revoked()).await;
@@ -189,7 +186,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// The same, for an exchange that came with so many bytes and needs nothing more.
-    async fn admit_call(
+    pub(super) async fn admit_call(
         &mut self,
         id: ExchangeId,
         bytes: usize,
@@ -198,26 +195,6 @@ impl<B: Backend> Session<B> {
             Some(token) => self.take_slot(token, bytes).await,
             None => None,
         })
-    }
-
-    /// Whether a call may begin that is part of a call of the host's. If that one is over, there is
-    /// nothing that it could be part of.
-    async fn admit_within(
-        &mut self,
-        id: ExchangeId,
-        outer: ExchangeId,
-    ) -> Result<Option<(ReplyToken, Option<Chain>)>, SessionEnd> {
-        let token = self.admit_known(id).await?;
-        let Some(chain) = self.reach.chain_of(outer) else {
-            let message = format!(
-                "the host has no call {outer} under way in this session (any more), so no call can be \
-                 within it"
-            );
-            let failure = Failure::new(ErrorCode::FailedPrecondition, Fault::Peer, message);
-            token.fail(failure).await;
-            return Ok(None);
-        };
-        Ok(Some((token, Some(chain))))
     }
 
     async fn take_slot(&self, token: ReplyToken, bytes: usize) -> Option<(ReplyToken, Slot)> {
@@ -231,7 +208,7 @@ impl<B: Backend> Session<B> {
     }
 
     /// Begins the work of an exchange that gets a task of its own.
-    fn begin(
+    pub(super) fn begin(
         &self,
         token: ReplyToken,
         slot: Slot,
@@ -241,50 +218,6 @@ impl<B: Backend> Session<B> {
         let at = self.last_heard;
         let began = Began { at, span };
         self.in_flight.spawn(token, slot, None, began, work);
-    }
-
-    async fn on_provide(
-        &mut self,
-        id: ExchangeId,
-        provide: Provide,
-        bytes: usize,
-    ) -> Result<(), SessionEnd> {
-        let name = printable(&provide.name, MAX_LOGGED_NAME_BYTES);
-        let span = self.span(debug_span!("provide", exchange = id.0, name));
-        let Some((token, slot)) = self.admit_call(id, bytes).await? else {
-            return Ok(());
-        };
-        let (holder, reach) = (Arc::clone(&self.holder), self.reach.clone());
-        let work = async move {
-            let Holder { backend, principal } = &*holder;
-            let leased = backend.provide(principal, provide, reach).await?;
-            Ok(answer(&leased))
-        };
-        self.begin(token, slot, span, work);
-        Ok(())
-    }
-
-    async fn on_withdraw(&mut self, id: ExchangeId, withdraw: Withdraw) -> Result<(), SessionEnd> {
-        let Some((token, _slot)) = self.admit_call(id, 0).await? else {
-            return Ok(());
-        };
-        let Holder { backend, principal } = &*self.holder;
-        let outcome = backend.withdraw(principal, self.id, withdraw);
-        token.answer(outcome.map(|()| answer(&()))).await;
-        Ok(())
-    }
-
-    /// The client has answered a call of the host's. Whoever lost its standing is not believed.
-    fn on_answer(
-        &mut self,
-        id: ExchangeId,
-        answer: Result<CallReply, ReachError>,
-    ) -> Result<(), SessionEnd> {
-        if !self.holder.backend.still_valid(&self.holder.principal) {
-            return Err(SessionEnd::Revoked);
-        }
-        self.reach.answer(id, answer);
-        Ok(())
     }
 
     async fn on_upload(&mut self, id: ExchangeId, header: UploadHeader) -> Result<(), SessionEnd> {
@@ -348,19 +281,11 @@ impl<B: Backend> Session<B> {
     }
 
     /// `span`, or that of the session where nobody looks so closely.
-    fn span(&self, span: Span) -> Span {
+    pub(super) fn span(&self, span: Span) -> Span {
         if span.is_disabled() {
             self.span.clone()
         } else {
             span
         }
-    }
-}
-
-/// A reply of the host's own making.
-fn answer<T: Serialize>(value: &T) -> CallReply {
-    CallReply {
-        value: encode_envelope(value),
-        is_result: false,
     }
 }
