@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
+
 use super::Node;
 use super::contract::check;
+use crate::capability::Grants;
 use crate::error::HostError;
-use crate::registry::{IfRevision, Proposed, Registration, RegistrationName, RegistryError, Wish};
+use crate::registry::{
+    Bindings, IfRevision, Narrowing, Proposed, RegisterOptions, Registration, RegistrationName,
+    RegistryError, Wish,
+};
 use crate::tenant::DeployPermit;
 
 /// How often a change is checked anew because somebody whom it concerns has changed meanwhile.
@@ -23,8 +29,53 @@ pub(super) struct Wanted {
     pub(super) promoted: Option<u64>,
 }
 
+impl Wanted {
+    pub(super) fn register(node: &Node, request: Register) -> Result<Self, HostError> {
+        let bindings = request
+            .bindings
+            .iter()
+            .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
+        let options = RegisterOptions {
+            grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
+            narrowing: Narrowing::parse(request.limits, &node.limits)?,
+            bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
+            sealed: request.sealed,
+        };
+        Ok(Wanted {
+            name: request.name.parse()?,
+            wish: Wish::Register(request.digest.parse()?, options),
+            if_revision: if_revision(request.if_revision),
+            force: request.force,
+            promoted: None,
+        })
+    }
+
+    pub(super) fn swap(request: Swap) -> Result<Self, HostError> {
+        Ok(Wanted {
+            name: request.name.parse()?,
+            wish: match request.to {
+                SwapTo::Digest(digest) => Wish::Swap(digest.parse()?),
+                SwapTo::Revision(number) => Wish::Restore(number),
+            },
+            if_revision: if_revision(request.if_revision),
+            force: request.force,
+            promoted: None,
+        })
+    }
+
+    pub(super) fn rollback(request: Rollback) -> Result<Self, HostError> {
+        Ok(Wanted {
+            name: request.name.parse()?,
+            wish: Wish::Rollback,
+            if_revision: if_revision(request.if_revision),
+            force: request.force,
+            promoted: None,
+        })
+    }
+}
+
 /// What a client means by the number of a revision that it insists on.
-pub(super) fn if_revision(number: Option<u64>) -> IfRevision {
+fn if_revision(number: Option<u64>) -> IfRevision {
     match number {
         None => IfRevision::Any,
         Some(0) => IfRevision::Absent,

@@ -6,26 +6,21 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Describe, Description, ImportEntry, ImportStanding, Inspection, NewToken, Register,
-    RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo, TenantEntry, TokenEntry,
+    Describe, Description, ImportEntry, ImportStanding, Inspection, NewToken, RegistrationEntry,
+    RevisionEntry, TenantEntry, TokenEntry,
 };
 
 use super::Node;
-use super::changes::{Wanted, change, if_revision};
+use super::changes::{Wanted, change};
 use super::provide::promote;
 use super::uploads::entry;
-use crate::capability::Grants;
 use crate::error::HostError;
 use crate::inspect::{function_entry, import_entry};
 use crate::provider::Found;
-use crate::registry::{
-    Bindings, Digest, Narrowing, RegisterOptions, Registration, RegistryError, Revision, Wish,
-};
+use crate::registry::{Digest, Registration, Revision};
 use crate::sandbox::{Function, Functions, Prepared, SandboxError};
 use crate::session::SessionId;
-use crate::tenant::{
-    DeployPermit, Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId,
-};
+use crate::tenant::{Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId};
 
 /// Does one operation; gives the CBOR of what [`Operation`] names as its answer.
 pub(super) async fn operate(
@@ -36,12 +31,14 @@ pub(super) async fn operate(
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
     match operation {
-        Operation::Register(request) => register(node, principal, request).await,
-        Operation::Swap(request) => swap(node, principal, request).await,
-        Operation::Rollback(request) => rollback(node, principal, request).await,
+        Operation::Register(request) => {
+            changed(node, principal, Wanted::register(node, request)).await
+        }
+        Operation::Swap(request) => changed(node, principal, Wanted::swap(request)).await,
+        Operation::Rollback(request) => changed(node, principal, Wanted::rollback(request)).await,
         Operation::Promote(request) => {
             let permit = principal.permit_deploy()?;
-            let wanted = registering(node, request)?;
+            let wanted = Wanted::register(node, request)?;
             let promoted = promote(node, &permit, wanted).await?;
             Ok(encode_envelope(&entry_of(&promoted)))
         }
@@ -179,70 +176,14 @@ pub(super) async fn operate(
     }
 }
 
-async fn register(
+/// Whether somebody may make a change comes before whether it makes sense.
+async fn changed(
     node: &Node,
     principal: &Principal,
-    request: Register,
+    wanted: Result<Wanted, HostError>,
 ) -> Result<Vec<u8>, HostError> {
     let permit = principal.permit_deploy()?;
-    let wanted = registering(node, request)?;
-    changed(node, &permit, wanted).await
-}
-
-/// What is wished for by a request to register, or to promote.
-fn registering(node: &Node, request: Register) -> Result<Wanted, HostError> {
-    let bindings = request
-        .bindings
-        .iter()
-        .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
-    let options = RegisterOptions {
-        grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
-        narrowing: Narrowing::parse(request.limits, &node.limits)?,
-        bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
-        sealed: request.sealed,
-    };
-    Ok(Wanted {
-        name: request.name.parse()?,
-        wish: Wish::Register(request.digest.parse()?, options),
-        if_revision: if_revision(request.if_revision),
-        force: request.force,
-        promoted: None,
-    })
-}
-
-async fn swap(node: &Node, principal: &Principal, request: Swap) -> Result<Vec<u8>, HostError> {
-    let permit = principal.permit_deploy()?;
-    let wanted = Wanted {
-        name: request.name.parse()?,
-        wish: match request.to {
-            SwapTo::Digest(digest) => Wish::Swap(digest.parse()?),
-            SwapTo::Revision(number) => Wish::Restore(number),
-        },
-        if_revision: if_revision(request.if_revision),
-        force: request.force,
-        promoted: None,
-    };
-    changed(node, &permit, wanted).await
-}
-
-async fn rollback(
-    node: &Node,
-    principal: &Principal,
-    request: Rollback,
-) -> Result<Vec<u8>, HostError> {
-    let permit = principal.permit_deploy()?;
-    let wanted = Wanted {
-        name: request.name.parse()?,
-        wish: Wish::Rollback,
-        if_revision: if_revision(request.if_revision),
-        force: request.force,
-        promoted: None,
-    };
-    changed(node, &permit, wanted).await
-}
-
-async fn changed(node: &Node, permit: &DeployPermit, wanted: Wanted) -> Result<Vec<u8>, HostError> {
-    let changed = change(node, permit, wanted).await?;
+    let changed = change(node, &permit, wanted?).await?;
     Ok(encode_envelope(&entry_of(&changed)))
 }
 

@@ -190,7 +190,7 @@ impl Catalog {
     /// When the module is gone, when there are too many registrations, or when the store fails.
     pub async fn commit(
         &self,
-        proposal: Proposal,
+        proposal: Box<Proposal>,
         checked: Concerned,
         gone: Vec<Arc<str>>,
     ) -> Result<Option<Arc<Registration>>, RegistryError> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rpc_host_client::{Error, ErrorCode, Failure, Fault, NamedModule, Options};
 use rpc_host_protocol::{Message, Value};
 use rpc_host_tests::{HostOptions, PATIENCE, TestHost, TestTenant, built, component};
+use tokio::task::JoinSet;
 
 use crate::deadlines::{runs, stopped};
 use crate::{bound, refused};
@@ -146,6 +147,29 @@ async fn a_call_leads_to_so_many_modules_and_no_more() {
         );
         assert_eq!(failure.fault, Fault::Tenant);
     }
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_one_another_do_not_take_all_places() {
+    // Of these places a tenant may have four.
+    let options = HostOptions::new().limit("max-live-instances", 8);
+    let tenant = hops(TestHost::start_with(options).await, 5).await;
+    let h0 = tenant.client.module("h0");
+    let started = Instant::now();
+    let failure = refused(
+        follow(&h0, &far(4, "")).await,
+        ErrorCode::Unavailable,
+        &["`h4`: the node is at its limit of live instances"],
+    );
+    assert_eq!(failure.fault, Fault::Host);
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+    // Many at once: each gets all that it needs, one after the other.
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let h0 = h0.clone();
+        calls.spawn(async move { assert_eq!(follow(&h0, &far(3, "")).await.unwrap(), Ok(4)) });
+    }
+    calls.join_all().await;
 }
 
 #[tokio::test]

@@ -462,6 +462,28 @@ async fn what_was_called_is_known_after_a_restart() {
 }
 
 #[tokio::test]
+async fn what_was_acknowledged_survives_a_kill() {
+    let host = TestHost::start().await;
+    let tenant = host.tenant().await;
+    tenant
+        .register("it", giving("a:b/c", &[("version", 1)]))
+        .await;
+    let second = upload(&tenant, giving("a:b/c", &[("version", 2)])).await;
+    swap(&tenant.client, "it", &second).await.unwrap();
+    let back = tenant.client.rollback("it", ChangeOptions::default()).await;
+    let back = back.unwrap();
+    host.kill().await;
+    host.start_again().await;
+    let client = Client::connect(tenant.profile()).await.unwrap();
+    assert_eq!(client.show("it").await.unwrap().current, back);
+    let history = client.history("it").await.unwrap();
+    let restores: Vec<_> = history.iter().map(|one| one.restores).collect();
+    assert_eq!(restores, [Some(1), None, None]);
+    let version: u32 = client.module("it").call("version", ()).await.unwrap();
+    assert_eq!(version, 1);
+}
+
+#[tokio::test]
 async fn a_module_is_held_to_those_who_are_to_answer_it() {
     let tenant = TestHost::shared().await.tenant().await;
     let client = &tenant.client;

@@ -21,7 +21,7 @@ async fn swap(node: &Node, wish: Wish) -> Result<Revision, RegistryError> {
 }
 
 /// A change that is about to be made.
-async fn proposed(node: &Node, name: &str, wish: Wish) -> Proposal {
+async fn proposed(node: &Node, name: &str, wish: Wish) -> Box<Proposal> {
     let permit = node.one.permit_deploy().unwrap();
     let name = name.parse().unwrap();
     let catalog = &node.registry.catalog;
