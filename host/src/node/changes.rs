@@ -110,7 +110,7 @@ pub(super) async fn change(
         };
         let concerned = catalog.concerned(&proposal);
         let gone = check(node, &proposal.registration, &concerned, force).await?;
-        if let Some(changed) = catalog.commit(*proposal, concerned, gone).await? {
+        if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {
             providers.registered(tenant, name.as_str(), promoted);
             tracing::info!(
                 name = %changed.name, revision = changed.current.number,
