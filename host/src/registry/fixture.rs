@@ -83,7 +83,7 @@ pub(super) async fn change(
         Proposed::Stands(registration) => Ok(registration),
         Proposed::Change(proposal) => {
             let concerned = catalog.concerned(&proposal);
-            let changed = catalog.commit(*proposal, concerned, Vec::new()).await?;
+            let changed = catalog.commit(proposal, concerned, Vec::new()).await?;
             Ok(changed.expect("nobody else changes anything"))
         }
     }

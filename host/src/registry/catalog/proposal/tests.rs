@@ -27,7 +27,7 @@ async fn proposed(node: &Node, name: &str, wish: Wish) -> Box<Proposal> {
     let catalog = &node.registry.catalog;
     let proposed = catalog.propose(&permit, &name, &wish, IfRevision::Any);
     match proposed.await.unwrap() {
-        Proposed::Change(proposal) => *proposal,
+        Proposed::Change(proposal) => proposal,
         Proposed::Stands(registration) => panic!("{registration:?} stands already"),
     }
 }
