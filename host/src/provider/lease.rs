@@ -12,7 +12,7 @@ use super::{LeaseEnd, Offer, ProviderError};
 use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::sandbox::{Function, Functions};
-use crate::session::{CallReply, Reach, ReachError, SessionId};
+use crate::session::{ClientReply, Reach, ReachError, SessionId};
 use crate::tenant::{TenantId, TokenId};
 
 /// One client's right to serve one name, for as long as it gives signs of life.
@@ -217,7 +217,7 @@ impl Lease {
         arguments: Vec<u8>,
         deadline: Instant,
         chain: &Chain,
-    ) -> Result<CallReply, ProviderError> {
+    ) -> Result<ClientReply, ProviderError> {
         let inner = chain.then(Arc::clone(&self.offer.name), Some(self.id), deadline)?;
         let deadline = inner.deadline();
         let _slot = self.slot(chain, &inner).await?;
@@ -250,7 +250,7 @@ impl Lease {
             Ok(Err(ReachError::Failed(failure))) => {
                 Err(ProviderError::failed(self, &failure.message))
             }
-            Ok(Err(error @ ReachError::Malformed(_))) => {
+            Ok(Err(error @ (ReachError::Malformed(_) | ReachError::TooMuch))) => {
                 Err(ProviderError::failed(self, &error.to_string()))
             }
         }

@@ -16,7 +16,7 @@ use crate::config::Limits;
 use crate::registry::RegistrationName;
 use crate::sandbox::{Function, Functions};
 use crate::session::fixture::FarEnd;
-use crate::session::{CallReply, SessionId};
+use crate::session::{ClientReply, SessionId};
 use crate::tenant::{Principal, TenantId, TokenId};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -83,7 +83,7 @@ fn chain_of(time: Duration) -> Chain {
 }
 
 /// A call of whoever serves the name now, in a task of its own.
-fn call(providers: &Providers, chain: Chain) -> JoinHandle<Result<CallReply, ProviderError>> {
+fn call(providers: &Providers, chain: Chain) -> JoinHandle<Result<ClientReply, ProviderError>> {
     let serving = providers.serving_tenant(tenant(), NAME).unwrap();
     tokio::spawn(async move {
         let deadline = chain.deadline();

@@ -9,7 +9,7 @@ use rpc_host_protocol::{ExchangeId, Failure};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::Instant;
 
-use super::{CallReply, Reach, ReachError, SessionId};
+use super::{Reach, ReachError, SessionId};
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::transport::frames::{FrameReader, outbox};
@@ -27,7 +27,7 @@ impl FarEnd {
         let (outbox, writer) = outbox(near, &Limits::default());
         tokio::spawn(writer.run());
         FarEnd {
-            reach: Reach::new(SessionId::random().unwrap(), outbox, 256),
+            reach: Reach::new(SessionId::random().unwrap(), outbox, 256, 1 << 20),
             frames: FrameReader::new(far, Duration::from_secs(60), MAX_FRAME_PAYLOAD_BYTES),
             assembler: Assembler::new(AssemblerLimits {
                 max_message_bytes: 1 << 20,
@@ -59,11 +59,7 @@ impl FarEnd {
     }
 
     pub(crate) fn answer(&self, id: u32, value: &[u8]) {
-        let reply = CallReply {
-            value: value.to_vec(),
-            is_result: false,
-        };
-        self.reach.answer(ExchangeId(id), Ok(reply));
+        self.reach.answer(ExchangeId(id), Ok(value.to_vec()));
     }
 
     pub(crate) fn fail(&self, id: u32, failure: Failure) {

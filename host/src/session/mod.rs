@@ -53,5 +53,5 @@ pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;
 pub use order::OrderError;
-pub use reach::{Reach, ReachError};
+pub use reach::{ClientReply, Reach, ReachError};
 pub use serve::{Connection, MAX_LEAVE_TIME, SessionContext, serve};

@@ -14,12 +14,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rpc_host_protocol::frame::FRAGMENT_BYTES;
 use rpc_host_protocol::message::{Beat, CallHeader, Lapse, Message};
 use rpc_host_protocol::{ExchangeId, Failure};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
 
-use super::{CallReply, SessionId};
+use super::SessionId;
 use crate::chain::Chain;
 use crate::transport::frames::{NotLeft, Outbox};
 
@@ -38,7 +39,20 @@ pub enum ReachError {
     /// The client answered with what is none.
     #[error("the client's answer is {0}")]
     Malformed(String),
+    /// The client answered with more than there is room for beside its other answers.
+    #[error("the client's answers that nobody has taken yet carry too many bytes")]
+    TooMuch,
 }
+
+/// What a client answered. It takes room in its session until it is dropped.
+#[derive(Debug)]
+pub struct ClientReply {
+    /// One CBOR item, as it came.
+    pub value: Vec<u8>,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+type Answer = Result<ClientReply, ReachError>;
 
 /// The way to one client. A clone is the same way.
 #[derive(Clone)]
@@ -48,6 +62,8 @@ struct Shared {
     session: SessionId,
     outbox: Outbox,
     max_calls: u64,
+    /// Bytes that long answers may have yet.
+    room: Arc<Semaphore>,
     state: Mutex<State>,
     /// Beside the state, for those who ask often.
     is_ended: AtomicBool,
@@ -67,16 +83,23 @@ struct State {
 }
 
 struct Waiting {
-    answer: oneshot::Sender<Result<CallReply, ReachError>>,
+    answer: oneshot::Sender<Answer>,
     chain: Chain,
 }
 
 impl Reach {
-    pub(super) fn new(session: SessionId, outbox: Outbox, max_calls: u64) -> Self {
+    /// `max_bytes`: of long answers that are not dropped yet.
+    pub(super) fn new(
+        session: SessionId,
+        outbox: Outbox,
+        max_calls: u64,
+        max_bytes: usize,
+    ) -> Self {
         Reach(Arc::new(Shared {
             session,
             outbox,
             max_calls,
+            room: Arc::new(Semaphore::new(max_bytes.min(Semaphore::MAX_PERMITS))),
             state: Mutex::new(State {
                 next_id: Some(2),
                 waiting: HashMap::new(),
@@ -104,7 +127,7 @@ impl Reach {
         header: CallHeader,
         arguments: Vec<u8>,
         chain: Chain,
-    ) -> Result<CallReply, ReachError> {
+    ) -> Result<ClientReply, ReachError> {
         let (mut asked, answer) = self.begin(chain)?;
         let call = Message::Call { header, arguments }.encode(asked.id);
         let sent = self.0.outbox.send(call).await;
@@ -114,10 +137,7 @@ impl Reach {
         answer.await.unwrap_or(Err(ReachError::Lost))
     }
 
-    fn begin(
-        &self,
-        chain: Chain,
-    ) -> Result<(Asked, oneshot::Receiver<Result<CallReply, ReachError>>), ReachError> {
+    fn begin(&self, chain: Chain) -> Result<(Asked, oneshot::Receiver<Answer>), ReachError> {
         let (answer, receiver) = oneshot::channel();
         let mut state = self.state();
         if self.is_ended() {
@@ -199,14 +219,28 @@ impl Reach {
     }
 
     /// The client has answered. What nobody waits for is dropped and counted.
-    pub(super) fn answer(&self, id: ExchangeId, answer: Result<CallReply, ReachError>) {
+    pub(super) fn answer(&self, id: ExchangeId, answer: Result<Vec<u8>, ReachError>) {
         let waiting = self.state().waiting.remove(&id);
+        let answer = answer.and_then(|value| {
+            let room = self.room(value.len())?;
+            Ok(ClientReply { value, _room: room })
+        });
         // The one that waits may be about to stop.
         let is_late = waiting.is_none_or(|waiting| waiting.answer.send(answer).is_err());
         if is_late {
             self.0.late_answers.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(exchange = id.0, "an answer came that nobody waits for");
         }
+    }
+
+    /// Room for an answer. What is short is bounded by the number of calls alone.
+    fn room(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, ReachError> {
+        if bytes <= FRAGMENT_BYTES {
+            return Ok(None);
+        }
+        let bytes = u32::try_from(bytes).map_err(|_long| ReachError::TooMuch)?;
+        let room = Arc::clone(&self.0.room).try_acquire_many_owned(bytes);
+        room.map(Some).map_err(|_full| ReachError::TooMuch)
     }
 
     /// The chain that a call of the host's belongs to, while it is under way.

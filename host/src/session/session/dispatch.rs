@@ -58,9 +58,7 @@ impl<B: Backend> Session<B> {
             }
             Message::Provide(provide) => self.on_provide(id, provide, bytes).await,
             Message::Withdraw(withdraw) => self.on_withdraw(id, withdraw).await,
-            Message::Reply { value, is_result } if id.is_from_host() => {
-                self.on_answer(id, Ok(CallReply { value, is_result }))
-            }
+            Message::Reply { value, .. } if id.is_from_host() => self.on_answer(id, Ok(value)),
             Message::Failure(failure) if id.is_from_host() => {
                 self.on_answer(id, Err(ReachError::Failed(failure)))
             }

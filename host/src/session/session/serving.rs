@@ -55,7 +55,7 @@ impl<B: Backend> Session<B> {
     pub(super) fn on_answer(
         &mut self,
         id: ExchangeId,
-        answer: Result<CallReply, ReachError>,
+        answer: Result<Vec<u8>, ReachError>,
     ) -> Result<(), SessionEnd> {
         if !self.holder.backend.still_valid(&self.holder.principal) {
             return Err(SessionEnd::Revoked);

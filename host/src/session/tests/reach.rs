@@ -12,7 +12,7 @@ use super::peer::{Peer, call, provide};
 use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::config::Limits;
-use crate::session::{CallReply, Reach, ReachError, SessionEnd};
+use crate::session::{Reach, ReachError, SessionEnd};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -32,16 +32,16 @@ fn chain(name: &str) -> Chain {
 }
 
 /// A call in a task of its own.
-fn reach_out(reach: &Reach, arguments: &[u8]) -> JoinHandle<Result<CallReply, ReachError>> {
+fn reach_out(reach: &Reach, arguments: &[u8]) -> JoinHandle<Result<Vec<u8>, ReachError>> {
     let (reach, arguments) = (reach.clone(), arguments.to_vec());
-    tokio::spawn(async move { reach.call(header("f"), arguments, chain("app")).await })
+    tokio::spawn(async move {
+        let reply = reach.call(header("f"), arguments, chain("app")).await;
+        reply.map(|reply| reply.value)
+    })
 }
 
-fn reply(value: &[u8]) -> Result<CallReply, ReachError> {
-    Ok(CallReply {
-        value: value.to_vec(),
-        is_result: false,
-    })
+fn reply(value: &[u8]) -> Result<Vec<u8>, ReachError> {
+    Ok(value.to_vec())
 }
 
 #[tokio::test]
@@ -137,6 +137,35 @@ async fn over_the_limit_a_call_is_refused_until_one_ends() {
     reach.all_answered().await;
 }
 
+#[tokio::test]
+async fn answers_that_nobody_has_dropped_carry_so_many_bytes_and_no_more() {
+    let limits = Limits {
+        max_message_bytes: 100_000,
+        ..Limits::default()
+    };
+    let mut peer = Peer::welcome(limits).await;
+    let reach = peer.provide(1).await;
+    let mut held = Vec::new();
+    for number in 0..6 {
+        let reach = reach.clone();
+        let call =
+            tokio::spawn(async move { reach.call(header("f"), Vec::new(), chain("app")).await });
+        let (id, ..) = peer.called().await;
+        peer.answer(id, &[7; 90_000]).await;
+        let reply = call.await.unwrap();
+        if number == 4 {
+            assert!(matches!(reply, Err(ReachError::TooMuch)), "{reply:?}");
+            held.pop();
+        } else {
+            held.push(reply.unwrap());
+        }
+    }
+    let small = reach_out(&reach, b"");
+    let (id, ..) = peer.called().await;
+    peer.answer(id, b"small").await;
+    assert_eq!(small.await.unwrap(), reply(b"small"));
+}
+
 /// A client that reads nothing must not be able to pile up cancels of calls that were given up.
 #[tokio::test]
 async fn what_was_given_up_keeps_its_place_until_the_client_is_told() {
@@ -166,29 +195,37 @@ async fn what_was_given_up_keeps_its_place_until_the_client_is_told() {
         call.abort();
         assert!(call.await.unwrap_err().is_cancelled());
     }
-    // Those that were written are told so, and those that never were not.
-    let (mut calls, mut cancels) = (Vec::new(), Vec::new());
+    let refused = reach_out(&reach, b"").await.unwrap();
+    assert_eq!(
+        refused,
+        Err(ReachError::Full(40)),
+        "nobody has told the client"
+    );
+    // Calls that were written are taken back, and those that never were leave no trace.
+    let (mut calls, mut cancels, mut after) = (Vec::new(), Vec::new(), None);
+    let told = reach.clone();
+    let mut told = tokio::spawn(async move { told.all_answered().await });
     loop {
         tokio::select! {
-            biased;
-            () = async {
-                reach.all_answered().await;
-                while calls.len() > cancels.len() { tokio::task::yield_now().await }
-            }, if calls.len() == cancels.len() && !calls.is_empty() => break,
-            message = peer.receive() => match message {
-                Some((id, Message::Call { .. })) => calls.push(id),
-                Some((id, Message::Cancel)) => cancels.push(id),
+            told = &mut told, if after.is_none() => {
+                told.unwrap();
+                after = Some(reach_out(&reach, b"after"));
+            }
+            message = peer.receive() => match message.unwrap() {
+                (id, Message::Call { arguments, .. }) if arguments == b"after" => {
+                    peer.answer(id, b"answer").await;
+                    break;
+                }
+                (id, Message::Call { .. }) => calls.push(id),
+                (id, Message::Cancel) => cancels.push(id),
                 other => panic!("{other:?}"),
             },
         }
     }
-    assert!(calls.len() < 40, "{}", calls.len());
+    assert!((1..40).contains(&calls.len()), "{}", calls.len());
     cancels.sort_unstable();
     assert_eq!(calls, cancels);
-    let after = reach_out(&reach, b"");
-    let (id, ..) = peer.called().await;
-    peer.answer(id, b"after").await;
-    assert_eq!(after.await.unwrap(), reply(b"after"));
+    assert_eq!(after.unwrap().await.unwrap(), reply(b"answer"));
 }
 
 #[tokio::test]
