@@ -270,6 +270,8 @@ pub struct ProviderEntry {
     pub window: u32,
     /// How many it has now.
     pub in_flight: u32,
+    /// How many answers of its session came when nobody waited for them any more, and were discarded.
+    pub late_answers: u64,
     /// Who answers when it is lost.
     pub fallback: Fallback,
 }

@@ -359,6 +359,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     until_ms: 1_790_000_010_000,
                     window: 8,
                     in_flight: 1,
+                    late_answers: 2,
                     fallback: Fallback::Error,
                 }]),
                 is_result: false,

@@ -87,12 +87,14 @@ mod tests {
             until_ms: 1_795_225_278_123,
             window: 16,
             in_flight: 2,
+            late_answers: 0,
             fallback: Fallback::Previous,
         };
         let lost = ProviderEntry {
             name: "a:b/c".to_owned(),
             serving: false,
             in_flight: 0,
+            late_answers: 0,
             fallback: Fallback::Error,
             ..entry.clone()
         };

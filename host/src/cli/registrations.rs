@@ -262,6 +262,7 @@ mod tests {
             until_ms: 0,
             window: 1,
             in_flight: 0,
+            late_answers: 0,
             fallback: Fallback::Previous,
         };
         let listed = Listed::all(vec![entry()], vec![provider("calc"), provider("a:b/c")]);

@@ -200,6 +200,7 @@ impl Lease {
             until_ms: now.plus(left).unix_ms(),
             window: self.offer.window,
             in_flight: self.in_flight(),
+            late_answers: self.reach.late_answers(),
             fallback: self.offer.fallback,
         }
     }

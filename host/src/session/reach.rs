@@ -267,7 +267,7 @@ impl Reach {
     }
 
     /// How many answers nobody waited for any more.
-    pub(super) fn late_answers(&self) -> u64 {
+    pub fn late_answers(&self) -> u64 {
         self.0.late_answers.load(Ordering::Relaxed)
     }
 

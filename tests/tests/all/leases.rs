@@ -315,6 +315,12 @@ async fn a_client_that_hangs_is_given_up_within_its_lease_and_is_not_believed_la
     is(&lapse.failure, ErrorCode::DeadlineExceeded, &["expired"]);
     let again = peer.provide(to_tenant("calc")).await.unwrap();
     assert!(again.lease > leased.lease);
+    let listed = tenant.client.providers().await.unwrap();
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|one| (one.lease, one.serving, one.late_answers))
+        .collect();
+    assert_eq!(listed, [(again.lease, true, 1)]);
     peer.close().await;
     let log = tenant.host.log();
     let late = |line: &rpc_host_tests::LogLine| {

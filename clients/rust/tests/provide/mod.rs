@@ -779,6 +779,7 @@ async fn what_clients_serve_is_listed_freed_and_promoted() {
             until_ms: 2,
             window: 3,
             in_flight: 0,
+            late_answers: 0,
             fallback: Fallback::Error,
         };
         peer.reply(id, encode_envelope(&vec![entry]), false).await;
