@@ -247,4 +247,4 @@ fn left(deadline: Instant) -> Duration {
 }
 
 /// CBOR's `null`: what a function without a result answers.
-const NULL: u8 = 0xf6;
+pub(super) const NULL: u8 = 0xf6;

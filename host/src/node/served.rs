@@ -10,6 +10,7 @@ use rpc_host_protocol::{Signature, Value};
 use tokio::time::Instant;
 
 use super::Node;
+use super::calls::NULL;
 use crate::chain::Chain;
 use crate::error::HostError;
 use crate::provider::{ProviderError, Serving};
@@ -44,6 +45,10 @@ pub(super) async fn call(
         .argument_room(tenant, reply.value.len(), left)
         .await?;
     let Some(ty) = &function.signature.result else {
+        if reply.value != [NULL] {
+            let text = format!("`{function}` gives nothing, and it answered with something");
+            return Err(ProviderError::failed(serving, &text).into());
+        }
         return Ok(None);
     };
     let value = decode_value(&reply.value, ty, "result", ValueLimits::default());

@@ -855,3 +855,56 @@ async fn a_thousand_clients_that_come_and_go_leave_nothing_behind() {
     );
     assert_eq!(sum(&tenant.client).await, 5);
 }
+
+/// What a client answers is taken for as little as what a client asks.
+#[tokio::test]
+async fn an_answer_of_another_type_is_never_believed() {
+    let tenant = tenant_with_calc().await;
+    register_logger(&tenant).await;
+    let mut peer = tenant.raw_peer().await;
+    peer.provide(to_tenant("calc")).await.unwrap();
+    peer.provide(to_tenant(LOGGER)).await.unwrap();
+    let some = |value| Value::Option(Some(Box::new(value)));
+    let record = Value::Record(vec![("x".into(), Value::S64(1))]);
+    let items = vec![Value::Bool(true); 100];
+    for (answer, problem) in [
+        (text("5"), "result: expected s64, got text"),
+        (Value::F64(5.0), "result: expected s64, got float"),
+        (
+            Value::U64(u64::MAX),
+            "result: 18446744073709551615 is out of range of s64",
+        ),
+        (Value::Option(None), "result: expected s64, got null"),
+        (some(Value::Bool(true)), "result: expected s64, got bool"),
+        (record, "result: expected s64, got map"),
+        (Value::List(items), "result: expected s64, got array"),
+    ] {
+        let waiting = add(&tenant.client);
+        let (id, ..) = peer.called().await;
+        peer.answer(id, &answer).await;
+        let parts = ["`calc` is served by the client of session", problem];
+        let failure = refused(waiting.await.unwrap(), ErrorCode::Unknown, &parts);
+        assert_eq!(failure.fault, Fault::Application);
+    }
+    for value in [vec![], vec![0x05, 0x05], vec![0x18, 0x05], vec![0xff]] {
+        let waiting = add(&tenant.client);
+        let (id, ..) = peer.called().await;
+        let is_result = false;
+        peer.send(id, Message::Reply { value, is_result }).await;
+        let parts = ["`calc` is served by the client of session"];
+        refused(waiting.await.unwrap(), ErrorCode::Unknown, &parts);
+    }
+    // A function that gives nothing has nothing to be answered with.
+    let log = tenant.client.module(LOGGER).function("log");
+    let waiting = tokio::spawn(log.args(("info", "hello")).call::<()>());
+    let (id, ..) = peer.called().await;
+    peer.answer(id, &Value::S64(1)).await;
+    let parts = ["gives nothing, and it answered with something"];
+    refused(waiting.await.unwrap(), ErrorCode::Unknown, &parts);
+
+    // The lease stands, and a right answer is taken.
+    let waiting = add(&tenant.client);
+    let (id, ..) = peer.called().await;
+    peer.answer(id, &Value::S64(-5)).await;
+    assert_eq!(waiting.await.unwrap().unwrap(), -5);
+}
