@@ -147,7 +147,7 @@ mod tests {
         let line = question(7, "log-line", &arguments, &signature(None)).unwrap();
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "{\"args\":[\"a\\nb\",[1,2]],\"function\":\"log-line\",\"id\":7}\n"
+            "{\"id\":7,\"function\":\"log-line\",\"args\":[\"a\\nb\",[1,2]]}\n"
         );
         assert!(question(7, "f", &[0x80, 0xa0], &signature(None)).is_err());
     }
