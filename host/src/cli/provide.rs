@@ -28,8 +28,8 @@ const MAX_FAREWELL: Duration = Duration::from_secs(2);
 const MAX_WIT_BYTES: u64 = 1 << 20;
 
 /// What `--help` tells beside the flags.
-const HELP: &str = r#"The name is served to the whole tenant, as long as this command runs: a command has no other calls in its
-session. (`rpc-host call --provide` serves a name to one call.) The program is started once and ends with the
+const HELP: &str = r#"The name is served to the whole tenant, as long as this command runs. (`rpc-host call --provide` serves a name to
+one call.) The program is started once and ends with the
 command; the end of the program is the end of the command. Ctrl-C gives the name back.
 
 Each call of the name, also by what imports it, is a line of JSON on the program's stdin:
@@ -60,9 +60,24 @@ pub(crate) struct Provide {
     /// The interface, for a name that nothing imports and nothing has answered yet
     #[arg(long, value_name = "FILE")]
     wit: Option<PathBuf>,
-    /// The program; all that follows is for it, but for a -- right behind it
-    #[arg(long, value_name = "PROGRAM [ARGS]", required = true, num_args = 1.., allow_hyphen_values = true)]
+    /// The program, and arguments of its own that do not begin with a dash
+    #[arg(long, value_name = "PROGRAM", required = true, num_args = 1..)]
     exec: Vec<OsString>,
+    /// To whom it is served
+    #[arg(long, value_enum, value_name = "WHOM", default_value_t)]
+    scope: ScopeChoice,
+    /// More arguments of the program, whatever they begin with
+    #[arg(last = true, value_name = "ARGUMENTS")]
+    arguments: Vec<OsString>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum ScopeChoice {
+    /// This command's session, which has no other calls: for trying whether it would be accepted
+    Session,
+    /// The whole tenant
+    #[default]
+    Tenant,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -74,6 +89,15 @@ enum FallbackChoice {
     Error,
 }
 
+impl From<ScopeChoice> for Scope {
+    fn from(choice: ScopeChoice) -> Self {
+        match choice {
+            ScopeChoice::Session => Scope::Session,
+            ScopeChoice::Tenant => Scope::Tenant,
+        }
+    }
+}
+
 /// Why this command stops though nothing went wrong.
 enum Stop {
     Interrupted,
@@ -83,12 +107,7 @@ enum Stop {
 impl Provide {
     /// The program and its arguments.
     pub(crate) fn command(&self) -> Vec<OsString> {
-        match self.exec.as_slice() {
-            [program, dashes, arguments @ ..] if dashes == "--" => {
-                std::iter::once(program).chain(arguments).cloned().collect()
-            }
-            all => all.to_vec(),
-        }
+        [&self.exec[..], &self.arguments[..]].concat()
     }
 
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
@@ -217,7 +236,7 @@ impl Serving<'_> {
         let mut provision = self
             .client
             .provision(name, move |call| program.clone().serve(call))
-            .scope(Scope::Tenant)
+            .scope(self.options.scope.into())
             .lease(*lease)
             .window(*window)
             .fallback(match fallback {

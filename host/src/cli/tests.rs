@@ -31,8 +31,8 @@ fn every_documented_form_is_understood() {
         "call calc -v neg(-1)",
         "call calc add(2,3) --provide acme:log/logger=./logger --provide a:b/c=d",
         "provide acme:log/logger --exec ./logger",
-        "provide acme:log/logger --lease 3s --window 4 --fallback error --wit log.wit --exec ./logger \
-         --level -v --lease 7 file",
+        "provide acme:log/logger --exec ./logger file --lease 3s --window 4 --fallback error --wit log.wit \
+         --scope tenant -- --level -v file",
         "provide acme:log/logger --exec ./logger -- --help",
         "withdraw acme:log/logger --steal",
         "promote acme:log/logger --to logger.wasm --grant log --sealed --force --output json",
@@ -98,13 +98,12 @@ fn what_makes_no_sense_is_a_usage_error() {
 }
 
 #[test]
-fn what_follows_the_program_is_for_the_program() {
+fn a_program_has_arguments_of_its_own() {
     for (line, expected) in [
-        ("--exec ./p -v --lease 7 a", "./p -v --lease 7 a"),
-        ("--lease 7s --exec ./p", "./p"),
-        ("--exec ./p -- --lease 7", "./p --lease 7"),
-        ("--exec ./p -- -- b", "./p -- b"),
-        ("--exec ./p a -- b", "./p a -- b"),
+        ("--exec ./p", "./p"),
+        ("--exec ./p a b --lease 7s", "./p a b"),
+        ("--exec ./p --lease 7s -- --lease 7", "./p --lease 7"),
+        ("--exec ./p a -- -- -b", "./p a -- -b"),
     ] {
         let cli = parse(&format!("provide n {line}")).unwrap();
         let Command::Provide(provide) = cli.command else {

@@ -35,7 +35,7 @@ async fn answer(tenant: &TestTenant) -> String {
 /// Serves the verifier, vouching for `user`.
 async fn provide(tenant: &TestTenant, user: &str) -> CliProcess {
     let arguments = [
-        "provide", VERIFIER, "--lease", "1s", "--exec", "/bin/sh", "-c", VOUCH, user,
+        "provide", VERIFIER, "--exec", "/bin/sh", "--lease", "1s", "--", "-c", VOUCH, user,
     ];
     let mut process = tenant.cli(arguments).start();
     assert_eq!(
@@ -87,6 +87,7 @@ async fn a_name_falls_back_when_its_program_is_killed_or_its_command() {
         VERIFIER,
         "--exec",
         "/bin/sh",
+        "--",
         "-c",
         "read -r call; exit 7",
     ];

@@ -58,7 +58,14 @@ impl Program {
             return Err(Problem::usage("no program is named"));
         };
         let name = program.to_string_lossy().into_owned();
-        let broken = |error: io::Error| Problem::new(format!("cannot start {name}: {error}"));
+        let broken = |error: io::Error| {
+            let problem = Problem::new(format!("cannot start {name}: {error}"));
+            if name.contains(' ') {
+                problem.or_hint("arguments are written apart: --exec PROGRAM ARGUMENT")
+            } else {
+                problem
+            }
+        };
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::piped())
