@@ -16,6 +16,8 @@
 //! | `leases` | what clients serve, and for how long |
 //! | `localisation` | a module's import moved to a client, and back |
 //! | `reverse_calls` | calls into clients: nested, idle, failing, round and round, in time |
+//! | `lost_providers` | programs that serve a name, killed and stopped |
+//! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules |
 //! | `limits` | each limit, with a peer or guest that runs into it |
@@ -47,7 +49,9 @@ mod limits;
 mod links;
 mod localisation;
 mod logging;
+mod lost_providers;
 mod programs;
+mod providers_under_load;
 mod registrations;
 mod reverse_calls;
 mod secrets;

@@ -92,6 +92,17 @@ pub(crate) async fn another(tenant: &TestTenant) -> Client {
     Client::connect(tenant.profile()).await.unwrap()
 }
 
+/// Waits until nothing is served: a client that is lost answers no call any more, and is off the list a moment
+/// later.
+pub(crate) async fn nobody_serves(client: &Client) {
+    in_time("an empty list", async {
+        while !client.providers().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 /// Whom `app` takes the holder of a token for.
 pub(crate) async fn whoami(client: &Client, token: &str) -> Result<Result<String, String>, Error> {
     let handle = client.module("app").function("handle");
