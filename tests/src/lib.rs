@@ -23,6 +23,7 @@
     reason = "a harness that cannot go on fails the test by a panic"
 )]
 
+mod cable;
 mod cli;
 mod documented;
 mod guest;
@@ -34,6 +35,7 @@ mod tenant;
 
 use std::time::Duration;
 
+pub use cable::Cable;
 pub use cli::{Cli, CliOutput, CliProcess};
 pub use documented::documented;
 pub use guest::{built, component};

@@ -71,6 +71,11 @@ impl TestTenant {
 
     /// The command line with the admin's profile.
     pub fn cli<const N: usize>(&self, arguments: [&str; N]) -> Cli {
+        self.command(arguments)
+    }
+
+    /// The same, with arguments of which it is not known yet how many there are.
+    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Cli {
         let profile = self.profile_path();
         Cli::new(self.host.directory(), arguments).env("RPC_HOST_PROFILE", profile)
     }

@@ -14,6 +14,11 @@
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
 //! | `leases` | what clients serve, and for how long |
+//! | `localisation` | a module's import moved to a client, and back |
+//! | `reverse_calls` | calls into clients: nested, idle, failing, round and round, in time |
+//! | `lost_providers` | programs that serve a name, killed and stopped |
+//! | `providers_under_load` | what clients see while those that serve a name come and go |
+//! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `wire` | peers that do not keep to the protocol |
@@ -32,7 +37,6 @@
 mod artifacts;
 mod bootstrap;
 mod call_graphs;
-
 mod calls;
 mod chains;
 mod cli;
@@ -43,10 +47,15 @@ mod imports;
 mod leases;
 mod limits;
 mod links;
+mod localisation;
 mod logging;
+mod lost_providers;
 mod programs;
+mod providers_under_load;
 mod registrations;
+mod reverse_calls;
 mod secrets;
+mod stand_ins;
 mod swap_under_load;
 mod swaps;
 mod tenants;

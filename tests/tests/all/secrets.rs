@@ -5,7 +5,7 @@ use std::path::Path;
 use rpc_host_client::{Client, Options};
 use rpc_host_tests::{HostOptions, RawPeer, TestHost, built};
 
-fn search(folder: &Path, needle: &[u8], found: &mut Vec<String>) {
+pub(crate) fn search(folder: &Path, needle: &[u8], found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
