@@ -30,7 +30,7 @@ async fn apps() -> TestTenant {
 /// A program that serves the verifier, in a process of its own.
 async fn provide(tenant: &TestTenant, flags: &[&str], script: [&str; 3]) -> CliProcess {
     let flags = flags.iter().copied();
-    let exec = ["--exec", "/bin/sh", "-c"].into_iter().chain(script);
+    let exec = ["--exec", "/bin/sh", "--", "-c"].into_iter().chain(script);
     let arguments = ["provide", VERIFIER].into_iter().chain(flags).chain(exec);
     let mut process = tenant.command(arguments).start();
     let line = process.line().await;

@@ -108,7 +108,7 @@ async fn programs_are_killed_under_load_and_no_answer_is_wrong() {
     }
     for kill in 0..KILLS {
         let arguments = ["provide", VERIFIER, "--lease", "10s", "--exec"];
-        let script = ["/bin/sh", "-c", EVE];
+        let script = ["/bin/sh", "--", "-c", EVE];
         let mut program = tenant.command(arguments.into_iter().chain(script)).start();
         program.line().await;
         let is_program = |end: &End| *end == End::OfTheProgram;
