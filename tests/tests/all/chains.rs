@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpc_host_client::{Error, ErrorCode, Failure, Fault, NamedModule, Options};
+use rpc_host_client::{
+    Error, ErrorCode, Failure, Fault, Incoming, NamedModule, Options, ProviderError, Scope,
+};
 use rpc_host_protocol::{Message, Value};
 use rpc_host_tests::{HostOptions, PATIENCE, TestHost, TestTenant, built, component};
 use tokio::task::JoinSet;
@@ -448,4 +450,27 @@ async fn what_values_take_on_their_way_is_spent_too() {
     );
     assert_eq!(failure.fault, Fault::Guest);
     assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn no_value_of_a_guest_costs_a_client_its_connection() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("passes", component(PASSES)).await;
+    let taken = |call: Incoming| async move {
+        let (text,): (String,) = call.args()?;
+        assert_eq!(text.len(), 1 << 20);
+        Ok::<_, ProviderError>(())
+    };
+    let provider = tenant.client_of("deployer").await;
+    let lease = provider.provide("test:sink/sink", taken, Scope::Tenant);
+    let lease = lease.await.unwrap();
+    let passes = tenant.client.module("passes");
+    let failure = refused(
+        passes.call::<()>("text", (16_u32 << 20,)).await,
+        ErrorCode::ResourceExhausted,
+        &["`test:sink/sink` is served by a client", "16777216 at most"],
+    );
+    assert_eq!(failure.fault, Fault::Guest);
+    passes.call::<()>("text", (1_u32 << 20,)).await.unwrap();
+    assert!(lease.loss().is_none());
 }
