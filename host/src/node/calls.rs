@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{decode_arguments, encode_value};
+use rpc_host_protocol::cbor::{decode_arguments, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::value::ValueLimits;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
@@ -125,7 +125,7 @@ async fn of_module(
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??;
     let (index, function) = prepared.functions().find(&header.function)?;
-    let (arguments, _room) = decoded(node, caller, function, arguments, deadline).await?;
+    let (arguments, _room) = decoded(node, caller, function, arguments, bounds.deadline).await?;
     if function.signature.holds_handles() {
         // What a client holds for an object is no object of this call.
         return Err(SandboxError::HoldsHandles(function.to_string()).into());
@@ -168,9 +168,11 @@ async fn of_client(
 ) -> Outcome {
     let (_, function) = serving.contract().find(&header.function)?;
     let (arguments, _room) = decoded(node, caller, function, arguments, bounds.deadline).await?;
+    let arguments = encode_arguments(&arguments, &[]);
     let chain = bounds.outer.clone();
     let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
-    let value = served::call(node, &caller.tenant, serving, function, &arguments, &chain).await?;
+    let (tenant, until) = (&caller.tenant, bounds.deadline);
+    let value = served::call(node, tenant, serving, function, arguments, until, &chain).await?;
     Ok((value, function.signature.returns_result()))
 }
 
