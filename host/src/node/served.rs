@@ -41,9 +41,7 @@ pub(super) async fn call(
     };
     let left = deadline.saturating_duration_since(Instant::now());
     let sandbox = node.targets.sandbox();
-    let _room = sandbox
-        .argument_room(tenant, reply.value.len(), left)
-        .await?;
+    let _room = sandbox.answer_room(tenant, reply.value.len(), left).await?;
     let Some(ty) = &function.signature.result else {
         return Ok(None);
     };

@@ -30,9 +30,9 @@ pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
 pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
-/// How long an instance that others wait for waits for its place. All of them could be held by calls
-/// that wait for one, so this wait ends before they do.
-const INNER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an instance that others wait for waits for its place, and a call for room. All could be held
+/// by calls that wait for one more, so this wait ends before they do.
+pub(super) const INNER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells instances apart, as long as the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
