@@ -201,6 +201,7 @@ fn provider(error: &ProviderError) -> (ErrorCode, Fault) {
         ProviderError::Full { .. } | ProviderError::TooMany { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Tenant)
         }
+        ProviderError::TooLong { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         ProviderError::WitTooLong { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         ProviderError::OutOfBounds { .. } => (ErrorCode::InvalidArgument, Fault::Peer),

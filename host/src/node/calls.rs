@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{decode_arguments, encode_value};
+use rpc_host_protocol::cbor::{decode_arguments, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::value::ValueLimits;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
@@ -125,7 +125,7 @@ async fn of_module(
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??;
     let (index, function) = prepared.functions().find(&header.function)?;
-    let (arguments, _room) = decoded(node, caller, function, arguments, deadline).await?;
+    let (arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
     if function.signature.holds_handles() {
         // What a client holds for an object is no object of this call.
         return Err(SandboxError::HoldsHandles(function.to_string()).into());
@@ -167,10 +167,16 @@ async fn of_client(
     bounds: &Bounds<'_>,
 ) -> Outcome {
     let (_, function) = serving.contract().find(&header.function)?;
-    let (arguments, _room) = decoded(node, caller, function, arguments, bounds.deadline).await?;
+    let arguments = {
+        // Decoded only to see that they are of the function's type: the room is free again before the
+        // client has them.
+        let (arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
+        encode_arguments(&arguments, &[])
+    };
     let chain = bounds.outer.clone();
     let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
-    let value = served::call(node, &caller.tenant, serving, function, &arguments, &chain).await?;
+    let (tenant, until) = (&caller.tenant, bounds.deadline);
+    let value = served::call(node, tenant, serving, function, arguments, until, &chain).await?;
     Ok((value, function.signature.returns_result()))
 }
 
@@ -183,10 +189,11 @@ async fn decoded(
     caller: &Caller,
     function: &Function,
     bytes: Vec<u8>,
-    deadline: Instant,
+    bounds: &Bounds<'_>,
 ) -> Result<(Vec<Value>, ArgumentRoom), HostError> {
     let sandbox = node.targets.sandbox();
-    let room = sandbox.argument_room(&caller.tenant, bytes.len(), left(deadline));
+    let (left, is_inner) = (left(bounds.deadline), bounds.outer.is_some());
+    let room = sandbox.argument_room(&caller.tenant, bytes.len(), left, is_inner);
     let room = room.await?;
     let arguments = decode_arguments(&bytes, &function.signature, ValueLimits::default())?;
     Ok((arguments, room))

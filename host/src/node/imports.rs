@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
+use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::Instant;
@@ -91,9 +92,11 @@ impl Imports {
                 })
             }
             Called::Client(serving, function) => {
-                let tenant = &root.caller().tenant;
+                let (node, tenant) = (root.node(), &root.caller().tenant);
+                let arguments = encode_arguments(&arguments, &[]);
+                let until = chain.deadline();
                 let ended =
-                    served::call(root.node(), tenant, &serving, &function, &arguments, chain);
+                    served::call(node, tenant, &serving, &function, arguments, until, chain);
                 Ok(ended.await?)
             }
         }

@@ -87,6 +87,8 @@ impl Root {
         registration: &Arc<Registration>,
         prepared: &Arc<Prepared>,
     ) -> Result<Arc<Member>, ChainError> {
+        // Whoever is over ends when the lock is given back: what is declared first is dropped last.
+        let _over: Vec<_>;
         let mut members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let known = members
             .iter()
@@ -94,11 +96,9 @@ impl Root {
         if let Some(known) = known {
             return Ok(Arc::clone(known));
         }
-        // Dropped when the lock is given back.
-        let (_over, kept) = std::mem::take(&mut *members)
+        (_over, *members) = std::mem::take(&mut *members)
             .into_iter()
-            .partition::<Vec<_>, _>(|member| self.is_over(member, registration));
-        *members = kept;
+            .partition(|member| self.is_over(member, registration));
         let limit = self.node.limits.max_instances_per_call;
         if members.len() as u64 >= limit {
             return Err(ChainError::TooManyInstances { limit });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{decode_value, encode_arguments};
+use rpc_host_protocol::cbor::decode_value;
 use rpc_host_protocol::types::{ResultType, Type};
 use rpc_host_protocol::value::ValueLimits;
 use rpc_host_protocol::{Signature, Value};
@@ -16,19 +16,20 @@ use crate::error::HostError;
 use crate::provider::{ProviderError, Serving};
 use crate::sandbox::Function;
 
-/// Calls a function that a client serves. What it answers is taken for as little as any value from
+/// Calls a function that a client serves, with encoded arguments; it ends at `until`, or with the chain
+/// if that is earlier. What it answers is taken for as little as any value from
 /// outside: it has to be of the function's type.
 pub(super) async fn call(
     node: &Node,
     tenant: &Arc<str>,
     serving: &Serving,
     function: &Function,
-    arguments: &[Value],
+    arguments: Vec<u8>,
+    until: Instant,
     chain: &Chain,
 ) -> Result<Option<Value>, HostError> {
     let within = Duration::from_millis(node.limits.max_call_timeout_ms);
-    let deadline = chain.deadline().min(Instant::now() + within);
-    let arguments = encode_arguments(arguments, &[]);
+    let deadline = chain.deadline().min(until).min(Instant::now() + within);
     let answered = serving.call(function, arguments, deadline, chain).await;
     let reply = match answered {
         Ok(reply) => reply,
@@ -41,9 +42,7 @@ pub(super) async fn call(
     };
     let left = deadline.saturating_duration_since(Instant::now());
     let sandbox = node.targets.sandbox();
-    let _room = sandbox
-        .argument_room(tenant, reply.value.len(), left)
-        .await?;
+    let _room = sandbox.answer_room(tenant, reply.value.len(), left).await?;
     let Some(ty) = &function.signature.result else {
         if reply.value != [NULL] {
             let text = format!("`{function}` gives nothing, and it answered with something");

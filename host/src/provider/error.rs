@@ -67,6 +67,19 @@ pub enum ProviderError {
         /// How many calls into one client there may be.
         limit: u64,
     },
+    /// The arguments do not fit into a message.
+    #[error(
+        "`{name}` is served by a client, and a call of it with these arguments takes {bytes} bytes; a \
+         message has {limit_bytes} at most"
+    )]
+    TooLong {
+        /// The name.
+        name: String,
+        /// How many bytes the call takes.
+        bytes: usize,
+        /// How many there may be.
+        limit_bytes: u64,
+    },
     /// A name that only the host answers for.
     #[error(
         "`{name}` is the host's own to serve; names that begin with `wasi:` or `rpc-host:` are"

@@ -247,6 +247,11 @@ impl Lease {
                 name: self.name().to_owned(),
                 limit,
             }),
+            Ok(Err(ReachError::TooLong { bytes, limit_bytes })) => Err(ProviderError::TooLong {
+                name: self.name().to_owned(),
+                bytes,
+                limit_bytes,
+            }),
             // In the client's own words: a function may have a place for them.
             Ok(Err(ReachError::Failed(failure))) => {
                 Err(ProviderError::failed(self, &failure.message))

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use wasmtime::component::Val;
 
-use super::share::Taken;
+use super::instance::INNER_PATIENCE;
+use super::share::{Shares, Taken};
 use super::{Sandbox, SandboxError};
 
-/// Memory that the arguments of all calls may take, of one tenant half of it.
+/// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
+/// answer.
 pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
 /// What a byte of arguments may take once it is decoded: each of a list becomes a value of the engine.
 const ARGUMENT_GROWTH: usize = size_of::<Val>();
@@ -43,14 +45,16 @@ pub struct CallLimits {
     pub max_log_line_bytes: u64,
 }
 
-/// Room for the arguments of one call, held from before they are decoded until it ends.
+/// Room for values that came as bytes.
 #[derive(Debug)]
 pub struct ArgumentRoom {
     _taken: Option<Taken>,
 }
 
 impl Sandbox {
-    /// Room for arguments that are so many bytes as they came. Waits for it, as long as the call may.
+    /// Room for arguments that are so many bytes as they came; to be held until the call ends. Waits for
+    /// it, as long as the call may, or if others wait for the call, who may have what it waits for, for a
+    /// short time.
     ///
     /// # Errors
     /// When there is none in time.
@@ -59,16 +63,44 @@ impl Sandbox {
         tenant: &Arc<str>,
         bytes: usize,
         timeout: Duration,
+        is_inner: bool,
     ) -> Result<ArgumentRoom, SandboxError> {
-        if bytes <= SHORT_ARGUMENT_BYTES {
-            return Ok(ArgumentRoom { _taken: None });
-        }
-        let room_kib = bytes.saturating_mul(ARGUMENT_GROWTH) / 1024;
-        let room_kib = u32::try_from(room_kib).unwrap_or(u32::MAX);
-        let taken = self.argument_room.take(tenant, room_kib);
-        match tokio::time::timeout(timeout, taken).await {
-            Ok(taken @ Some(_)) => Ok(ArgumentRoom { _taken: taken }),
-            Ok(None) | Err(_) => Err(SandboxError::Busy),
-        }
+        let patience = if is_inner {
+            timeout.min(INNER_PATIENCE)
+        } else {
+            timeout
+        };
+        room(&self.argument_room, tenant, bytes, patience).await
+    }
+
+    /// Room for what a client answers to a call; to be held while it is decoded. Whoever waits for it may
+    /// have room for arguments, so it is not the same room.
+    ///
+    /// # Errors
+    /// When there is none in time.
+    pub async fn answer_room(
+        &self,
+        tenant: &Arc<str>,
+        bytes: usize,
+        timeout: Duration,
+    ) -> Result<ArgumentRoom, SandboxError> {
+        room(&self.answer_room, tenant, bytes, timeout).await
+    }
+}
+
+async fn room(
+    of: &Shares,
+    tenant: &Arc<str>,
+    bytes: usize,
+    patience: Duration,
+) -> Result<ArgumentRoom, SandboxError> {
+    if bytes <= SHORT_ARGUMENT_BYTES {
+        return Ok(ArgumentRoom { _taken: None });
+    }
+    let room_kib = bytes.saturating_mul(ARGUMENT_GROWTH) / 1024;
+    let room_kib = u32::try_from(room_kib).unwrap_or(u32::MAX);
+    match tokio::time::timeout(patience, of.take(tenant, room_kib)).await {
+        Ok(taken @ Some(_)) => Ok(ArgumentRoom { _taken: taken }),
+        Ok(None) | Err(_) => Err(SandboxError::Busy),
     }
 }

@@ -13,6 +13,8 @@ use super::interface::stands_for;
 use super::wit::Types;
 use super::{Function, Functions, SandboxError};
 
+/// Nodes of all types of one interface, and names. Each offer keeps its own, some hundred bytes for each.
+const MAX_TYPE_NODES: u32 = 16_384;
 /// How many interfaces a refusal names.
 const MAX_NAMED: usize = 8;
 
@@ -31,7 +33,7 @@ pub(super) fn functions(input: &[u8]) -> Result<Vec<Function>, SandboxError> {
     });
     let (name, interface) = the_one(name, interfaces.collect())?;
     let name = Arc::from(name);
-    let mut types = Types::of(&resolve);
+    let mut types = Types::of(&resolve, MAX_TYPE_NODES);
     let mut functions = Vec::new();
     for function in interface.functions.values() {
         let is_async = matches!(
@@ -164,6 +166,31 @@ mod tests {
             let text = format!("does not hold the interface `{name}`, but `acme:log/logger@0.1.0`");
             assert!(error.contains(&text), "{error}");
         }
+    }
+
+    #[test]
+    fn names_count_each_time_that_a_type_is_mentioned() {
+        let interface = |types: &str, mentions: usize, ty: &str| {
+            let mentions = vec![ty; mentions].join(", ");
+            format!("package a:b; interface i {{ {types} f: func(x: tuple<{mentions}>); }}")
+        };
+        let cases: Vec<_> = (0..120).map(|number| format!("c{number}")).collect();
+        let cases = cases.join(", ");
+        let long = "a".repeat(4_000);
+        for types in [
+            format!("variant t {{ {cases} }}"),
+            format!("enum t {{ {cases} }}"),
+            format!("flags t {{ {cases} }}"),
+            format!("enum t {{ {long} }}"),
+            format!("record t {{ {long}: u8 }}"),
+        ] {
+            assert!(read("mine", &interface(&types, 100, "t")).is_ok());
+            let error = read("mine", &interface(&types, 200, "t")).unwrap_err();
+            assert!(error.contains("too large"), "{error}");
+        }
+        let resource = format!("resource {long};");
+        let error = read("mine", &interface(&resource, 200, &long)).unwrap_err();
+        assert!(error.contains("too large"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use super::engine::TICK;
 use super::handles::MAX_OBJECTS;
 use super::output::Output;
 use super::share::Taken;
-use super::values::{NoObjects, Objects, Unfit};
+use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
@@ -30,9 +30,9 @@ pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
 pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
-/// How long an instance that others wait for waits for its place. All of them could be held by calls
-/// that wait for one, so this wait ends before they do.
-const INNER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long an instance that others wait for waits for its place, and a call for room. All could be held
+/// by calls that wait for one more, so this wait ends before they do.
+pub(super) const INNER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Tells instances apart, as long as the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,6 +126,7 @@ impl Sandbox {
             InstanceId::next(),
             &label,
             &limits,
+            budget.clone(),
             outside,
             prepared.resources(),
         );
@@ -192,6 +193,8 @@ impl Instance {
                 "no function has this index".to_owned(),
             ));
         };
+        let budget = self.store.data().budget.clone();
+        let converting = Converting::begin();
         let (vals, lent) = if function.signature.holds_handles() {
             let mut crossing = Crossing::new(self.store.as_context_mut());
             let vals = lower_all(function, arguments, &mut crossing)?;
@@ -199,6 +202,7 @@ impl Instance {
         } else {
             (lower_all(function, arguments, &mut NoObjects)?, Vec::new())
         };
+        converting.end(&budget).await?;
         let mut results = vec![Val::Bool(false); usize::from(function.signature.result.is_some())];
         let store = &mut self.store;
         let run = async {
@@ -222,19 +226,19 @@ impl Instance {
             }
         }
         take_back(lent, self.store.as_context_mut());
-        match (results.first(), &function.signature.result) {
-            (Some(val), Some(ty)) => {
-                let mut crossing = Crossing::new(self.store.as_context_mut());
-                let value = values::lift(val, ty, &mut crossing);
-                value.map(Some).map_err(|unfit| match unfit {
-                    Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
-                    Unfit::Shape | Unfit::Foreign => {
-                        SandboxError::Internal("a result is not of its type".to_owned())
-                    }
-                })
+        let (Some(val), Some(ty)) = (results.first(), &function.signature.result) else {
+            return Ok(None);
+        };
+        let converting = Converting::begin();
+        let mut crossing = Crossing::new(self.store.as_context_mut());
+        let value = values::lift(val, ty, &mut crossing).map_err(|unfit| match unfit {
+            Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
+            Unfit::Shape | Unfit::Foreign => {
+                SandboxError::Internal("a result is not of its type".to_owned())
             }
-            _ => Ok(None),
-        }
+        })?;
+        converting.end(&budget).await?;
+        Ok(Some(value))
     }
 
     /// Ends an object that lives here and that nobody holds any more.

@@ -10,7 +10,7 @@ use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::crossing::Crossing;
 use super::instance::MAX_COMPONENT_HANDLES;
-use super::values::Unfit;
+use super::values::{Converting, Unfit};
 use super::{Imported, SandboxError, State, values};
 
 /// Makes a function end in the [`Outside`](super::Outside) of the instance that calls it.
@@ -55,19 +55,24 @@ async fn call(
             "nothing is behind the imports of this instance"
         ));
     };
+    let budget = store.data().budget.clone();
     let signature = &imported.function.signature;
+    let converting = Converting::begin();
     let mut crossing = Crossing::new(store.as_context_mut());
     let mut values = Vec::with_capacity(arguments.len());
     for (argument, parameter) in arguments.iter().zip(&signature.parameters) {
         let value = values::lift(argument, &parameter.ty, &mut crossing);
         values.push(value.map_err(|unfit| cannot_pass(imported, &unfit))?);
     }
+    converting.end(&budget).await?;
     let value = outside.call(imported, values).await?;
+    let converting = Converting::begin();
     if let (Some(result), Some(ty)) = (results.first_mut(), &signature.result) {
         let value = value.ok_or(Unfit::Shape);
         let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing));
         *result = lowered.map_err(|unfit| cannot_pass(imported, &unfit))?;
     }
+    converting.end(&budget).await?;
     // The ticks that went by meanwhile are not the guest's.
     store.set_epoch_deadline(1);
     Ok(())

@@ -133,6 +133,8 @@ pub struct Sandbox {
     leading_places: Shares,
     /// Kilobytes that the arguments of all calls may take.
     argument_room: Shares,
+    /// The same of what clients answer, while it is decoded.
+    answer_room: Shares,
     _ticker: engine::Ticker,
 }
 
@@ -147,6 +149,7 @@ impl Sandbox {
             places: Shares::new(limits.max_live_instances),
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
+            answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             _ticker: engine::Ticker::start(&engine)?,
             engine,
         })

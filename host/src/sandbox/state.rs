@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::limiter::Limiter;
 use super::output::Output;
 use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
+use crate::budget::Budget;
 use crate::capability::{self, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
@@ -17,6 +18,8 @@ const MAX_HOST_RESOURCES: usize = 1024;
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
     pub(super) id: InstanceId,
+    /// What its work is spent from.
+    pub(super) budget: Budget,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limiter: Limiter,
@@ -36,6 +39,7 @@ impl State {
         id: InstanceId,
         label: &CallLabel,
         limits: &CallLimits,
+        budget: Budget,
         links: Option<Links>,
         resources: Arc<[Name]>,
     ) -> State {
@@ -45,6 +49,7 @@ impl State {
         table.set_max_capacity(MAX_HOST_RESOURCES);
         State {
             id,
+            budget,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
             table,
             limiter: Limiter::new(limits.max_memory_bytes),

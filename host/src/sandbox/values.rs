@@ -7,7 +7,11 @@ use rpc_host_protocol::Type;
 use rpc_host_protocol::Value;
 use rpc_host_protocol::types::{Name, NamePlaces};
 use rpc_host_protocol::value::Handle;
+use tokio::time::Instant;
 use wasmtime::component::{ResourceAny, Val};
+
+use super::engine::TICK;
+use crate::budget::{Budget, Spent};
 
 /// Why a value does not pass.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +43,27 @@ impl Objects for NoObjects {
 
     fn lift(&mut self, _: ResourceAny) -> Result<Handle, Unfit> {
         Err(Unfit::Shape)
+    }
+}
+
+/// The time that values take on their way, for which no tick of the epoch ends anybody's turn.
+pub(super) struct Converting(Instant);
+
+impl Converting {
+    pub(super) fn begin() -> Self {
+        Converting(Instant::now())
+    }
+
+    /// Takes it from the budget of whoever they are for or from, and gives up the thread where it was
+    /// long: a guest that passes large values in a loop would have it to itself.
+    pub(super) async fn end(self, budget: &Budget) -> Result<(), Spent> {
+        let took = self.0.elapsed();
+        // The engine does as much again, between its values and the guest's memory.
+        budget.spend(took * 2)?;
+        if took >= TICK {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
     }
 }
 

@@ -11,8 +11,10 @@ use wit_parser::{Handle, InterfaceId, Resolve, TypeDefKind, WorldId, WorldItem};
 
 use super::{Function, SandboxError, count, sniff};
 
-/// Nodes of all types of one world or interface.
+/// Nodes of all types of one world, and names.
 const MAX_TYPE_NODES: u32 = 100_000;
+/// So many bytes of a name count as one node more: each mention of a type writes its names out again.
+const NAME_BYTES_OF_NODE: usize = 32;
 
 /// What a component exports and imports.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
     let text = print(&resolve, world).map_err(SandboxError::InvalidComponent)?;
     let mut functions = Vec::new();
     let mut imports = Vec::new();
-    let mut types = Types::of(&resolve);
+    let mut types = Types::of(&resolve, MAX_TYPE_NODES);
     if let Some(world) = resolve.worlds.get(world) {
         for (key, item) in &world.exports {
             match item {
@@ -128,10 +130,10 @@ pub(super) struct Types<'r> {
 }
 
 impl<'r> Types<'r> {
-    pub(super) fn of(resolve: &'r Resolve) -> Self {
+    pub(super) fn of(resolve: &'r Resolve, max_nodes: u32) -> Self {
         Types {
             resolve,
-            nodes_left: MAX_TYPE_NODES,
+            nodes_left: max_nodes,
         }
     }
 
@@ -143,9 +145,8 @@ impl<'r> Types<'r> {
     ) -> Option<Function> {
         let mut parameters = Vec::new();
         for parameter in &function.params {
-            let name = parameter.name.as_str().into();
             parameters.push(Field {
-                name,
+                name: self.name(&parameter.name)?,
                 ty: self.convert(&parameter.ty)?,
             });
         }
@@ -156,7 +157,7 @@ impl<'r> Types<'r> {
         let signature = Signature { parameters, result };
         Some(Function::new(
             interface.cloned(),
-            function.name.as_str().into(),
+            self.name(&function.name)?,
             signature,
         ))
     }
@@ -164,7 +165,7 @@ impl<'r> Types<'r> {
     /// `None` for types that no callable function has.
     fn convert(&mut self, ty: &wit_parser::Type) -> Option<Type> {
         use wit_parser::Type as Wit;
-        self.nodes_left = self.nodes_left.checked_sub(1)?;
+        self.spend(1)?;
         let resolve = self.resolve;
         let id = match ty {
             Wit::Bool => return Some(Type::Bool),
@@ -189,7 +190,7 @@ impl<'r> Types<'r> {
             TypeDefKind::Record(record) => {
                 let fields = record.fields.iter().map(|field| {
                     Some(Field {
-                        name: field.name.as_str().into(),
+                        name: self.name(&field.name)?,
                         ty: self.convert(&field.ty)?,
                     })
                 });
@@ -212,7 +213,7 @@ impl<'r> Types<'r> {
                         None => None,
                     };
                     Some(Case {
-                        name: case.name.as_str().into(),
+                        name: self.name(&case.name)?,
                         ty,
                     })
                 });
@@ -233,13 +234,13 @@ impl<'r> Types<'r> {
             TypeDefKind::Map(key, value) => Type::Map(self.shared(key)?, self.shared(value)?),
             TypeDefKind::Handle(handle) => {
                 let (Handle::Own(id) | Handle::Borrow(id)) = handle;
-                let name = resource_name(resolve, *id);
+                let name = self.resource(*id)?;
                 match handle {
                     Handle::Own(_) => Type::Own(name),
                     Handle::Borrow(_) => Type::Borrow(name),
                 }
             }
-            TypeDefKind::Resource => Type::Own(resource_name(resolve, id)),
+            TypeDefKind::Resource => Type::Own(self.resource(id)?),
             TypeDefKind::Future(_) | TypeDefKind::Stream(_) | TypeDefKind::Unknown => return None,
         })
     }
@@ -256,19 +257,23 @@ impl<'r> Types<'r> {
     }
 
     fn named(&mut self, names: impl Iterator<Item = &'r String>) -> Option<Arc<[Name]>> {
-        names
-            .map(|name| {
-                self.nodes_left = self.nodes_left.checked_sub(1)?;
-                Some(Arc::from(name.as_str()))
-            })
-            .collect()
+        names.map(|name| self.name(name)).collect()
     }
-}
 
-fn resource_name(resolve: &Resolve, id: wit_parser::TypeId) -> Arc<str> {
-    let name = resolve
-        .types
-        .get(id)
-        .and_then(|definition| definition.name.as_deref());
-    name.unwrap_or("resource").into()
+    fn resource(&mut self, id: wit_parser::TypeId) -> Option<Name> {
+        let definition = self.resolve.types.get(id);
+        let name = definition.and_then(|definition| definition.name.as_deref());
+        self.name(name.unwrap_or("resource"))
+    }
+
+    fn name(&mut self, name: &str) -> Option<Name> {
+        self.spend(1 + name.len() / NAME_BYTES_OF_NODE)?;
+        Some(name.into())
+    }
+
+    fn spend(&mut self, nodes: usize) -> Option<()> {
+        let nodes = u32::try_from(nodes).ok()?;
+        self.nodes_left = self.nodes_left.checked_sub(nodes)?;
+        Some(())
+    }
 }

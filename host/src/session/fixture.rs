@@ -27,7 +27,12 @@ impl FarEnd {
         let (outbox, writer) = outbox(near, &Limits::default());
         tokio::spawn(writer.run());
         FarEnd {
-            reach: Reach::new(SessionId::random().unwrap(), outbox, 256, 1 << 20),
+            reach: Reach::new(
+                SessionId::random().unwrap(),
+                outbox,
+                &Limits::default(),
+                1 << 20,
+            ),
             frames: FrameReader::new(far, Duration::from_secs(60), MAX_FRAME_PAYLOAD_BYTES),
             assembler: Assembler::new(AssemblerLimits {
                 max_message_bytes: 1 << 20,

@@ -22,6 +22,7 @@ use tokio::time::Instant;
 
 use super::SessionId;
 use crate::chain::Chain;
+use crate::config::Limits;
 use crate::transport::frames::{NotLeft, Outbox};
 
 /// Why a call into a client did not end with a reply.
@@ -33,6 +34,14 @@ pub enum ReachError {
     /// As many calls into this client are under way as there may be.
     #[error("{0} calls into this client are under way already; wait for one to end")]
     Full(u64),
+    /// The call is longer than any message may be.
+    #[error("the call takes {bytes} bytes; a message has {limit_bytes} at most")]
+    TooLong {
+        /// How many bytes it takes.
+        bytes: usize,
+        /// How many there may be.
+        limit_bytes: u64,
+    },
     /// The client answered with a failure.
     #[error("{0}")]
     Failed(Failure),
@@ -64,6 +73,7 @@ struct Shared {
     max_calls: u64,
     /// Bytes that long answers may have yet.
     room: Arc<Semaphore>,
+    max_message_bytes: u64,
     state: Mutex<State>,
     /// Beside the state, for those who ask often.
     is_ended: AtomicBool,
@@ -92,13 +102,14 @@ impl Reach {
     pub(super) fn new(
         session: SessionId,
         outbox: Outbox,
-        max_calls: u64,
+        limits: &Limits,
         max_bytes: usize,
     ) -> Self {
         Reach(Arc::new(Shared {
             session,
             outbox,
-            max_calls,
+            max_calls: limits.max_calls_into_client_per_session,
+            max_message_bytes: limits.max_message_bytes,
             room: Arc::new(Semaphore::new(max_bytes.min(Semaphore::MAX_PERMITS))),
             state: Mutex::new(State {
                 next_id: Some(2),
@@ -121,7 +132,8 @@ impl Reach {
     /// within it goes on from there. Dropping the future tells the client that nobody waits any more.
     ///
     /// # Errors
-    /// When the client fails, is lost, or has as many calls as it may have.
+    /// When the client fails, is lost, or has as many calls as it may have, and when the call is too long:
+    /// what a client does not take would cost it its connection, and with it all that it serves.
     pub async fn call(
         &self,
         header: CallHeader,
@@ -130,6 +142,10 @@ impl Reach {
     ) -> Result<ClientReply, ReachError> {
         let (mut asked, answer) = self.begin(chain)?;
         let call = Message::Call { header, arguments }.encode(asked.id);
+        let (bytes, limit_bytes) = (call.payload.len(), self.0.max_message_bytes);
+        if bytes as u64 > limit_bytes {
+            return Err(ReachError::TooLong { bytes, limit_bytes });
+        }
         let sent = self.0.outbox.send(call).await;
         sent.map_err(|_closed| ReachError::Lost)?;
         asked.is_sent = true;

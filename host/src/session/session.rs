@@ -89,12 +89,7 @@ impl<B: Backend> Session<B> {
                 backend: Arc::clone(&context.backend),
                 principal,
             }),
-            reach: Reach::new(
-                id,
-                outbox.clone(),
-                limits.max_calls_into_client_per_session,
-                max_long_bytes,
-            ),
+            reach: Reach::new(id, outbox.clone(), limits, max_long_bytes),
             fellow: context.fellows.join(),
             outbox,
             assembler: Assembler::new(AssemblerLimits {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpc_host_client::{Error, ErrorCode, Failure, Fault, NamedModule, Options};
+use rpc_host_client::{
+    Error, ErrorCode, Failure, Fault, Incoming, NamedModule, Options, ProviderError, Scope,
+};
 use rpc_host_protocol::{Message, Value};
 use rpc_host_tests::{HostOptions, PATIENCE, TestHost, TestTenant, built, component};
 use tokio::task::JoinSet;
@@ -383,4 +385,92 @@ async fn a_destructor_that_fails_is_told_with_its_module() {
     );
     assert_eq!(failure.backtrace, ["dtor"]);
     user.call::<()>("make", ()).await.unwrap();
+}
+
+/// Passes its memory's first bytes on, so many of them and so often.
+const PASSES: &str = r#"(component
+    (type $sink (instance
+        (export "text" (func (param "value" string)))
+        (export "bytes" (func (param "value" (list u8))))))
+    (import "test:sink/sink@0.1.0" (instance $sink (type $sink)))
+    (core module $memory (memory (export "memory") 1024))
+    (core instance $memory (instantiate $memory))
+    (alias core export $memory "memory" (core memory $bytes))
+    (core func $text (canon lower (func $sink "text") (memory $bytes)))
+    (core func $bytes (canon lower (func $sink "bytes") (memory $bytes)))
+    (core module $m
+        (import "sink" "text" (func $text (param i32 i32)))
+        (import "sink" "bytes" (func $bytes (param i32 i32)))
+        (func (export "text") (param $length i32)
+            (call $text (i32.const 0) (local.get $length)))
+        (func (export "bytes") (param $length i32) (param $times i32)
+            (loop $again
+                (call $bytes (i32.const 0) (local.get $length))
+                (local.set $times (i32.sub (local.get $times) (i32.const 1)))
+                (br_if $again (local.get $times)))))
+    (core instance $i (instantiate $m
+        (with "sink" (instance (export "text" (func $text)) (export "bytes" (func $bytes))))))
+    (func (export "text") (param "length" u32) (canon lift (core func $i "text")))
+    (func (export "bytes") (param "length" u32) (param "times" u32) (canon lift (core func $i "bytes"))))"#;
+
+/// Takes all of that, and does nothing with it.
+const SINK: &str = r#"(component
+    (core module $m
+        (memory (export "memory") 1024)
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+        (func (export "take") (param i32 i32)))
+    (core instance $i (instantiate $m))
+    (alias core export $i "memory" (core memory $memory))
+    (alias core export $i "realloc" (core func $realloc))
+    (func $text (param "value" string)
+        (canon lift (core func $i "take") (memory $memory) (realloc $realloc)))
+    (func $bytes (param "value" (list u8))
+        (canon lift (core func $i "take") (memory $memory) (realloc $realloc)))
+    (instance $sink (export "text" (func $text)) (export "bytes" (func $bytes)))
+    (export "test:sink/sink@0.1.0" (instance $sink)))"#;
+
+/// No guest is at work while a value is on its way, so no tick is found to be spent.
+#[tokio::test]
+async fn what_values_take_on_their_way_is_spent_too() {
+    let options = HostOptions::new().limit("max-cpu-ms-per-call", 300);
+    let tenant = TestHost::start_with(options).await.tenant().await;
+    tenant.register("passes", component(PASSES)).await;
+    tenant.register("test:sink/sink", component(SINK)).await;
+    let passes = tenant.client.module("passes");
+    let pass = |length: u32, times: u32| {
+        let call = passes.function("bytes").args((length, times));
+        call.timeout(2 * PATIENCE).call::<()>()
+    };
+    pass(1000, 100).await.unwrap();
+    let started = Instant::now();
+    let failure = refused(
+        pass(3_000_000, 1000).await,
+        ErrorCode::ResourceExhausted,
+        &["used more than 300 ms of processor time"],
+    );
+    assert_eq!(failure.fault, Fault::Guest);
+    assert!(started.elapsed() < PATIENCE / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn no_value_of_a_guest_costs_a_client_its_connection() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("passes", component(PASSES)).await;
+    let taken = |call: Incoming| async move {
+        let (text,): (String,) = call.args()?;
+        assert_eq!(text.len(), 1 << 20);
+        Ok::<_, ProviderError>(())
+    };
+    let provider = tenant.client_of("deployer").await;
+    let lease = provider.provide("test:sink/sink", taken, Scope::Tenant);
+    let lease = lease.await.unwrap();
+    let passes = tenant.client.module("passes");
+    let failure = refused(
+        passes.call::<()>("text", (16_u32 << 20,)).await,
+        ErrorCode::ResourceExhausted,
+        &["`test:sink/sink` is served by a client", "16777216 at most"],
+    );
+    assert_eq!(failure.fault, Fault::Guest);
+    passes.call::<()>("text", (1_u32 << 20,)).await.unwrap();
+    assert!(lease.loss().is_none());
 }

@@ -720,6 +720,70 @@ async fn a_client_calls_back_while_it_serves_and_a_cycle_is_told_at_once() {
     assert_eq!(call.await.unwrap().unwrap().unwrap(), "ada");
 }
 
+#[tokio::test]
+async fn a_call_within_another_has_its_own_time_too() {
+    let tenant = tenant_with_calc().await;
+    let mut peer = tenant.raw_peer().await;
+    let window = |name| Provide {
+        window: 2,
+        ..offer(name)
+    };
+    peer.provide(window("calc")).await.unwrap();
+    let numbers = [Value::S64(2), Value::S64(3)];
+    let outer = peer.call("calc", "add", &numbers).await;
+    let (serving, header, arguments) = peer.called().await;
+    let header = CallHeader {
+        timeout_ms: Some(200),
+        within: Some(serving.0),
+        lease: None,
+        ..header
+    };
+    let inner = peer.fresh_id();
+    peer.send(inner, Message::Call { header, arguments }).await;
+    // It comes back to this client, which does not answer.
+    let (_, header, _) = peer.called().await;
+    assert!(header.timeout_ms.unwrap() <= 200, "{header:?}");
+    let late = peer.outcome(inner).await.unwrap_err();
+    is(&late, ErrorCode::DeadlineExceeded, &[]);
+    peer.answer(serving, &Value::S64(5)).await;
+    assert_eq!(peer.outcome(outer).await.unwrap(), [5]);
+}
+
+/// What they brought leaves too little of the tenant's room for what the client answers.
+#[tokio::test]
+async fn calls_with_long_arguments_do_not_wait_for_one_anothers_room() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("app", built("app")).await;
+    register_logger(&tenant).await;
+    let mut peer = tenant.raw_peer().await;
+    let many = Provide {
+        window: 8,
+        ..to_tenant(VERIFIER)
+    };
+    peer.provide(many).await.unwrap();
+    let token = "t".repeat(4 << 20);
+    let calls = [(); 3].map(|()| {
+        let handle = tenant.client.module("app").function("handle");
+        tokio::spawn(
+            handle
+                .args((&token, "whoami"))
+                .call_result::<String, String>(),
+        )
+    });
+    let mut came = Vec::new();
+    while came.len() < calls.len() {
+        came.push(peer.called().await.0);
+    }
+    let user = "u".repeat(2 << 20);
+    for id in came {
+        peer.answer(id, &ok(text(&user))).await;
+    }
+    for call in calls {
+        let answered = in_time("a call", call).await.unwrap();
+        assert_eq!(answered.unwrap().unwrap(), user);
+    }
+}
+
 /// Eight callers call all the time while a module takes the place of a client.
 #[tokio::test]
 async fn a_module_takes_the_place_of_a_client_and_no_call_fails() {

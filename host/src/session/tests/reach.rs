@@ -166,6 +166,34 @@ async fn answers_that_nobody_has_dropped_carry_so_many_bytes_and_no_more() {
     assert_eq!(small.await.unwrap(), reply(b"small"));
 }
 
+#[tokio::test]
+async fn a_client_is_sent_no_longer_call_than_a_message_may_be() {
+    let limits = Limits {
+        max_message_bytes: 40_000,
+        max_calls_into_client_per_session: 1,
+        ..Limits::default()
+    };
+    let mut peer = Peer::welcome(limits).await;
+    let reach = peer.provide(1).await;
+    let refused = reach_out(&reach, &[0; 40_000]).await.unwrap();
+    assert!(
+        matches!(
+            refused,
+            Err(ReachError::TooLong {
+                bytes: 40_001..,
+                limit_bytes: 40_000
+            })
+        ),
+        "{refused:?}"
+    );
+    // It has no place any more, and nothing of it was sent.
+    let call = reach_out(&reach, &[0; 39_000]);
+    let (id, _, arguments) = peer.called().await;
+    assert_eq!(arguments.len(), 39_000);
+    peer.answer(id, b"").await;
+    call.await.unwrap().unwrap();
+}
+
 /// A client that reads nothing must not be able to pile up cancels of calls that were given up.
 #[tokio::test]
 async fn what_was_given_up_keeps_its_place_until_the_client_is_told() {
