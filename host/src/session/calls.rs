@@ -15,7 +15,7 @@ use std::time::Duration;
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{Instrument, Span, debug, error};
 
@@ -107,7 +107,7 @@ pub(super) struct InFlight(Mutex<HashMap<ExchangeId, Entry>>);
 
 #[derive(Debug)]
 struct Entry {
-    task: AbortHandle,
+    task: JoinHandle<()>,
     token: ReplyToken,
     inlet: Option<Arc<Inlet>>,
 }
@@ -138,7 +138,7 @@ impl InFlight {
         };
         // The task may be done before this line is; it then waits for the lock to find its token.
         let mut entries = self.entries();
-        let task = tokio::spawn(run.instrument(span)).abort_handle();
+        let task = tokio::spawn(run.instrument(span));
         entries.insert(exchange, Entry { task, token, inlet });
     }
 
@@ -174,11 +174,14 @@ impl InFlight {
         self.entries().remove(&exchange).map(|entry| entry.token)
     }
 
-    /// Ends an exchange's task, and gives the right to answer. `None` if it is answered already.
-    pub(super) fn abort(&self, exchange: ExchangeId) -> Option<ReplyToken> {
-        let entry = self.entries().remove(&exchange)?;
-        entry.task.abort();
-        Some(entry.token)
+    /// Ends an exchange's task, and gives the right to answer when it is gone, and its slot with it: a
+    /// peer that knows the answer may count on the slot. `None` if it is answered already.
+    pub(super) async fn abort(&self, exchange: ExchangeId) -> Option<ReplyToken> {
+        let Entry { task, token, .. } = self.entries().remove(&exchange)?;
+        task.abort();
+        // At the next tick, if a guest is at work.
+        let _gone = task.await;
+        Some(token)
     }
 
     /// Ends all tasks.

@@ -19,7 +19,7 @@
 //! | `lost_providers` | programs that serve a name, killed and stopped |
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
-//! | `links`, `chains`, `call_graphs` | modules that use modules |
+//! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |

@@ -353,7 +353,7 @@ async fn a_client_gets_as_many_calls_at_once_as_it_said_and_the_next_when_one_is
     let tenant = TestHost::shared().await.tenant().await;
     tenant.register("calc", built("calc")).await;
     let serving = another(&tenant).await;
-    const WINDOW: usize = 5;
+    const WINDOW: u32 = 5;
     let (arrivals, mut arrived) = mpsc::unbounded_channel();
     let go = Arc::new(tokio::sync::Semaphore::new(0));
     let held = {
@@ -371,10 +371,10 @@ async fn a_client_gets_as_many_calls_at_once_as_it_said_and_the_next_when_one_is
     let offer = serving
         .provision("calc", held)
         .scope(Scope::Tenant)
-        .window(WINDOW as u32);
+        .window(WINDOW);
     let lease = offer.start().await.unwrap();
     let mut calls = JoinSet::new();
-    for number in 0..3 * WINDOW as i64 {
+    for number in 0..i64::from(3 * WINDOW) {
         let add = tenant.client.module("calc").function("add");
         calls.spawn(async move { add.args((number, 0)).call::<i64>().await.unwrap() - number });
     }
@@ -386,18 +386,15 @@ async fn a_client_gets_as_many_calls_at_once_as_it_said_and_the_next_when_one_is
     let [entry] = &serving.providers().await.unwrap()[..] else {
         panic!("one lease");
     };
-    assert_eq!(
-        (entry.in_flight, entry.lease),
-        (WINDOW as u32, lease.number())
-    );
+    assert_eq!((entry.in_flight, entry.lease), (WINDOW, lease.number()));
     assert!(arrived.try_recv().is_err(), "no more than the window");
     for _ in 0..2 * WINDOW {
         go.add_permits(1);
         in_time("the next call", arrived.recv()).await.unwrap();
     }
-    go.add_permits(WINDOW);
+    go.add_permits(WINDOW as usize);
     let sums = in_time("all calls", calls.join_all()).await;
-    assert_eq!(sums, [1000; 3 * WINDOW]);
+    assert_eq!(sums, [1000; 3 * WINDOW as usize]);
 }
 
 #[tokio::test]

@@ -260,14 +260,14 @@ impl<B: Backend> Session<B> {
             return;
         };
         if let Err(failure) = inlet.accept(chunk)
-            && let Some(token) = self.in_flight.abort(id)
+            && let Some(token) = self.in_flight.abort(id).await
         {
             token.fail(failure).await;
         }
     }
 
     async fn on_cancel(&mut self, id: ExchangeId) {
-        match self.in_flight.abort(id) {
+        match self.in_flight.abort(id).await {
             Some(token) => {
                 let message = "the client ended it";
                 token

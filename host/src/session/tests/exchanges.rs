@@ -95,6 +95,20 @@ async fn a_cancel_that_meets_the_reply_leaves_one_answer() {
     peer.running(0).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_told_that_a_call_is_cancelled_has_its_place_for_another() {
+    let limits = Limits {
+        max_calls_in_flight_per_session: 1,
+        ..Limits::default()
+    };
+    let mut peer = Peer::welcome(limits).await;
+    for id in (1..4000).step_by(2) {
+        peer.call(id, "hang").await;
+        peer.send(id, Message::Cancel).await;
+        assert_eq!(peer.failure(id).await.code, ErrorCode::Cancelled);
+    }
+}
+
 #[tokio::test]
 async fn over_the_limit_of_calls_the_next_is_refused_until_one_ends() {
     let limits = Limits {
