@@ -283,23 +283,67 @@ async fn a_module_that_waits_for_a_client_is_not_entered_again_but_another_insta
 struct Slowly {
     client: Client,
     duration: Duration,
-    /// Told how long each call was served: one that is stopped, too.
-    served: mpsc::UnboundedSender<Duration>,
+    tell: mpsc::UnboundedSender<Told>,
 }
 
-struct Stopwatch(Instant, mpsc::UnboundedSender<Duration>);
+/// What a test is told of a call that is served.
+#[derive(Debug, PartialEq)]
+enum Told {
+    Begun,
+    /// Or stopped, after so long.
+    Ended(Duration),
+}
+
+struct Stopwatch(Instant, mpsc::UnboundedSender<Told>);
+
+impl Stopwatch {
+    fn start(tell: &mpsc::UnboundedSender<Told>) -> Self {
+        // The test may be over, here and below.
+        let _told = tell.send(Told::Begun);
+        Stopwatch(Instant::now(), tell.clone())
+    }
+}
 
 impl Drop for Stopwatch {
     fn drop(&mut self) {
-        // The test may be over.
-        let _told = self.1.send(self.0.elapsed());
+        let _told = self.1.send(Told::Ended(self.0.elapsed()));
+    }
+}
+
+/// The calls that are served slowly, as a test is told of them.
+struct Stopwatches(mpsc::UnboundedReceiver<Told>);
+
+impl Stopwatches {
+    async fn begun(&mut self) {
+        let told = in_time("the call at the client", self.0.recv()).await;
+        assert_eq!(told, Some(Told::Begun));
+    }
+
+    async fn ended(&mut self) -> Duration {
+        match in_time("the client's end", self.0.recv()).await {
+            Some(Told::Ended(after)) => after,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+impl Slowly {
+    fn new(client: &Client, duration: Duration) -> (Self, Stopwatches) {
+        let (tell, told) = mpsc::unbounded_channel();
+        let client = client.clone();
+        let slowly = Slowly {
+            client,
+            duration,
+            tell,
+        };
+        (slowly, Stopwatches(told))
     }
 }
 
 impl Provider for Slowly {
     fn serve(self: Arc<Self>, call: Incoming) -> Serving {
         Box::pin(async move {
-            let _until_it_is_dropped = Stopwatch(Instant::now(), self.served.clone());
+            let _until_it_is_dropped = Stopwatch::start(&self.tell);
             assert!(call.time_left().is_some());
             let duration_ms = u64::try_from(self.duration.as_millis())?;
             let sleeper = self.client.module("sleeper");
@@ -318,31 +362,26 @@ async fn a_deadline_holds_for_all_of_a_chain_through_a_client() {
     let tenant = apps().await;
     tenant.register("sleeper", built("sleeper")).await;
     let client = another(&tenant).await;
-    let (served, mut stopwatches) = mpsc::unbounded_channel();
-    let slowly = |duration: Duration| Slowly {
-        client: client.clone(),
-        duration,
-        served: served.clone(),
-    };
     let handle = async |time: Duration| {
         let call = client.module("app").function("handle");
         let call = call.args((ADA, "whoami")).timeout(time);
         call.call_result::<String, String>().await
     };
-    let lease = client.provide(VERIFIER, slowly(PATIENCE), Scope::Session);
-    let _lease = lease.await.unwrap();
+    let (slowly, mut stopwatches) = Slowly::new(&client, PATIENCE);
+    let _lease = client.provide(VERIFIER, slowly, Scope::Session).await;
     let began = Instant::now();
     let short = Duration::from_millis(300);
     let parts = ["the call did not end within 300 ms"];
     refused(handle(short).await, ErrorCode::DeadlineExceeded, &parts);
     let took = began.elapsed();
     assert!(took >= short && took < PATIENCE / 3, "{took:?}");
-    let served = in_time("the client's end", stopwatches.recv()).await;
-    assert!(served.unwrap() < PATIENCE / 3, "stopped too: {served:?}");
+    stopwatches.begun().await;
+    let served = stopwatches.ended().await;
+    assert!(served < PATIENCE / 3, "stopped too: {served:?}");
 
     // As slow as that, and in time.
-    let slow = Duration::from_millis(600);
-    let _lease = client.provide(VERIFIER, slowly(slow), Scope::Session).await;
+    let (slowly, _told) = Slowly::new(&client, Duration::from_millis(600));
+    let _lease = client.provide(VERIFIER, slowly, Scope::Session).await;
     let slept = handle(PATIENCE).await.unwrap().unwrap();
     let slept: u64 = slept.strip_prefix("slept ").unwrap().parse().unwrap();
     assert!(slept >= 600, "{slept}");
@@ -469,28 +508,14 @@ async fn clients_that_are_lost_in_mid_call_leave_nothing_behind() {
     };
     let lose_one = async |scope: Scope| {
         let (cable, client) = Cable::client_of(&tenant).await;
-        let (served, mut stopwatches) = mpsc::unbounded_channel();
-        let slowly = Slowly {
-            client: client.clone(),
-            duration: PATIENCE,
-            served,
-        };
+        let (slowly, mut stopwatches) = Slowly::new(&client, PATIENCE);
         let lease = client.provide(VERIFIER, slowly, scope).await.unwrap();
         let by = match scope {
             Scope::Session => client.clone(),
             Scope::Tenant => tenant.client.clone(),
         };
         let waiting = tokio::spawn(async move { whoami(&by, ADA).await });
-        let entries = async || {
-            let entries = client.providers().await.unwrap();
-            entries.iter().map(|entry| entry.in_flight).sum::<u32>()
-        };
-        in_time("the call at the client", async {
-            while entries().await == 0 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        stopwatches.begun().await;
         cable.cut().await;
         let outcome = in_time("the end of the call", waiting).await.unwrap();
         match scope {
@@ -500,7 +525,7 @@ async fn clients_that_are_lost_in_mid_call_leave_nothing_behind() {
             }
         }
         in_time("the news", lease.lost()).await;
-        in_time("its end", stopwatches.recv()).await.unwrap();
+        stopwatches.ended().await;
     };
     // All components are loaded when it is counted what is open.
     let sleeper = tenant.client.module("sleeper");

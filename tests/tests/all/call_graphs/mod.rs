@@ -25,7 +25,9 @@ use model::{End, Model, told};
 
 const GRAPHS: usize = 12;
 const PLANS_OF_GRAPH: usize = 60;
-const IN_FLIGHT: usize = 16;
+const IN_FLIGHT: u32 = 16;
+/// A call that spins takes the room of so many: it wants a processor for itself.
+const ROOM_OF_SPINNING: u32 = 8;
 /// More than there can be calls under way, so that none waits for a place.
 const WINDOW: u32 = 256;
 /// Fewer than there are nodes, so that some calls come to them.
@@ -101,7 +103,7 @@ async fn explore(seed: u64, has_clients: bool) -> BTreeMap<String, usize> {
     let other = another(&tenant).await;
     let hop = tenant.client.upload_module(rpc_host_tests::built("hop"));
     let hop = hop.await.unwrap();
-    let room = Arc::new(Semaphore::new(IN_FLIGHT));
+    let room = Arc::new(Semaphore::new(IN_FLIGHT as usize));
     let mut calls = JoinSet::new();
     let mut leases = Vec::new();
     for number in 0..GRAPHS {
@@ -139,7 +141,8 @@ async fn explore(seed: u64, has_clients: bool) -> BTreeMap<String, usize> {
             let module = tenant.client.module(graph.name(node));
             let (room, graph) = (Arc::clone(&room), Arc::clone(&graph));
             calls.spawn(async move {
-                let _room = room.acquire_owned().await.unwrap();
+                let needed = if spins { ROOM_OF_SPINNING } else { 1 };
+                let _room = room.acquire_many_owned(needed).await.unwrap();
                 let mut ended = call(module, plan.clone(), spins).await;
                 if has_clients {
                     ended = ended.whoever_was_late();
