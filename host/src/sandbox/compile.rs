@@ -31,6 +31,8 @@ pub(super) struct Compiler {
     max_artifact_bytes: u64,
     checks: Semaphore,
     slots: Semaphore,
+    /// For reading WIT text: whoever may call may send some, and must not hold up those who upload.
+    describe_slots: Semaphore,
 }
 
 impl Compiler {
@@ -40,6 +42,7 @@ impl Compiler {
             max_artifact_bytes: limits.max_artifact_bytes,
             checks: Semaphore::new(PARALLEL_CHECKS),
             slots: Semaphore::new(limits.max_parallel_compiles as usize),
+            describe_slots: Semaphore::new(limits.max_parallel_compiles as usize),
         }
     }
 
@@ -78,7 +81,7 @@ impl Compiler {
 
     /// Reads the interface that `name` stands for from WIT text.
     pub(super) async fn describe(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
-        let _slot = acquire(&self.slots).await?;
+        let _slot = acquire(&self.describe_slots).await?;
         let work = Work::Text(format!("{name}\n{wit}"));
         let output = self
             .in_time(child(&["--describe"], work, MAX_DESCRIPTION_BYTES))
@@ -250,6 +253,19 @@ mod tests {
         let (collected, ()) = tokio::join!(collecting, complaining);
         let (output, message) = collected.unwrap().unwrap();
         assert_eq!((output.len(), message.len() as u64), (0, MAX_MESSAGE_BYTES));
+    }
+
+    #[tokio::test]
+    async fn reading_wit_does_not_wait_for_those_who_compile() {
+        let compiler = Compiler::new(&SandboxLimits::default());
+        let all = u32::try_from(compiler.slots.available_permits()).unwrap();
+        let _compiling = compiler.slots.acquire_many(all).await.unwrap();
+        // This program is no worker, so what comes of it is a refusal.
+        let described = timeout(Duration::from_secs(30), compiler.describe("n", ""));
+        assert!(matches!(
+            described.await,
+            Ok(Err(SandboxError::InvalidWit(_)))
+        ));
     }
 
     #[test]

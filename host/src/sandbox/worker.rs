@@ -8,9 +8,14 @@
 use std::io::{Read, Write};
 
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::artifact::Compiled;
 use super::{SandboxError, count, described, engine, sniff, wit};
+
+/// What reading an interface may take of the machine's memory. A few lines of WIT can include one another
+/// to any size; real interfaces take a hundredth of it.
+const MAX_DESCRIBE_BYTES: u64 = 512 << 20;
 
 /// Marks a refusal on stderr: the rest of the line is what is wrong with the component.
 pub(super) const REFUSED: &str = "refused: ";
@@ -25,11 +30,18 @@ pub fn compile(input: impl Read, output: impl Write) -> Result<(), String> {
     write(output, |output| compiled.write_to(output))
 }
 
-/// Reads the interface that comes on `input`: a line with the name that it is for, then WIT text.
+/// Reads the interface that comes on `input`: a line with the name that it is for, then WIT text. This
+/// process has only so much memory from then on; wanting more ends it.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn describe(input: impl Read, output: impl Write) -> Result<(), String> {
+    let memory = Rlimit {
+        current: Some(MAX_DESCRIBE_BYTES),
+        maximum: Some(MAX_DESCRIBE_BYTES),
+    };
+    setrlimit(Resource::As, memory)
+        .map_err(|error| format!("cannot limit the memory of this process: {error}"))?;
     let functions = read(input).and_then(|bytes| described::functions(&bytes));
     let functions = described::encode(&functions.map_err(told)?);
     write(output, |output| output.write_all(&functions))

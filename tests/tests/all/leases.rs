@@ -632,6 +632,35 @@ async fn what_is_served_under_a_new_name_is_said_in_wit() {
     );
 }
 
+/// Each world takes all that another has: a quarter of a megabyte of text comes to gigabytes.
+#[tokio::test]
+async fn wit_that_grows_without_end_ends_with_its_process() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let mut peer = tenant.raw_peer().await;
+    let imports: String = (0..5000)
+        .map(|number| format!("import x{number}: func();"))
+        .collect();
+    let mut wit = format!("package a:b; interface i {{ f: func(); }} world w {{ {imports} }}");
+    for number in 0..6000 {
+        wit.push_str(&format!("world a{number} {{ include w; }}"));
+    }
+    let grows = Provide {
+        wit: Some(wit),
+        ..offer("grows")
+    };
+    let failure = peer.provide(grows).await.unwrap_err();
+    is(
+        &failure,
+        ErrorCode::InvalidArgument,
+        &["reading it is too expensive"],
+    );
+    let known = Provide {
+        wit: Some(VERIFIER_WIT.to_owned()),
+        ..offer(VERIFIER)
+    };
+    peer.provide(known).await.unwrap();
+}
+
 #[tokio::test]
 async fn functions_with_resources_are_not_served() {
     let tenant = TestHost::shared().await.tenant().await;
