@@ -203,7 +203,8 @@ fn provider(error: &ProviderError) -> (ErrorCode, Fault) {
         }
         ProviderError::TooLong { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         ProviderError::WitTooLong { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
-        ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
+        // No role would help: it is the name that is wrong.
+        ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Tenant),
         ProviderError::OutOfBounds { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
         ProviderError::HoldsHandles { .. } => (ErrorCode::Unimplemented, Fault::Host),
         ProviderError::Taken { .. } => (ErrorCode::AlreadyExists, Fault::Tenant),

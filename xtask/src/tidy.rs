@@ -76,7 +76,6 @@ const HOST: &[(&str, &[&str])] = &[
             "shutdown",
             "tenant",
             "config",
-            "clock",
             "chain",
         ],
     ),

@@ -21,6 +21,7 @@ use super::connect::Connect;
 use super::print::{self, Output};
 use super::problem::Problem;
 use super::provide::Program;
+use super::registration::once_each;
 
 const QUOTING: &str =
     "put the whole call into single quotes, so that the shell leaves it as it is: 'f(1, \"text\")'";
@@ -35,8 +36,8 @@ pub(crate) struct Call {
     /// How long it may take, such as 5s or 200ms [default: what the node says]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
-    /// Serve a name by a program, to this call and what it calls in turn; may be repeated. See `rpc-host
-    /// provide --help` for what is said to the program
+    /// Serve a name by a program, which is started without arguments, to this call and what it calls in
+    /// turn; may be repeated. See `rpc-host provide --help` for what is said to the program
     #[arg(long = "provide", value_name = "NAME=PROGRAM", value_parser = stand_in)]
     stand_ins: Vec<(String, OsString)>,
     #[command(flatten)]
@@ -44,23 +45,31 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
+    pub(crate) async fn run(mut self, connect: &Connect) -> Result<(), Problem> {
         let text = self.text()?;
+        let programs = once_each("provide", std::mem::take(&mut self.stand_ins))?;
         let client = connect.client().await?;
         let mut stand_ins = Vec::new();
-        for (name, program) in &self.stand_ins {
-            stand_ins.push(StandIn::start(&client, name, program).await?);
+        for (name, program) in programs {
+            stand_ins.push(StandIn::start(&client, name, &program).await?);
         }
         // Who waits for an answer should not wait for one that cannot come.
         let end = first_end(&stand_ins);
-        tokio::select! {
+        let result = tokio::select! {
             biased;
-            outcome = self.make(&client, &text) => outcome,
-            problem = end => Err(problem),
+            result = self.make(&client, &text) => result?,
+            problem = end => return Err(problem),
+        };
+        stand_ins.iter().for_each(StandIn::note_unused);
+        match result {
+            None if self.output.is_json() => print::stdout("null\n"),
+            None => Ok(()),
+            Some(value) => self.print(&value),
         }
     }
 
-    async fn make(&self, client: &Client, text: &CallText) -> Result<(), Problem> {
+    /// Makes the call, and gives what the function returns, if it returns something.
+    async fn make(&self, client: &Client, text: &CallText) -> Result<Option<Value>, Problem> {
         let description = client.describe(&self.name, Some(&text.function)).await;
         let description = description.map_err(|error| self.about(error))?;
         let Some(function) = description.functions.first() else {
@@ -74,20 +83,16 @@ impl Call {
         }
         let reply = call.call_raw(arguments).await;
         let reply = reply.map_err(|error| self.about(error))?;
-        match &signature.result {
-            None if self.output.is_json() => print::stdout("null\n"),
-            None => Ok(()),
-            Some(ty) => {
-                // The bytes have passed the limit of a message, which bounds the items in them too.
-                let limits = ValueLimits {
-                    max_items: u32::MAX,
-                    ..ValueLimits::default()
-                };
-                let value = decode_value(&reply.value, ty, "result", limits);
-                let value = value.map_err(|error| Problem::from(Error::Decode(error)))?;
-                self.print(&value)
-            }
-        }
+        let Some(ty) = &signature.result else {
+            return Ok(None);
+        };
+        // The bytes have passed the limit of a message, which bounds the items in them too.
+        let limits = ValueLimits {
+            max_items: u32::MAX,
+            ..ValueLimits::default()
+        };
+        let value = decode_value(&reply.value, ty, "result", limits);
+        Ok(Some(value.map_err(Error::Decode)?))
     }
 
     fn text(&self) -> Result<CallText, Problem> {
@@ -127,20 +132,33 @@ impl Call {
 
 /// A program that serves a name as long as this lives.
 struct StandIn {
+    name: String,
     program: Program,
     _lease: Lease,
 }
 
 impl StandIn {
-    async fn start(client: &Client, name: &str, program: &OsString) -> Result<Self, Problem> {
+    async fn start(client: &Client, name: String, program: &OsString) -> Result<Self, Problem> {
         let program = Program::start(std::slice::from_ref(program))?;
         let serving = program.clone();
         let serve = move |call| serving.clone().serve(call);
-        let lease = client.provide(name, serve, Scope::Session).await?;
+        let lease = client.provide(&name, serve, Scope::Session).await?;
         Ok(StandIn {
+            name,
             program,
             _lease: lease,
         })
+    }
+
+    /// Whoever puts a stub in the place of something and hears nothing would think that it was used.
+    fn note_unused(&self) {
+        if !self.program.was_asked() {
+            let name = &self.name;
+            print::note(&format!(
+                "warning: the call did not ask {name} of your program: nothing that it reached imports that \
+                 name, or what does is sealed"
+            ));
+        }
     }
 }
 

@@ -63,11 +63,11 @@ enum Command {
     Provide(provide::Provide),
     /// Put a module in the place of a client that serves a name
     Promote(promote::Promote),
-    /// End what a client serves
+    /// End what a client serves under a name
     Withdraw(providers::Withdraw),
     /// List all registrations, and what clients serve
     List(registrations::List),
-    /// Show one registration
+    /// Show one registration, and the client that serves its name
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),

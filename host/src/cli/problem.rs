@@ -66,6 +66,17 @@ impl Problem {
         self
     }
 
+    /// An error of the node. If it is that something named is not there, `hint` is what to do about it.
+    pub(crate) fn or_missing(error: Error, hint: impl Into<String>) -> Self {
+        let is_missing = error.code() == ErrorCode::NotFound;
+        let problem = Problem::from(error);
+        if is_missing {
+            problem.or_hint(hint)
+        } else {
+            problem
+        }
+    }
+
     /// What is printed: one line, then a hint, then frames.
     fn text(&self) -> String {
         let mut text = format!("error: {}\n", line(&self.message));
@@ -168,6 +179,16 @@ mod tests {
         let failure = Failure::new(ErrorCode::NotFound, Fault::Peer, "see `rpc-host list`");
         let problem = Problem::from(Error::Remote(failure)).or_hint("said already");
         assert_eq!(problem.text(), "error: not-found: see `rpc-host list`\n");
+        let failure = Failure::new(ErrorCode::NotFound, Fault::Peer, "no client serves it");
+        assert_eq!(
+            Problem::or_missing(Error::Remote(failure), "look").text(),
+            "error: not-found: no client serves it\nhint: look\n"
+        );
+        let failure = Failure::new(ErrorCode::Aborted, Fault::Peer, "changed");
+        assert_eq!(
+            Problem::or_missing(Error::Remote(failure), "look").text(),
+            "error: aborted: changed\n"
+        );
         let missing = Error::Profile(ProfileError::NotFound(vec!["a/client.toml".into()]));
         assert_eq!(
             Problem::from(missing).or_hint("never shown").text(),

@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
-use rpc_host_client::{Client, Module};
+use rpc_host_client::{Client, Error, Module};
 
 use super::connect::Connect;
 use super::print::Output;
 use super::problem::Problem;
 use super::registration::Registration;
 use super::upload::{note_revision, read_module, upload_shown};
+
+/// What helps whoever has named no file.
+const TO: &str =
+    "--to takes a component's file, or the digest of a module as `rpc-host show NAME` shows it";
 
 #[derive(Debug, Args)]
 pub(crate) struct Promote {
@@ -54,19 +58,28 @@ impl Promote {
                 (client, module)
             }
             To::File(file) => {
-                let wasm = read_module(file)?;
+                let wasm = read_module(file).map_err(|problem| problem.or_hint(TO))?;
                 let client = connect.client().await?;
                 let module = upload_shown(&client, &wasm).await?;
                 (client, module)
             }
         };
-        let revision = client.promote(&self.name, &module, options).await?;
+        let promoted = client.promote(&self.name, &module, options).await;
+        let revision = promoted.map_err(|error| about(&self.name, error))?;
         if !self.output.is_json() {
             note_revision(&revision);
         }
         self.output
             .print(&revision, |revision| format!("{}\n", revision.digest))
     }
+}
+
+fn about(name: &str, error: Error) -> Problem {
+    let hint = format!(
+        "`rpc-host list` shows what clients serve; `rpc-host swap {name} --to FILE` puts a module in the \
+         place of another"
+    );
+    Problem::or_missing(error, hint)
 }
 
 async fn known_module(client: &Client, digest: &str) -> Result<Module, Problem> {

@@ -27,21 +27,19 @@ const MAX_FAREWELL: Duration = Duration::from_secs(2);
 /// No WIT file is longer.
 const MAX_WIT_BYTES: u64 = 1 << 20;
 
-/// What `--help` tells beside the flags.
-const HELP: &str = r#"The name is served to the whole tenant, as long as this command runs. (`rpc-host call --provide` serves a name to
-one call.) The program is started once and ends with the
-command; the end of the program is the end of the command. Ctrl-C gives the name back.
-
-Each call of the name, also by what imports it, is a line of JSON on the program's stdin:
-
-  {"id": 1, "function": "log", "args": ["info", "hello"]}
-
-and each answer a line on its stdout, in any order, with the same id:
-
-  {"id": 1, "ok": VALUE}        what the function returns; null, or no ok at all, where it returns nothing
-  {"id": 1, "err": VALUE}       its err, if it returns a result; otherwise a text: how the program failed
-
-Values have the form that --output json prints. stderr is free for whatever the program has to tell."#;
+/// What `--help` tells beside the flags. Lines break at the terminal's width, so paragraphs have one each.
+const HELP: &str = concat!(
+    "The name is served to the whole tenant, as long as this command runs. (`rpc-host call --provide` serves ",
+    "a name to one call.) The program is started once and ends with the command; the end of the program is ",
+    "the end of the command. Ctrl-C gives the name back.\n\n",
+    "Each call of the name, also by what imports it, is a line of JSON on the program's stdin:\n\n",
+    "  {\"id\":1,\"function\":\"log\",\"args\":[\"info\",\"hello\"]}\n\n",
+    "and each answer a line on its stdout, flushed, in any order, with the same id:\n\n",
+    "  {\"id\": 1, \"ok\": VALUE}    what the function returns, if anything\n",
+    "  {\"id\": 1, \"err\": VALUE}   its err, or in a text why the program failed\n\n",
+    "Values have the form that --output json prints. stderr is free for whatever the program has to tell. ",
+    "SERVING.md in the sources has all of it, and examples.",
+);
 
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]

@@ -1,7 +1,7 @@
 //! `withdraw`, and the part of `list` that is about clients: what they serve.
 
 use clap::Args;
-use rpc_host_client::{ErrorCode, Fallback, ProviderEntry};
+use rpc_host_client::{Fallback, ProviderEntry};
 
 use super::connect::Connect;
 use super::print;
@@ -12,7 +12,7 @@ use super::table::{Table, time};
 pub(crate) struct Withdraw {
     /// The name
     name: String,
-    /// End it though it is another client's: no command has one of its own
+    /// End it though it is another client's, which is all that a command can do: it serves nothing itself
     #[arg(long, required = true)]
     steal: bool,
 }
@@ -22,13 +22,7 @@ impl Withdraw {
         let Withdraw { name, steal } = self;
         let withdrawn = connect.client().await?.withdraw(&name, steal).await;
         withdrawn.map_err(|error| {
-            let is_missing = error.code() == ErrorCode::NotFound;
-            let problem = Problem::from(error);
-            if is_missing {
-                problem.or_hint("`rpc-host list` shows what clients serve")
-            } else {
-                problem
-            }
+            Problem::or_missing(error, "`rpc-host list` shows what clients serve")
         })?;
         print::note(&format!("no client serves {name} any more"));
         Ok(())

@@ -68,7 +68,11 @@ fn limit(text: &str) -> Result<(String, u64), String> {
     Ok((name.to_owned(), number.ok_or("it is too large")?))
 }
 
-fn once_each<V>(flag: &str, pairs: Vec<(String, V)>) -> Result<BTreeMap<String, V>, Problem> {
+/// The values of a flag that is given once for each key.
+pub(crate) fn once_each<V>(
+    flag: &str,
+    pairs: Vec<(String, V)>,
+) -> Result<BTreeMap<String, V>, Problem> {
     let mut map = BTreeMap::new();
     for (key, value) in pairs {
         if map.contains_key(&key) {

@@ -1,4 +1,4 @@
-//! `list`, `show`, `history` and `remove`: what is registered.
+//! `list`, `show`, `history` and `remove`: what is registered, and what clients serve in its place.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ pub(crate) struct List {
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
-    /// The registration
+    /// The name
     name: String,
     #[command(flatten)]
     output: Output,
@@ -42,13 +42,7 @@ pub(crate) struct Remove {
 
 /// An error about a registration that was named.
 pub(crate) fn about_name(error: Error) -> Problem {
-    let is_missing = error.code() == ErrorCode::NotFound;
-    let problem = Problem::from(error);
-    if is_missing {
-        problem.or_hint("`rpc-host list` shows what there is")
-    } else {
-        problem
-    }
+    Problem::or_missing(error, "`rpc-host list` shows what there is")
 }
 
 impl List {
@@ -135,28 +129,46 @@ fn list_table<'a>(entries: impl IntoIterator<Item = &'a RegistrationEntry>) -> T
 
 impl Show {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
-        let entry = connect.client().await?.show(&self.name).await;
-        self.output.print(&entry.map_err(about_name)?, show_text)
+        let client = connect.client().await?;
+        let registration = client.show(&self.name).await;
+        let mut providers = client.providers().await?;
+        providers.retain(|provider| provider.name == self.name);
+        let registrations = match registration {
+            Ok(registration) => vec![registration],
+            Err(error) if error.code() == ErrorCode::NotFound && !providers.is_empty() => {
+                Vec::new()
+            }
+            Err(error) => return Err(about_name(error)),
+        };
+        let listed = Listed::all(registrations, providers);
+        listed
+            .iter()
+            .try_for_each(|listed| self.output.print(listed, show_text))
     }
 }
 
-fn show_text(entry: &RegistrationEntry) -> String {
+fn show_text(listed: &Listed) -> String {
+    let registration = listed.registration.as_ref().map(registration_text);
+    let provider = listed.provider.as_ref();
+    let provider = provider.map(|provider| providers_table([provider]).to_string());
+    let both: Vec<_> = registration.into_iter().chain(provider).collect();
+    both.join("\n")
+}
+
+fn registration_text(entry: &RegistrationEntry) -> String {
     let RevisionEntry {
         name,
         revision,
         digest,
         grants,
         limits,
-        bindings,
+        bindings: _,
         sealed,
         restores,
         created_at_ms,
         created_by,
     } = &entry.current;
     let limits = limits.iter().map(|(name, limit)| format!("{name}={limit}"));
-    let bindings = bindings
-        .iter()
-        .map(|(import, name)| format!("{import}={name}"));
     Table::of_pairs([
         ("name", name.clone()),
         ("revision", revision.to_string()),
@@ -164,13 +176,18 @@ fn show_text(entry: &RegistrationEntry) -> String {
         ("size", size(entry.size_bytes)),
         ("grants", joined(grants)),
         ("limits", joined(limits)),
-        ("bindings", joined(bindings)),
+        ("bindings", bindings(&entry.current)),
         ("sealed", if *sealed { "yes" } else { "no" }.to_owned()),
         ("restores", brought_back(*restores)),
         ("since", time(*created_at_ms)),
         ("by", created_by.clone()),
     ])
     .to_string()
+}
+
+fn bindings(revision: &RevisionEntry) -> String {
+    let bindings = revision.bindings.iter();
+    joined(bindings.map(|(import, name)| format!("{import}={name}")))
 }
 
 /// Which earlier revision one brought back.
@@ -189,7 +206,9 @@ impl History {
 
 fn history_table(revisions: &[RevisionEntry]) -> Table {
     Table::new(
-        ["revision", "module", "grants", "restores", "since", "by"],
+        [
+            "revision", "module", "grants", "restores", "since", "by", "bindings",
+        ],
         revisions.iter().map(|revision| {
             [
                 revision.revision.to_string(),
@@ -198,6 +217,7 @@ fn history_table(revisions: &[RevisionEntry]) -> Table {
                 brought_back(revision.restores),
                 time(revision.created_at_ms),
                 revision.created_by.clone(),
+                bindings(revision),
             ]
         }),
     )
@@ -244,8 +264,8 @@ mod tests {
         );
         assert_eq!(
             history_table(&[entry().current]).to_string(),
-            "REVISION  MODULE                GRANTS  RESTORES  SINCE                    BY\n\
-             12        sha256:0123456789ab…  log     7         2026-11-21 01:41:08 UTC  t7\n"
+            "REVISION  MODULE                GRANTS  RESTORES  SINCE                    BY  BINDINGS\n\
+             12        sha256:0123456789ab…  log     7         2026-11-21 01:41:08 UTC  t7  none\n"
         );
     }
 
@@ -277,6 +297,11 @@ mod tests {
         let text = list_text(&listed);
         assert!(text.starts_with("NAME  REVISION"), "{text}");
         assert!(text.contains("\n\nSERVED BY CLIENT  SESSION"), "{text}");
+        let shown = show_text(&listed[1]);
+        assert!(shown.starts_with("name:      calc\n"), "{shown}");
+        assert!(shown.contains("\n\nSERVED BY CLIENT  SESSION"), "{shown}");
+        let shown = show_text(&listed[0]);
+        assert!(shown.starts_with("SERVED BY CLIENT"), "{shown}");
         let served_only = list_text(&listed[..1]);
         assert!(served_only.starts_with("SERVED BY CLIENT"), "{served_only}");
         let registered_only = list_text(&Listed::all(vec![entry()], Vec::new()));
@@ -286,7 +311,7 @@ mod tests {
     #[test]
     fn one_registration_is_shown_whole() {
         assert_eq!(
-            show_text(&entry()),
+            registration_text(&entry()),
             "name:      calc\n\
              revision:  12\n\
              module:    sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\

@@ -11,6 +11,9 @@ use super::print::Output;
 use super::problem::Problem;
 use super::upload::{note_revision, read_module, upload_shown};
 
+/// What helps whoever has named no file.
+const TO: &str = "--to takes a component's file, a module's digest, or revision:N as `rpc-host history NAME` shows them";
+
 #[derive(Debug, Args)]
 pub(crate) struct Swap {
     /// The registration
@@ -79,7 +82,7 @@ impl Swap {
         let (client, to) = match self.to {
             To::Known(to) => (connect.client().await?, to),
             To::File(file) => {
-                let wasm = read_module(&file)?;
+                let wasm = read_module(&file).map_err(|problem| problem.or_hint(TO))?;
                 let client = connect.client().await?;
                 let module = upload_shown(&client, &wasm).await?;
                 (client, SwapTo::Digest(module.digest().to_owned()))

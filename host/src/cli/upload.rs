@@ -62,16 +62,14 @@ pub(crate) fn read_module(path: &Path) -> Result<Vec<u8>, Problem> {
 
 impl Upload {
     pub(crate) async fn run(self, connect: &Connect) -> Result<(), Problem> {
+        let options = self.registration.options()?;
         let wasm = read_module(&self.file)?;
         let client = connect.client().await?;
         let module = upload_shown(&client, &wasm).await?;
 
         let revision = match &self.name {
             None => None,
-            Some(name) => {
-                let options = self.registration.options()?;
-                Some(client.register(name, &module, options).await?)
-            }
+            Some(name) => Some(client.register(name, &module, options).await?),
         };
         if !self.output.is_json()
             && let Some(revision) = &revision

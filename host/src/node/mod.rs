@@ -3,12 +3,24 @@
 //! Sessions see it as a [`Backend`]. Here a request meets the layers in order: the principal gives a
 //! permit, the permit a registration, the registration a component, the component a result. Each step
 //! takes what the one before it gave, so none can be left out.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `calls` | a call, from its permit to its reply |
+//! | `answerer` | who answers for a name now: a client or a module |
+//! | `root`, `imports` | what a call leads to: its instances, and from an import to whoever answers it |
+//! | `served` | a call of what a client serves |
+//! | `operations`, `inspection` | requests, and those that tell what is behind a name |
+//! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
+//! | `provide` | from a client's offer to its lease, and a module in its place |
+//! | `uploads` | a module on its way in |
 
 mod answerer;
 mod calls;
 mod changes;
 mod contract;
 mod imports;
+mod inspection;
 mod operations;
 mod provide;
 mod root;

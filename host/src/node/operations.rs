@@ -6,19 +6,16 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Describe, Description, ImportEntry, ImportStanding, Inspection, NewToken, RegistrationEntry,
-    RevisionEntry, TenantEntry, TokenEntry,
+    NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
 };
 
 use super::Node;
 use super::changes::{Wanted, change};
+use super::inspection::{describe, inspect};
 use super::provide::promote;
 use super::uploads::entry;
 use crate::error::HostError;
-use crate::inspect::{function_entry, import_entry};
-use crate::provider::Found;
 use crate::registry::{Digest, Registration, Revision};
-use crate::sandbox::{Function, Functions, Prepared, SandboxError};
 use crate::session::SessionId;
 use crate::tenant::{Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId};
 
@@ -79,28 +76,12 @@ pub(super) async fn operate(
         }
         Operation::Inspect(request) => {
             let permit = principal.permit_read()?;
-            let found = catalog.show(&permit, &request.name)?;
-            let module = node.registry.modules.show(&permit, &found.current.digest)?;
-            let prepared = node.targets.load(&found).await?;
-            let digest = module.digest.to_string();
-            let mut inspection = inspection(digest, module.size_bytes, &prepared);
-            name_answers(node, &permit, session, &found, &mut inspection.imports);
+            let inspection = inspect(node, &permit, session, &request.name).await?;
             Ok(encode_envelope(&inspection))
         }
         Operation::Describe(request) => {
             let permit = principal.permit_read()?;
-            let served = node
-                .providers
-                .find(permit.tenant(), Some(session), &request.name);
-            let description = match served {
-                Some(Found::Serving(serving)) => description(serving.contract(), request)?,
-                Some(Found::Lost(error)) => return Err(error.into()),
-                None => {
-                    let found = catalog.show(&permit, &request.name)?;
-                    let prepared = node.targets.load(&found).await?;
-                    description(prepared.functions(), request)?
-                }
-            };
+            let description = describe(node, &permit, session, request).await?;
             Ok(encode_envelope(&description))
         }
         Operation::Modules {} => {
@@ -258,58 +239,6 @@ fn registration(
         current: revision(registration.name.as_str(), &registration.current),
         size_bytes: module.size_bytes,
     })
-}
-
-fn inspection(digest: String, size_bytes: u64, prepared: &Prepared) -> Inspection {
-    Inspection {
-        digest,
-        size_bytes,
-        wit: prepared.wit().to_owned(),
-        exports: prepared.functions().iter().map(function_entry).collect(),
-        imports: prepared.imports().iter().map(import_entry).collect(),
-    }
-}
-
-/// Says who answers the imports that others answer.
-fn name_answers(
-    node: &Node,
-    permit: &ReadPermit,
-    session: SessionId,
-    registration: &Registration,
-    imports: &mut [ImportEntry],
-) {
-    let session = (!registration.current.sealed).then_some(session);
-    let is_served = |name: &str| {
-        let found = node.providers.find(permit.tenant(), session, name);
-        matches!(found, Some(Found::Serving(_)))
-    };
-    for import in imports {
-        if import.standing != ImportStanding::Unbound {
-            continue;
-        }
-        let mut names = registration.current.bindings.candidates(&import.name);
-        let is_there =
-            |name: &str| is_served(name) || node.registry.catalog.show(permit, name).is_ok();
-        if let Some(name) = names.find(|name| is_there(name)) {
-            let by_client = if is_served(name) {
-                ", which a client serves"
-            } else {
-                ""
-            };
-            import.note = format!("answered by `{name}`{by_client}");
-            import.standing = ImportStanding::Bound;
-        } else if let Some(bound) = registration.current.bindings.get(&import.name) {
-            import.note = format!("bound to `{bound}`, which is not registered");
-        }
-    }
-}
-
-fn description(functions: &Functions, request: Describe) -> Result<Description, SandboxError> {
-    let functions = match request.function {
-        Some(path) => vec![functions.find(&path)?.1.describe()],
-        None => functions.iter().map(Function::describe).collect(),
-    };
-    Ok(Description { functions })
 }
 
 fn tenant(node: &Node, principal: &Principal, tenant: &Tenant) -> Result<TenantEntry, HostError> {

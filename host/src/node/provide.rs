@@ -10,7 +10,7 @@ use super::changes::{Wanted, change};
 use super::contract::imported;
 use crate::error::HostError;
 use crate::provider::{Offer, ProviderError, lacking, of_interface, served_by_a_client};
-use crate::registry::{Registration, RegistrationName, RegistryError, Wish};
+use crate::registry::{Contract, Registration, RegistrationName, RegistryError, Wish};
 use crate::sandbox::{Function, Functions};
 use crate::session::{Reach, SessionId};
 use crate::tenant::{CallPermit, DeployPermit, Principal};
@@ -70,9 +70,9 @@ pub(super) async fn promote(
     permit: &DeployPermit,
     wanted: Wanted,
 ) -> Result<Arc<Registration>, HostError> {
-    let (tenant, name) = (permit.tenant(), wanted.name.as_str());
-    let Some(serving) = node.providers.serving_tenant(tenant, name) else {
-        let name = name.to_owned();
+    let tenant = permit.tenant();
+    let Some(serving) = node.providers.serving_tenant(tenant, wanted.name.as_str()) else {
+        let name = wanted.name.to_string();
         return Err(ProviderError::NotServed { name }.into());
     };
     if let Wish::Register(digest, options) = &wanted.wish
@@ -83,7 +83,9 @@ pub(super) async fn promote(
             return Err(RegistryError::NoSuchModule { digest }.into());
         }
         let loading = node.targets.load_module(tenant, digest, &options.grants);
-        agree(name, serving.contract(), loading.await?.functions())?;
+        let mut contract = Contract::default();
+        contract.serves(serving.contract(), loading.await?.functions());
+        contract.holds(&wanted.name).map_err(RegistryError::from)?;
     }
     let promoted = Some(serving.id());
     drop(serving);

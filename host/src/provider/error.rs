@@ -4,7 +4,6 @@ use rpc_host_protocol::error::printable;
 
 use super::{Lease, LeaseEnd};
 use crate::chain::ChainError;
-use crate::clock::Timestamp;
 use crate::session::SessionId;
 
 /// So much of a client's own words is passed on.
@@ -118,8 +117,8 @@ pub enum ProviderError {
     },
     /// Another client serves the name to the tenant.
     #[error(
-        "`{name}` is served by the client of session {session} (token {holder}) since {since_ms} ms \
-         of 1970; to end that, say `withdraw {name} --steal`", since_ms = .since.unix_ms()
+        "`{name}` is served by the client of session {session} (token {holder}); to end that, say \
+         `rpc-host withdraw {name} --steal`"
     )]
     Taken {
         /// The name.
@@ -128,8 +127,6 @@ pub enum ProviderError {
         session: SessionId,
         /// The public id of its token.
         holder: String,
-        /// Since when.
-        since: Timestamp,
     },
     /// No client serves this to the tenant.
     #[error("no client serves `{name}` to the tenant")]
@@ -146,7 +143,7 @@ pub enum ProviderError {
     /// A name is served by a client, where an uploaded module was to answer.
     #[error(
         "`{name}` is served by the client of session {session}; to put a module in its place, say \
-         `promote`, or end it with `withdraw {name} --steal`"
+         `rpc-host promote {name} --to FILE`, or end it with `rpc-host withdraw {name} --steal`"
     )]
     ServedByClient {
         /// The name.
@@ -157,7 +154,7 @@ pub enum ProviderError {
     /// Nobody can tell what a name stands for.
     #[error(
         "nothing answered for `{name}` before and nothing imports it, so nobody knows its functions; \
-         send its interface as WIT text"
+         name it as `rpc-host inspect` shows the import, or send its interface as WIT text (`rpc-host provide --wit FILE`)"
     )]
     NoContract {
         /// The name.

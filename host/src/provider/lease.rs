@@ -120,10 +120,6 @@ impl Lease {
         self.holder
     }
 
-    pub(super) fn since(&self) -> Timestamp {
-        self.since
-    }
-
     pub(super) fn reach(&self) -> &Reach {
         &self.reach
     }

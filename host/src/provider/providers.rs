@@ -150,7 +150,6 @@ impl Providers {
                 name: present.name().to_owned(),
                 session: present.session(),
                 holder: present.holder().to_string(),
-                since: present.since(),
             });
         }
         self.inner.room.check(leases, session, present.as_deref())?;

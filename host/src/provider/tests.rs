@@ -467,8 +467,7 @@ async fn one_client_serves_a_name_to_the_tenant_until_it_is_stolen() {
     for part in [
         NAME,
         &session,
-        "since 1000 ms",
-        "`withdraw acme:log/logger --steal`",
+        "`rpc-host withdraw acme:log/logger --steal`",
     ] {
         assert!(text.contains(part), "no {part:?} in {text}");
     }
@@ -476,7 +475,10 @@ async fn one_client_serves_a_name_to_the_tenant_until_it_is_stolen() {
     assert!(providers.check_unserved(tenant(), NAME, promoted).is_ok());
     let refused = providers.check_unserved(tenant(), NAME, Some(77));
     let refused = refused.unwrap_err();
-    assert!(refused.to_string().contains("`promote`"), "{refused}");
+    assert!(
+        refused.to_string().contains("`rpc-host promote "),
+        "{refused}"
+    );
     let theirs = providers.withdraw(tenant(), two.reach.session(), &name(), None);
     assert!(matches!(theirs, Err(ProviderError::NotServing { .. })));
     let another = providers.steal(tenant(), holder(), &name(), Some(lease.id() + 1));

@@ -32,6 +32,8 @@ enum Side {
     Dependents,
     /// Clients that have called it under the name.
     Clients,
+    /// Those that find it at the client which serves the name.
+    Served,
     /// The registration itself, which another one is to answer.
     Itself(RegistrationName),
 }
@@ -87,6 +89,15 @@ impl Contract {
             offered,
         };
         self.gaps.entry(gap).or_default();
+    }
+
+    /// That `offered` has what a client serves under the name, in whose place it is put.
+    pub fn serves(&mut self, served: &Functions, offered: &Functions) {
+        for function in served.iter() {
+            if let Some(gap) = lacking(offered, function, Side::Served) {
+                self.gaps.entry(gap).or_default();
+            }
+        }
     }
 
     /// That `answering`, which has the name `by`, has what the registration imports from it.
@@ -194,8 +205,10 @@ fn describe(f: &mut fmt::Formatter<'_>, gap: &Gap, by: &[RegistrationName]) -> f
 }
 
 fn who(f: &mut fmt::Formatter<'_>, side: &Side, by: &[RegistrationName]) -> fmt::Result {
-    if *side == Side::Clients {
-        return f.write_str("clients have called");
+    match side {
+        Side::Clients => return f.write_str("clients have called"),
+        Side::Served => return f.write_str("its client serves"),
+        Side::Dependents | Side::Itself(_) => {}
     }
     for (index, name) in by.iter().take(MAX_NAMED_DEPENDENTS).enumerate() {
         let before = match index {
@@ -258,6 +271,7 @@ mod tests {
         let mut contract = Contract::default();
         contract.imports(&name("app"), &imported, &offered);
         contract.needs(&imported, &name("other"), &offered);
+        contract.serves(&present, &offered);
         for path in [
             "log",
             "logger.log",
@@ -308,6 +322,11 @@ mod tests {
              `log` as `func(level: u8)` and not as `func(level: string)`, which clients have called; it would \
              have several functions that `run` can mean, and not one `func()`, which clients have called. \
              `--force` changes it all the same"
+        );
+        assert_eq!(
+            refused(&|contract| contract.serves(&Functions::new(imported[..1].to_vec()), &offered)),
+            "`logger` is not changed: it would lack `acme:log/logger@0.1.0.flush: func()`, which its client \
+             serves. `--force` changes it all the same"
         );
         assert_eq!(
             refused(&|contract| contract.needs(&imported, &name("old"), &offered)),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rpc_host_protocol::Value;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
+use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::Val;
+use wasmtime::component::{ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
@@ -81,7 +81,7 @@ pub struct Instance {
     max_memory_bytes: u64,
     stdout: Output,
     stderr: Output,
-    _places: (Option<Taken>, Taken),
+    _places: Places,
 }
 
 impl Sandbox {
@@ -104,20 +104,12 @@ impl Sandbox {
             is_inner,
         } = setting;
         // A place first: the engine refuses an instance more than it has room for, a place waits.
-        let waiting_since = Instant::now();
+        let leads_on = outside.is_some();
+        let places = self.places_for(prepared, &label, leads_on, is_inner);
         let patience = if is_inner {
-            deadline.min(waiting_since + INNER_PATIENCE)
+            deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
             deadline
-        };
-        let places = async {
-            // Who will need places for others may not fill them all: they wait for one another then.
-            let leads_on = match outside.is_some() && !is_inner {
-                true => Some(self.leading_places.take(&label.tenant, 1).await?),
-                false => None,
-            };
-            let place = self.places.take(&label.tenant, prepared.places).await?;
-            Some((leads_on, place))
         };
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
@@ -156,17 +148,34 @@ impl Sandbox {
                     _places: places,
                 });
             }
-            Ok(Err(error)) => {
-                let printed = note_last_words(&label, &stderr);
-                Err(classify(&store, &error, &printed, limits.max_memory_bytes))
-            }
-            Err(_) => Err(SandboxError::DeadlineExceeded(limits.timeout)),
+            Ok(Err(error)) => failed(&store, &label, &stderr, limits.max_memory_bytes, &error),
+            Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
         log_output(&label, "stdout", &stdout);
         log_output(&label, "stderr", &stderr);
-        ended
+        Err(ended)
+    }
+
+    /// Waits for the places of an instance. Those that will need places for others may not fill them
+    /// all: they would wait for one another.
+    async fn places_for(
+        &self,
+        prepared: &Prepared,
+        label: &CallLabel,
+        leads_on: bool,
+        is_inner: bool,
+    ) -> Option<Places> {
+        let leading = match leads_on && !is_inner {
+            true => Some(self.leading_places.take(&label.tenant, 1).await?),
+            false => None,
+        };
+        let own = self.places.take(&label.tenant, prepared.places).await?;
+        Some((leading, own))
     }
 }
+
+/// Among those that may lead to others, and among all.
+type Places = (Option<Taken>, Taken);
 
 impl Instance {
     /// Which one it is.
@@ -195,13 +204,7 @@ impl Instance {
         };
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
-        let (vals, lent) = if function.signature.holds_handles() {
-            let mut crossing = Crossing::new(self.store.as_context_mut());
-            let vals = lower_all(function, arguments, &mut crossing)?;
-            (vals, crossing.lent())
-        } else {
-            (lower_all(function, arguments, &mut NoObjects)?, Vec::new())
-        };
+        let (vals, lent) = self.lowered(function, arguments)?;
         converting.end(&budget).await?;
         let mut results = vec![Val::Bool(false); usize::from(function.signature.result.is_some())];
         let store = &mut self.store;
@@ -215,30 +218,41 @@ impl Instance {
         match timeout_at(deadline, run).await {
             Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                let printed = note_last_words(&self.label, &self.stderr);
-                return Err(classify(
-                    &self.store,
-                    &error,
-                    &printed,
-                    self.max_memory_bytes,
-                ));
-            }
+            Ok(Err(error)) => return Err(self.failed(&error)),
         }
         take_back(lent, self.store.as_context_mut());
         let (Some(val), Some(ty)) = (results.first(), &function.signature.result) else {
             return Ok(None);
         };
         let converting = Converting::begin();
+        let value = self.lifted(val, ty)?;
+        converting.end(&budget).await?;
+        Ok(Some(value))
+    }
+
+    /// Arguments as the engine takes them, and what they lend for the time of the call.
+    fn lowered(
+        &mut self,
+        function: &Function,
+        arguments: Vec<Value>,
+    ) -> Result<(Vec<Val>, Vec<ResourceAny>), SandboxError> {
+        if !function.signature.holds_handles() {
+            return Ok((lower_all(function, arguments, &mut NoObjects)?, Vec::new()));
+        }
         let mut crossing = Crossing::new(self.store.as_context_mut());
-        let value = values::lift(val, ty, &mut crossing).map_err(|unfit| match unfit {
+        let vals = lower_all(function, arguments, &mut crossing)?;
+        Ok((vals, crossing.lent()))
+    }
+
+    /// A result of the engine's.
+    fn lifted(&mut self, val: &Val, ty: &Type) -> Result<Value, SandboxError> {
+        let mut crossing = Crossing::new(self.store.as_context_mut());
+        values::lift(val, ty, &mut crossing).map_err(|unfit| match unfit {
             Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
             Unfit::Shape | Unfit::Foreign => {
                 SandboxError::Internal("a result is not of its type".to_owned())
             }
-        })?;
-        converting.end(&budget).await?;
-        Ok(Some(value))
+        })
     }
 
     /// Ends an object that lives here and that nobody holds any more.
@@ -254,16 +268,14 @@ impl Instance {
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                let printed = note_last_words(&self.label, &self.stderr);
-                Err(classify(
-                    &self.store,
-                    &error,
-                    &printed,
-                    self.max_memory_bytes,
-                ))
-            }
+            Ok(Err(error)) => Err(self.failed(&error)),
         }
+    }
+
+    /// How the guest ended.
+    fn failed(&self, error: &wasmtime::Error) -> SandboxError {
+        let (label, stderr) = (&self.label, &self.stderr);
+        failed(&self.store, label, stderr, self.max_memory_bytes, error)
     }
 }
 
@@ -306,21 +318,18 @@ fn lower_all(
     Ok(vals)
 }
 
-fn classify(
+/// How a guest ended that failed. What it said last goes to the log and into the account of its end.
+fn failed(
     store: &Store<State>,
-    error: &wasmtime::Error,
-    printed: &str,
+    label: &CallLabel,
+    stderr: &Output,
     max_memory_bytes: u64,
+    error: &wasmtime::Error,
 ) -> SandboxError {
-    let refused = store.data().limiter.has_refused();
-    trap::classify(error, printed, refused.then_some(max_memory_bytes))
-}
-
-/// What the guest said last goes to the log and into the account of its end.
-fn note_last_words(label: &CallLabel, stderr: &Output) -> String {
     let (printed, _) = stderr.take();
     log_lines(label, "stderr", &printed);
-    printed
+    let refused = store.data().limiter.has_refused();
+    trap::classify(error, &printed, refused.then_some(max_memory_bytes))
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.

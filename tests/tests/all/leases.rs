@@ -405,11 +405,14 @@ async fn a_name_has_one_client_until_another_deployer_steals_it() {
     is(
         &taken,
         ErrorCode::AlreadyExists,
-        &["`withdraw calc --steal`"],
+        &["`rpc-host withdraw calc --steal`"],
     );
     let module = tenant.client.upload_module(built("calc")).await.unwrap();
     let register = tenant.client.register("calc", &module, Options::default());
-    let parts = ["served by the client of session", "`promote`"];
+    let parts = [
+        "served by the client of session",
+        "`rpc-host promote calc --to FILE`",
+    ];
     refused(register.await, ErrorCode::FailedPrecondition, &parts);
     let refused_here = thief.withdraw("calc", false).await.unwrap_err();
     is(&refused_here, ErrorCode::NotFound, &[]);
@@ -843,7 +846,7 @@ async fn a_module_takes_the_place_of_a_client_and_no_call_fails() {
     is(
         &failure,
         ErrorCode::FailedPrecondition,
-        &["`calc` stands for", "is missing"],
+        &["which its client serves", "`--force`"],
     );
     let callers: Vec<_> = (0..8)
         .map(|_| {

@@ -151,6 +151,24 @@ async fn one_call_has_a_program_to_itself() {
         .await;
     assert_eq!(output.ok(), r#"ok("eve")"#);
     assert_eq!(answer(&tenant).await, UNSERVED);
+    // A program that was not used is told of, as its answer is not the one that is seen.
+    tenant.register("calc", built("calc")).await;
+    let unused = format!("calc={}", program.display());
+    let output = tenant
+        .cli([call, app, text, "--provide", &unused])
+        .run()
+        .await;
+    assert_eq!(output.stdout.trim_end(), UNSERVED);
+    let noted = "warning: the call did not ask calc of your program";
+    assert!(output.stderr.contains(noted), "{output:#?}");
+    let output = tenant
+        .cli([call, app, text, "--provide", &unused, "--provide", &unused])
+        .run()
+        .await;
+    assert!(
+        output.failed(2).contains("--provide calc is given twice"),
+        "{output:#?}"
+    );
     let missing = format!("{VERIFIER}=/no/such/program");
     let output = tenant
         .cli([call, app, text, "--provide", &missing])

@@ -61,7 +61,9 @@ impl Program {
         let broken = |error: io::Error| {
             let problem = Problem::new(format!("cannot start {name}: {error}"));
             if name.contains(' ') {
-                problem.or_hint("arguments are written apart: --exec PROGRAM ARGUMENT")
+                problem.or_hint(
+                    "arguments are written apart, as in --exec PROGRAM ARGUMENT; `call --provide` passes none",
+                )
             } else {
                 problem
             }
@@ -103,6 +105,11 @@ impl Program {
         let how = how.ok().and_then(|how| how.clone());
         let how = how.unwrap_or_else(|| "ended".to_owned());
         Problem::new(format!("{} {how}", self.shared.name))
+    }
+
+    /// Whether any call has come to it.
+    pub(crate) fn was_asked(&self) -> bool {
+        self.shared.awaited().last_id > 0
     }
 
     /// Has a call served by it.
@@ -173,7 +180,8 @@ impl Shared {
         let (id, answer) = match lines::answer(line) {
             Ok((id, outcome)) => (Some(id), Ok(outcome)),
             Err(BadLine { id, problem }) => {
-                let shown = printable(&String::from_utf8_lossy(line), MAX_SHOWN_BYTES);
+                let shown = String::from_utf8_lossy(line.trim_ascii_end());
+                let shown = printable(&shown, MAX_SHOWN_BYTES);
                 self.warn(&format!(
                     "wrote a line that is no answer: {problem}: {shown}"
                 ));

@@ -8,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Held, Inner, Names};
+use crate::clock::Timestamp;
 use crate::registry::{
     Digest, IfRevision, ImportName, Registration, RegistrationName, RegistryError, Revision, Wish,
     record,
 };
 use crate::storage::KeyRevision;
-use crate::tenant::{DeployPermit, TenantId};
+use crate::tenant::{DeployPermit, TenantId, TokenId};
 
 /// The modules of a tenant that import anything that registrations answer, and what.
 type Importing = HashMap<Digest, Arc<[ImportName]>>;
@@ -77,56 +78,16 @@ impl Inner {
         if_revision: IfRevision,
     ) -> Result<Proposed, RegistryError> {
         let tenant = permit.tenant();
-        let present = self.find(tenant, name.as_str());
-        if matches!(wish, Wish::Register(..)) || present.is_ok() {
-            let current = present
-                .as_ref()
-                .map(|held| held.registration.current.number);
-            let actual = current.ok();
-            if !if_revision.holds(actual) {
-                return Err(RegistryError::NotAsExpected { name, actual });
-            }
+        let found = self.find(tenant, name.as_str());
+        let actual = found.as_ref().ok();
+        let actual = actual.map(|held| held.registration.current.number);
+        // What is not there cannot be swapped, whatever it was expected to be.
+        let may_be = actual.is_some() || matches!(wish, Wish::Register(..));
+        if may_be && !if_revision.holds(actual) {
+            return Err(RegistryError::NotAsExpected { name, actual });
         }
         let now = self.clock.now();
-        let (present, mut next) = match wish {
-            Wish::Register(digest, options) => {
-                let next = Revision {
-                    number: 0,
-                    digest,
-                    grants: options.grants,
-                    narrowing: options.narrowing,
-                    bindings: options.bindings,
-                    sealed: options.sealed,
-                    restores: None,
-                    created_at: now,
-                    created_by: permit.holder(),
-                };
-                (present.ok(), next)
-            }
-            Wish::Swap(digest) => {
-                let present = present?;
-                let next = Revision {
-                    digest,
-                    restores: None,
-                    ..present.registration.current.clone()
-                };
-                (Some(present), next)
-            }
-            Wish::Restore(number) => {
-                let present = present?;
-                let next = self.kept(&present.registration, number)?;
-                (Some(present), next)
-            }
-            Wish::Rollback => {
-                let present = present?;
-                let before = present.registration.current.number.saturating_sub(1);
-                if before == 0 {
-                    return Err(RegistryError::NoEarlierRevision { name });
-                }
-                let next = self.kept(&present.registration, before)?;
-                (Some(present), next)
-            }
-        };
+        let (present, mut next) = self.wished(wish, found, (now, permit.holder()))?;
         let digest = next.digest;
         if self.modules.find(tenant, &digest).is_none() {
             return Err(RegistryError::NoSuchModule { digest });
@@ -150,6 +111,56 @@ impl Inner {
             registration,
             present,
         })))
+    }
+
+    /// What is there, and the revision that a wish makes of it, but for its number, time and author.
+    fn wished(
+        &self,
+        wish: Wish,
+        found: Result<Held, RegistryError>,
+        (created_at, created_by): (Timestamp, TokenId),
+    ) -> Result<(Option<Held>, Revision), RegistryError> {
+        match wish {
+            Wish::Register(digest, options) => {
+                let next = Revision {
+                    number: 0,
+                    digest,
+                    grants: options.grants,
+                    narrowing: options.narrowing,
+                    bindings: options.bindings,
+                    sealed: options.sealed,
+                    restores: None,
+                    created_at,
+                    created_by,
+                };
+                Ok((found.ok(), next))
+            }
+            Wish::Swap(digest) => {
+                let present = found?;
+                let next = Revision {
+                    digest,
+                    restores: None,
+                    ..present.registration.current.clone()
+                };
+                Ok((Some(present), next))
+            }
+            Wish::Restore(number) => {
+                let present = found?;
+                let next = self.kept(&present.registration, number)?;
+                Ok((Some(present), next))
+            }
+            Wish::Rollback => {
+                let present = found?;
+                let of = &present.registration;
+                let before = of.current.number.saturating_sub(1);
+                if before == 0 {
+                    let name = of.name.clone();
+                    return Err(RegistryError::NoEarlierRevision { name });
+                }
+                let next = self.kept(of, before)?;
+                Ok((Some(present), next))
+            }
+        }
     }
 
     /// An earlier revision, to be brought back.

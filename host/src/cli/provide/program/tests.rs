@@ -40,7 +40,7 @@ async fn a_program_answers_line_by_line() {
     let program = shell(
         r#"n=0; while read -r line; do n=$((n + 1)); echo "{\"id\": $n, \"ok\": \"${#line}\"}"; done"#,
     );
-    let line = r#"{"args":["x"],"function":"f","id":1}"#;
+    let line = r#"{"id":1,"function":"f","args":["x"]}"#;
     assert_eq!(ask(&program, "f", "x").await, text(&line.len().to_string()));
     assert_eq!(
         ask(&program, "f", "four").await,
