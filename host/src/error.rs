@@ -169,6 +169,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::Arguments(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         SandboxError::TooComplex { .. }
         | SandboxError::CompileTimeout(_)
+        | SandboxError::CompilerOutOfMemory { .. }
         | SandboxError::CompilerDied(_)
         | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),

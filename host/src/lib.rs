@@ -19,6 +19,7 @@ pub mod capability;
 pub mod chain;
 pub mod clock;
 pub mod config;
+pub mod confinement;
 pub mod error;
 mod hex;
 mod inspect;
@@ -35,5 +36,5 @@ pub mod tenant;
 pub mod transport;
 
 pub use inspect::inspect_component;
-pub use sandbox::{run_compile_worker, run_describe_worker};
+pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
 pub use serve::{ServeError, serve};

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Limits, ListenAddress};
+use crate::confinement::Enforcement;
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
@@ -68,6 +69,7 @@ pub async fn serve(
 
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    note_confinement(sandbox.compiler_confinement().await);
     let catalog = registry.catalog.clone();
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
@@ -111,6 +113,24 @@ pub async fn serve(
     Ok(())
 }
 
+/// Says what the kernel enforces for the processes that compile. A node serves without, too; its
+/// operator has to know.
+fn note_confinement(enforcement: Result<Enforcement, SandboxError>) {
+    match enforcement {
+        Ok(Enforcement { enforced, missing }) if missing.is_empty() => {
+            let enforced = enforced.join(", ");
+            tracing::info!(%enforced, "compile workers are confined");
+        }
+        Ok(Enforcement { enforced, missing }) => {
+            let (enforced, missing) = (enforced.join(", "), missing.join(", "));
+            tracing::warn!(%enforced, %missing, "compile workers are confined in part only");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "how compile workers are confined could not be found out");
+        }
+    }
+}
+
 fn note(outcome: ProfileOutcome, profile: &Path) {
     let profile = profile.display();
     match outcome {
@@ -144,6 +164,7 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         max_memory_bytes: limits.max_memory_bytes,
         max_live_instances: u32::try_from(limits.max_live_instances).unwrap_or(u32::MAX),
         compile_timeout_ms: limits.compile_timeout_ms,
+        max_compile_memory_bytes: limits.max_compile_memory_bytes,
         max_parallel_compiles: u32::try_from(limits.max_parallel_compiles).unwrap_or(u32::MAX),
         max_artifact_bytes: limits.max_artifact_bytes,
     }

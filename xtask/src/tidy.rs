@@ -29,6 +29,10 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
+    (
+        &["landlock", "rustix", "seccompiler"],
+        &["host/src/confinement/"],
+    ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -57,6 +61,7 @@ const HOST: &[(&str, &[&str])] = &[
             "provider",
             "registry",
             "sandbox",
+            "confinement",
             "storage",
             "config",
             "clock",
@@ -130,11 +135,15 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // Files that are whole or not there, for artifacts; nothing else of storage.
-    ("sandbox", &["capability", "budget", "storage::file"]),
+    (
+        "sandbox",
+        &["capability", "budget", "confinement", "storage::file"],
+    ),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "hex"]),
     ("config", &["storage"]),
+    ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

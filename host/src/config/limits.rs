@@ -106,6 +106,8 @@ limits! {
     max_log_line_bytes, "max-log-line-bytes" = 8 * KIB, at most MIB;
     /// Time to compile one module.
     compile_timeout_ms, "compile-timeout-ms" = 2 * MINUTE, at most HOUR;
+    /// Bytes of memory of the process that compiles one module.
+    max_compile_memory_bytes, "max-compile-memory-bytes" = 2 * GIB, at most 64 * GIB;
     /// Modules compiled at once.
     max_parallel_compiles, "max-parallel-compiles" = 2, at most 256;
     /// Bytes of the compiled code of one module.

@@ -1,8 +1,9 @@
 //! The compiler's process, parent's side.
 
 use std::io::{Read, Seek};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -12,8 +13,9 @@ use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::artifact::Compiled;
-use super::worker::REFUSED;
+use super::worker::{OUT_OF_MEMORY, REFUSED};
 use super::{Functions, SandboxError, SandboxLimits, blocking, count, described, sniff};
+use crate::confinement::Enforcement;
 
 /// Bytes of the child's stderr that are kept.
 const MAX_MESSAGE_BYTES: u64 = 16 << 10;
@@ -21,13 +23,22 @@ const MAX_MESSAGE_BYTES: u64 = 16 << 10;
 /// densest real ones need.
 const MAX_GROWTH: u64 = 24;
 const FREE_GROWTH_BYTES: u64 = 32 << 20;
+/// What reading an interface may take of the machine's memory. A few lines of WIT can include one another
+/// to any size; real interfaces take a hundredth of it.
+const MAX_DESCRIBE_MEMORY_BYTES: u64 = 512 << 20;
 /// Bytes of the functions of an interface as data.
 const MAX_DESCRIPTION_BYTES: u64 = 8 << 20;
+/// What the language's runtime says when it aborts for want of memory.
+const ALLOCATION_FAILED: &str = "memory allocation of ";
+/// What a worker says about its confinement, and how long it may take to.
+const MAX_ENFORCEMENT_BYTES: u64 = 64 << 10;
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many components are read into memory at once to be looked at.
 const PARALLEL_CHECKS: usize = 2;
 
 pub(super) struct Compiler {
     timeout: Duration,
+    max_memory_bytes: u64,
     max_artifact_bytes: u64,
     checks: Semaphore,
     slots: Semaphore,
@@ -39,6 +50,7 @@ impl Compiler {
     pub(super) fn new(limits: &SandboxLimits) -> Compiler {
         Compiler {
             timeout: Duration::from_millis(limits.compile_timeout_ms),
+            max_memory_bytes: limits.max_compile_memory_bytes,
             max_artifact_bytes: limits.max_artifact_bytes,
             checks: Semaphore::new(PARALLEL_CHECKS),
             slots: Semaphore::new(limits.max_parallel_compiles as usize),
@@ -74,7 +86,7 @@ impl Compiler {
         let _slot = acquire(&self.slots).await?;
         let max_bytes = self.max_artifact_bytes.min(most_bytes(wasm_bytes));
         let output = self
-            .in_time(child(&[], Work::File(file), max_bytes))
+            .in_time(self.child(Work::Component(file), max_bytes))
             .await?;
         Compiled::read_from(output)
     }
@@ -82,21 +94,110 @@ impl Compiler {
     /// Reads the interface that `name` stands for from WIT text.
     pub(super) async fn describe(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
         let _slot = acquire(&self.describe_slots).await?;
-        let work = Work::Text(format!("{name}\n{wit}"));
-        let output = self
-            .in_time(child(&["--describe"], work, MAX_DESCRIPTION_BYTES))
-            .await;
+        let work = Work::Interface(format!("{name}\n{wit}"));
+        let output = self.in_time(self.child(work, MAX_DESCRIPTION_BYTES)).await;
         match output {
             Ok(output) => described::decode(&output),
             Err(SandboxError::InvalidComponent(problem)) => Err(SandboxError::InvalidWit(problem)),
             Err(SandboxError::CompilerDied(status)) => Err(SandboxError::InvalidWit(format!(
                 "reading it is too expensive ({status})"
             ))),
+            Err(SandboxError::CompilerOutOfMemory { limit_bytes }) => {
+                Err(SandboxError::InvalidWit(format!(
+                    "reading it is too expensive (it takes more than {limit_bytes} bytes of memory)"
+                )))
+            }
             Err(SandboxError::ArtifactTooLarge { limit_bytes }) => Err(SandboxError::InvalidWit(
                 format!("its functions take more than {limit_bytes} bytes as data"),
             )),
             Err(other) => Err(other),
         }
+    }
+
+    /// What the kernel enforces for a worker.
+    pub(super) async fn confinement(&self) -> Result<Enforcement, SandboxError> {
+        let probing = self.child(Work::Nothing, MAX_ENFORCEMENT_BYTES);
+        let output = tokio::time::timeout(PROBE_TIMEOUT, probing).await;
+        let output =
+            output.map_err(|_| SandboxError::Internal("it does not answer".to_owned()))??;
+        serde_json::from_slice(&output).map_err(|error| SandboxError::Internal(error.to_string()))
+    }
+
+    /// Has a child of this program do its work; gives what it writes.
+    async fn child(&self, work: Work, max_bytes: u64) -> Result<Vec<u8>, SandboxError> {
+        let (mode, max_memory_bytes) = match &work {
+            Work::Component(_) => (None, self.max_memory_bytes),
+            Work::Interface(_) => (
+                Some("--describe"),
+                self.max_memory_bytes.min(MAX_DESCRIBE_MEMORY_BYTES),
+            ),
+            Work::Nothing => (Some("--probe"), self.max_memory_bytes),
+        };
+        let (stdin, text) = match work {
+            Work::Component(file) => (Stdio::from(file), String::new()),
+            Work::Interface(text) => (Stdio::piped(), text),
+            Work::Nothing => (Stdio::null(), String::new()),
+        };
+        // The very file that this process runs, even where an upgrade has put another in its place:
+        // the code that it makes must fit this engine.
+        let mut child = Command::new("/proc/self/exe")
+            .arg("compile-worker")
+            .args(mode)
+            .arg(format!("--max-memory-bytes={max_memory_bytes}"))
+            .arg(format!("--max-cpu-seconds={}", whole_seconds(self.timeout)))
+            .env_clear()
+            .current_dir("/")
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(SandboxError::io("cannot start the compiler"))?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(SandboxError::Internal(
+                "the compiler has no pipes".to_owned(),
+            ));
+        };
+        let stdin = child.stdin.take();
+        let writing = async move {
+            if let Some(mut stdin) = stdin {
+                // One that is gone before it has read all says why in its own way.
+                let _gone = stdin.write_all(text.as_bytes()).await;
+            }
+        };
+        let (collected, ()) = tokio::join!(collect(stdout, stderr, max_bytes), writing);
+        let (output, message) = collected?;
+        let status = child
+            .wait()
+            .await
+            .map_err(SandboxError::io("cannot wait for the compiler"))?;
+        if status.success() {
+            return Ok(output);
+        }
+        let message = String::from_utf8_lossy(&message);
+        Err(self.why(status, &message, max_memory_bytes))
+    }
+
+    /// Why a worker ended without a result, as far as it can be told.
+    fn why(&self, status: ExitStatus, message: &str, max_memory_bytes: u64) -> SandboxError {
+        if let Some(problem) = message.lines().find_map(|line| line.strip_prefix(REFUSED)) {
+            return SandboxError::InvalidComponent(problem.to_owned());
+        }
+        let aborted = status.signal() == Some(libc::SIGABRT);
+        let mut lines = message.lines();
+        if lines.any(|line| line == OUT_OF_MEMORY || aborted && line.starts_with(ALLOCATION_FAILED))
+        {
+            return SandboxError::CompilerOutOfMemory {
+                limit_bytes: max_memory_bytes,
+            };
+        }
+        if status.signal() == Some(libc::SIGXCPU) {
+            return SandboxError::CompileTimeout(self.timeout);
+        }
+        // May quote the component, so it must not pass for lines of the node.
+        let message = printable(message, MAX_FAILURE_TEXT_BYTES);
+        tracing::warn!(%status, message, "the compiler ended without a result");
+        SandboxError::CompilerDied(status.to_string())
     }
 
     async fn in_time<T>(
@@ -110,10 +211,23 @@ impl Compiler {
     }
 }
 
-/// What a worker gets on its stdin.
+/// What a worker is to do, and gets on its stdin.
 enum Work {
-    File(std::fs::File),
-    Text(String),
+    /// Compile it.
+    Component(std::fs::File),
+    /// Read it as WIT, after a line with its name.
+    Interface(String),
+    /// Say how it is confined.
+    Nothing,
+}
+
+/// At least one, and no less than the time itself: a worker that waits for its turn has time left.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_millis()
+        .div_ceil(1000)
+        .try_into()
+        .unwrap_or(u64::MAX)
+        .max(1)
 }
 
 async fn acquire(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, SandboxError> {
@@ -126,58 +240,6 @@ fn most_bytes(wasm_bytes: u64) -> u64 {
     wasm_bytes
         .saturating_mul(MAX_GROWTH)
         .saturating_add(FREE_GROWTH_BYTES)
-}
-
-/// Has a child of this program do its work; gives what it writes.
-async fn child(arguments: &[&str], work: Work, max_bytes: u64) -> Result<Vec<u8>, SandboxError> {
-    let (stdin, text) = match work {
-        Work::File(file) => (Stdio::from(file), String::new()),
-        Work::Text(text) => (Stdio::piped(), text),
-    };
-    // The very file that this process runs, even where an upgrade has put another in its place:
-    // the code that it makes must fit this engine.
-    let mut child = Command::new("/proc/self/exe")
-        .arg("compile-worker")
-        .args(arguments)
-        .env_clear()
-        .current_dir("/")
-        .stdin(stdin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(SandboxError::io("cannot start the compiler"))?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(SandboxError::Internal(
-            "the compiler has no pipes".to_owned(),
-        ));
-    };
-    let stdin = child.stdin.take();
-    let writing = async move {
-        if let Some(mut stdin) = stdin {
-            // One that is gone before it has read all says why in its own way.
-            let _gone = stdin.write_all(text.as_bytes()).await;
-        }
-    };
-    let (collected, ()) = tokio::join!(collect(stdout, stderr, max_bytes), writing);
-    let (output, message) = collected?;
-    let status = child
-        .wait()
-        .await
-        .map_err(SandboxError::io("cannot wait for the compiler"))?;
-    if status.success() {
-        return Ok(output);
-    }
-    let message = String::from_utf8_lossy(&message);
-    match message.lines().find_map(|line| line.strip_prefix(REFUSED)) {
-        Some(problem) => Err(SandboxError::InvalidComponent(problem.to_owned())),
-        None => {
-            // May quote the component, so it must not pass for lines of the node.
-            let message = printable(&message, MAX_FAILURE_TEXT_BYTES);
-            tracing::warn!(%status, message, "the compiler ended without a result");
-            Err(SandboxError::CompilerDied(status.to_string()))
-        }
-    }
 }
 
 /// Reads both to their end. Who writes too much is not waited for: nobody reads it any more, so it
@@ -266,6 +328,32 @@ mod tests {
             described.await,
             Ok(Err(SandboxError::InvalidWit(_)))
         ));
+    }
+
+    #[test]
+    fn why_a_compiler_ended_is_told_as_far_as_it_can_be() {
+        let compiler = Compiler::new(&SandboxLimits::default());
+        let why = |signal, message: &str| {
+            compiler
+                .why(ExitStatus::from_raw(signal), message, 2 << 30)
+                .to_string()
+        };
+        let memory = "more memory than `max-compile-memory-bytes` allows, 2147483648 bytes";
+        let failed = "memory allocation of 1 bytes failed\n";
+        assert!(why(libc::SIGABRT, failed).contains(memory));
+        assert!(why(1 << 8, "out of memory\n").contains(memory));
+        assert!(why(libc::SIGXCPU, "").contains("`compile-timeout-ms`"));
+        let refused = why(1 << 8, "refused: memory allocation of nothing\n");
+        assert!(refused.contains("not valid: memory allocation of nothing"));
+        for (signal, message) in [(libc::SIGSYS, failed), (libc::SIGABRT, "panicked"), (9, "")] {
+            assert!(why(signal, message).contains("too expensive to compile"));
+        }
+    }
+
+    #[test]
+    fn processor_time_is_no_less_than_the_time_there_is() {
+        let seconds = [0, 1, 1000, 1001].map(|ms| whole_seconds(Duration::from_millis(ms)));
+        assert_eq!(seconds, [1, 1, 1, 2]);
     }
 
     #[test]

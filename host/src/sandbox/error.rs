@@ -28,8 +28,20 @@ pub enum SandboxError {
         limit: u64,
     },
     /// The compiler took too long.
-    #[error("compiling took longer than {} s; make the component smaller", .0.as_secs())]
+    #[error(
+        "compiling took longer than {} s, the limit `compile-timeout-ms`; make the component smaller",
+        .0.as_secs()
+    )]
     CompileTimeout(Duration),
+    /// The compiler asked for more memory than it may have.
+    #[error(
+        "the compiler needs more memory than `max-compile-memory-bytes` allows, {limit_bytes} bytes; \
+         make the component smaller"
+    )]
+    CompilerOutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+    },
     /// The compiler's process ended without a result.
     #[error("the component is too expensive to compile ({0})")]
     CompilerDied(String),

@@ -69,9 +69,12 @@ pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
 pub use wit::{World, inspect_component};
-pub use worker::{compile as run_compile_worker, describe as run_describe_worker};
+pub use worker::{
+    compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,
+};
 
 use crate::capability::Grants;
+use crate::confinement::Enforcement;
 use artifact::Sealer;
 use compile::Compiler;
 use share::Shares;
@@ -85,6 +88,8 @@ pub struct SandboxLimits {
     pub max_live_instances: u32,
     /// How long the compiler may take for one component.
     pub compile_timeout_ms: u64,
+    /// Bytes of memory that one compiler may use.
+    pub max_compile_memory_bytes: u64,
     /// How many compilers may run at once; further ones wait.
     pub max_parallel_compiles: u32,
     /// Bytes of compiled code of one component.
@@ -98,6 +103,7 @@ impl Default for SandboxLimits {
             max_memory_bytes: 256 << 20,
             max_live_instances: 512,
             compile_timeout_ms: 120_000,
+            max_compile_memory_bytes: 2 << 30,
             max_parallel_compiles: 1,
             max_artifact_bytes: 512 << 20,
         }
@@ -202,6 +208,14 @@ impl Sandbox {
     /// When the text is no WIT, or does not say which interface `name` stands for.
     pub async fn described(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
         self.compiler.describe(name, wit).await
+    }
+
+    /// What the kernel enforces for the processes that compile.
+    ///
+    /// # Errors
+    /// When no such process can be started, or it does not say.
+    pub async fn compiler_confinement(&self) -> Result<Enforcement, SandboxError> {
+        self.compiler.confinement().await
     }
 
     async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {

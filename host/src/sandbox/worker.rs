@@ -3,22 +3,20 @@
 //!
 //! The compiler is the one part that a hostile component can make slow, large or crash; here it takes
 //! nobody with it. The process is used once and knows nothing: no data directory, no key, no
-//! environment.
+//! environment; and it is confined before it reads ([`crate::confinement`]).
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
-use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::artifact::Compiled;
 use super::{SandboxError, count, described, engine, sniff, wit};
-
-/// What reading an interface may take of the machine's memory. A few lines of WIT can include one another
-/// to any size; real interfaces take a hundredth of it.
-const MAX_DESCRIBE_BYTES: u64 = 512 << 20;
+use crate::confinement::Enforcement;
 
 /// Marks a refusal on stderr: the rest of the line is what is wrong with the component.
 pub(super) const REFUSED: &str = "refused: ";
+/// A line on stderr: there was no more memory to be had.
+pub(super) const OUT_OF_MEMORY: &str = "out of memory";
 
 /// Compiles the component that comes on `input`.
 ///
@@ -30,21 +28,24 @@ pub fn compile(input: impl Read, output: impl Write) -> Result<(), String> {
     write(output, |output| compiled.write_to(output))
 }
 
-/// Reads the interface that comes on `input`: a line with the name that it is for, then WIT text. This
-/// process has only so much memory from then on; wanting more ends it.
+/// Reads the interface that comes on `input`: a line with the name that it is for, then WIT text.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn describe(input: impl Read, output: impl Write) -> Result<(), String> {
-    let memory = Rlimit {
-        current: Some(MAX_DESCRIBE_BYTES),
-        maximum: Some(MAX_DESCRIBE_BYTES),
-    };
-    setrlimit(Resource::As, memory)
-        .map_err(|error| format!("cannot limit the memory of this process: {error}"))?;
     let functions = read(input).and_then(|bytes| described::functions(&bytes));
     let functions = described::encode(&functions.map_err(told)?);
     write(output, |output| output.write_all(&functions))
+}
+
+/// Says what the kernel enforces for this process.
+///
+/// # Errors
+/// One line for the parent.
+pub fn probe(enforcement: &Enforcement, output: impl Write) -> Result<(), String> {
+    write(output, |output| {
+        serde_json::to_writer(output, enforcement).map_err(Into::into)
+    })
 }
 
 /// Tells the parent what is wrong, and whether with what it sent.
@@ -52,6 +53,9 @@ fn told(error: SandboxError) -> String {
     match error {
         SandboxError::InvalidComponent(problem) | SandboxError::InvalidWit(problem) => {
             format!("{REFUSED}{}", printable(&problem, MAX_FAILURE_TEXT_BYTES))
+        }
+        SandboxError::Io { source, .. } if source.kind() == ErrorKind::OutOfMemory => {
+            OUT_OF_MEMORY.to_owned()
         }
         other => other.to_string(),
     }
@@ -77,9 +81,13 @@ fn compiled(bytes: &[u8]) -> Result<Compiled, SandboxError> {
     sniff::is_component(bytes)?;
     count::check(bytes)?;
     let engine = engine::compiler()?;
-    let code = engine
-        .precompile_component(bytes)
-        .map_err(|error| SandboxError::InvalidComponent(format!("{error:#}")))?;
+    let code = engine.precompile_component(bytes).map_err(|error| {
+        if error.is::<wasmtime::OutOfMemory>() {
+            SandboxError::io("cannot compile")(ErrorKind::OutOfMemory.into())
+        } else {
+            SandboxError::InvalidComponent(format!("{error:#}"))
+        }
+    })?;
     Ok(Compiled {
         // A component whose world WIT cannot express is still called by its types.
         wit: wit::text(bytes).unwrap_or_default(),

@@ -41,6 +41,7 @@ mod calls;
 mod chains;
 mod cli;
 mod client;
+mod confinement;
 mod deadlines;
 mod drain;
 mod imports;
