@@ -37,4 +37,4 @@ pub mod transport;
 
 pub use inspect::inspect_component;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
-pub use serve::{ServeError, serve};
+pub use serve::{ServeError, confine, serve};

@@ -9,14 +9,14 @@ use tokio::net::TcpListener;
 
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{Config, Limits, ListenAddress};
-use crate::confinement::Enforcement;
+use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
+use crate::confinement::{self, Enforcement};
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
-use crate::storage::{StorageError, blocking};
+use crate::storage::{StorageError, blocking, file};
 use crate::transport::{IdentityError, Listener, server_config};
 
 /// How often the server's certificate is looked at.
@@ -45,9 +45,38 @@ pub enum ServeError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A background thread is gone.
+    /// The kernel lacks what the operator demands.
+    #[error(
+        "{whose} not confined by {missing}; use a newer kernel, or --sandbox best-effort to do without"
+    )]
+    Unconfined {
+        /// Who, with its verb.
+        whose: &'static str,
+        /// What is lacking.
+        missing: String,
+    },
+    /// The data directory, or a background thread that is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Confines this process as the configuration says, for good. Before it starts any thread, as those that
+/// are there already are not confined.
+///
+/// # Errors
+/// When the kernel lacks what the configuration requires, or the data directory cannot be made.
+pub fn confine(config: &Config) -> Result<(), ServeError> {
+    if config.sandbox == SandboxDemand::Off {
+        tracing::warn!("the node is not confined: --sandbox is off");
+        return Ok(());
+    }
+    // What is allowed has to be there.
+    file::create_directory(&config.data)?;
+    hold(
+        "the node is",
+        config.sandbox,
+        confinement::node(&config.data),
+    )
 }
 
 /// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
@@ -60,7 +89,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
-    let limits = config.limits.clone();
+    let (limits, demand) = (config.limits.clone(), config.sandbox);
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
@@ -69,7 +98,12 @@ pub async fn serve(
 
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
-    note_confinement(sandbox.compiler_confinement().await);
+    let workers = sandbox.compiler_confinement().await;
+    let workers = workers.unwrap_or_else(|error| Enforcement {
+        enforced: Vec::new(),
+        missing: vec![error.to_string()],
+    });
+    hold("compile workers are", demand, workers)?;
     let catalog = registry.catalog.clone();
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
@@ -113,22 +147,26 @@ pub async fn serve(
     Ok(())
 }
 
-/// Says what the kernel enforces for the processes that compile. A node serves without, too; its
-/// operator has to know.
-fn note_confinement(enforcement: Result<Enforcement, SandboxError>) {
-    match enforcement {
-        Ok(Enforcement { enforced, missing }) if missing.is_empty() => {
-            let enforced = enforced.join(", ");
-            tracing::info!(%enforced, "compile workers are confined");
-        }
-        Ok(Enforcement { enforced, missing }) => {
-            let (enforced, missing) = (enforced.join(", "), missing.join(", "));
-            tracing::warn!(%enforced, %missing, "compile workers are confined in part only");
-        }
-        Err(error) => {
-            tracing::warn!(%error, "how compile workers are confined could not be found out");
-        }
+/// Says what the kernel enforces, and holds it to what the operator demands.
+fn hold(
+    whose: &'static str,
+    demand: SandboxDemand,
+    enforcement: Enforcement,
+) -> Result<(), ServeError> {
+    let Enforcement { enforced, missing } = enforcement;
+    let (enforced, lacks) = (enforced.join(", "), missing.join(", "));
+    if missing.is_empty() {
+        tracing::info!(%enforced, "{whose} confined");
+        return Ok(());
     }
+    if demand == SandboxDemand::Require {
+        return Err(ServeError::Unconfined {
+            whose,
+            missing: lacks,
+        });
+    }
+    tracing::warn!(%enforced, missing = %lacks, "{whose} confined in part only");
+    Ok(())
 }
 
 fn note(outcome: ProfileOutcome, profile: &Path) {
@@ -181,5 +219,27 @@ async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::c
             Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
             Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_hinders_only_a_start_that_requires_it() {
+        let enforcement = |missing: &[&str]| Enforcement {
+            enforced: vec!["seccomp".to_owned()],
+            missing: missing.iter().map(|&it| it.to_owned()).collect(),
+        };
+        let lacking = enforcement(&["landlock-tcp (the kernel is too old)"]);
+        hold("the node is", SandboxDemand::BestEffort, lacking.clone()).unwrap();
+        hold("the node is", SandboxDemand::Require, enforcement(&[])).unwrap();
+        let refused = hold("the node is", SandboxDemand::Require, lacking).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the node is not confined by landlock-tcp (the kernel is too old); use a newer kernel, or \
+             --sandbox best-effort to do without"
+        );
     }
 }

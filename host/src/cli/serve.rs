@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel};
+use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel, SandboxDemand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -27,6 +27,10 @@ pub(crate) struct Serve {
     /// For whom the log on stderr is: human or json [default: human]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// What to do where the kernel cannot confine the node: require, best-effort or off
+    /// [default: best-effort]
+    #[arg(long, value_name = "DEMAND")]
+    sandbox: Option<SandboxDemand>,
 }
 
 impl Serve {
@@ -36,6 +40,7 @@ impl Serve {
             listen: self.listen,
             data: self.data,
             log_format: self.log_format,
+            sandbox: self.sandbox,
             log_level: match verbose {
                 0 => None,
                 1 => Some(LogLevel::Debug),
@@ -48,7 +53,14 @@ impl Serve {
         let config =
             Config::load(self.flags(verbose)).map_err(|error| Problem::usage(error.to_string()))?;
         log_to_stderr(&config);
-        let runtime = tokio::runtime::Runtime::new()
+        // Reads files that are out of reach a moment later.
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        // While there is one thread: what holds for it holds for all that it starts.
+        rpc_host::confine(&config).map_err(|error| Problem::new(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .enable_all()
+            .build()
             .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
         runtime.block_on(async {
             let shutdown = shutdown()?;
@@ -114,12 +126,14 @@ mod tests {
             listen: Some("0.0.0.0:0".parse().unwrap()),
             data: Some("data".into()),
             log_format: Some(LogFormat::Json),
+            sandbox: Some(SandboxDemand::Off),
         };
         let flags = serve.flags(1);
         assert_eq!(flags.config, Some("node.toml".into()));
         assert_eq!(flags.listen.unwrap().to_string(), "0.0.0.0:0");
         assert_eq!(flags.data, Some("data".into()));
         assert_eq!(flags.log_format, Some(LogFormat::Json));
+        assert_eq!(flags.sandbox, Some(SandboxDemand::Off));
         assert_eq!(flags.log_level, Some(LogLevel::Debug));
     }
 }

@@ -68,6 +68,12 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// Not a demand.
+    #[error("`{text}` is no way to confine a node; choose require, best-effort or off")]
+    InvalidSandboxDemand {
+        /// What was given.
+        text: String,
+    },
     /// Not a level.
     #[error("`{text}` is not a log level; choose error, warn, info, debug or trace")]
     InvalidLogLevel {

@@ -4,6 +4,7 @@
 //! this folder reads the environment, a configuration file or a flag.
 
 mod data_dir;
+mod demand;
 mod error;
 mod limits;
 mod listen;
@@ -13,6 +14,7 @@ mod profile;
 mod serve;
 
 pub use data_dir::DataDir;
+pub use demand::SandboxDemand;
 pub use error::ConfigError;
 pub use limits::{LIMITS, LimitRow, Limits};
 pub use listen::{ListenAddress, ServerName};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
-use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, ServerName};
+use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -25,6 +25,8 @@ pub struct Flags {
     pub data: Option<PathBuf>,
     /// `--log-format`
     pub log_format: Option<LogFormat>,
+    /// `--sandbox`
+    pub sandbox: Option<SandboxDemand>,
     /// `--log-level`
     pub log_level: Option<LogLevel>,
 }
@@ -43,6 +45,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How much is logged. Default `info`.
     pub log_level: LogLevel,
+    /// How much of its confinement the node insists on. Default `best-effort`.
+    pub sandbox: SandboxDemand,
     /// What the node allows.
     pub limits: Limits,
 }
@@ -57,6 +61,7 @@ struct FileTable {
     server_names: Vec<String>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
+    sandbox: Option<SandboxDemand>,
     #[serde(default)]
     limits: LimitsTable,
 }
@@ -100,6 +105,7 @@ impl Config {
             server_names: names?,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
+            sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
             limits: file.limits.resolve()?,
         })
     }
@@ -138,6 +144,7 @@ mod tests {
             (config.log_format, config.log_level),
             (LogFormat::Human, LogLevel::Info)
         );
+        assert_eq!(config.sandbox, SandboxDemand::BestEffort);
         assert_eq!(config.limits, Limits::default());
     }
 
@@ -149,12 +156,14 @@ mod tests {
             server-names = ["Node.example.com", "10.0.0.7"]
             log-format = "json"
             log-level = "debug"
+            sandbox = "off"
             [limits]
             max-connections = 7
         "#;
         let flags = Flags {
             listen: Some("[::1]:0".parse().unwrap()),
             data: Some("/flag".into()),
+            sandbox: Some("require".parse().unwrap()),
             ..Flags::default()
         };
         let config = Config::from_text(flags, text).unwrap();
@@ -164,6 +173,7 @@ mod tests {
             (config.log_format, config.log_level),
             (LogFormat::Json, LogLevel::Debug)
         );
+        assert_eq!(config.sandbox, SandboxDemand::Require);
         assert_eq!(config.limits.max_connections, 7);
         let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
         assert_eq!(names, ["node.example.com", "10.0.0.7"]);
@@ -181,6 +191,7 @@ mod tests {
             ),
             ("log-format = 'xml'", "expected `human` or `json`"),
             ("log-level = 'loud'", "unknown variant `loud`"),
+            ("sandbox = 'on'", "unknown variant `on`"),
             (
                 "[limits]\nmax-connections = 0",
                 "`max-connections` is 0, but must be between 1 and",

@@ -1,8 +1,10 @@
-//! No files and no network, by Landlock: whatever system call it is that asks.
+//! Which files, and what network, by Landlock: whatever system call it is that asks.
+
+use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, RestrictionStatus, Ruleset, RulesetAttr,
-    RulesetError, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
 use super::Enforcement;
@@ -19,18 +21,67 @@ const MEASURES: &[(&str, ABI)] = &[
 /// Takes every right to name a file, to use TCP, and to signal or connect to others from this thread,
 /// and from those that it starts. What is open stays open.
 pub(super) fn none_at_all(enforcement: &mut Enforcement) {
-    let status = restrict();
+    note(&none(), enforcement);
+}
+
+/// The program itself, to start workers with, and what the system loads into it.
+const PROGRAM: &[&str] = &["/proc/self/exe", "/lib", "/lib64", "/usr/lib", "/usr/lib64"];
+/// What looking up a host's name reads, the loader, and the engine to clear memory faster.
+const READ: &[&str] = &[
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/ld.so.cache",
+    "/etc/nsswitch.conf",
+    "/etc/resolv.conf",
+    "/proc/self/pagemap",
+];
+/// The input of those that have none.
+const NOTHING: &str = "/dev/null";
+
+/// Takes every right to files but those in `data` and those that this program cannot do without, to
+/// connect by TCP, and to signal others.
+pub(super) fn only_what_serving_needs(data: &Path, enforcement: &mut Enforcement) {
+    note(&some(data), enforcement);
+}
+
+fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
     for (measure, since) in MEASURES {
-        enforcement.note(measure, since_is_there(&status, *since));
+        enforcement.note(measure, since_is_there(status, *since));
     }
 }
 
-fn restrict() -> Result<RestrictionStatus, RulesetError> {
+fn none() -> Result<RestrictionStatus, RulesetError> {
     Ruleset::default()
         .handle_access(AccessFs::from_all(WANTED))?
         .handle_access(AccessNet::from_all(WANTED))?
         .scope(Scope::from_all(WANTED))?
         .create()?
+        .restrict_self()
+}
+
+fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
+    let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
+    let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
+    let program = PROGRAM.iter().map(|path| (Path::new(path), run));
+    let read = READ
+        .iter()
+        .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
+    let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
+    let others = [(Path::new(NOTHING), nothing), (data, change)];
+    let rules = program.chain(read).chain(others);
+    // What is not there needs no rule.
+    let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
+        let fd = PathFd::new(path).ok()?;
+        Some(Ok::<_, RulesetError>(PathBeneath::new(fd, access)))
+    });
+    Ruleset::default()
+        .handle_access(AccessFs::from_all(WANTED))?
+        // It listens where its operator says, and connects to nobody.
+        .handle_access(AccessNet::ConnectTcp)?
+        .scope(Scope::from_all(WANTED))?
+        .create()?
+        .add_rules(rules)?
         .restrict_self()
 }
 

@@ -1,10 +1,11 @@
 //! What a process gives up before it touches what strangers sent: [`worker`] for the compiler's, which
-//! needs hardly anything.
+//! needs hardly anything, and [`node`] for the one that serves.
 //!
 //! Each measure stands for itself. What the kernel does not offer is told, in [`Enforcement`], and the
 //! rest holds all the same.
 
 mod files;
+mod node;
 mod system_calls;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+pub use node::node;
 pub use worker::{WorkerLimits, worker};
 
 /// What holds for a process from now on, and what does not.

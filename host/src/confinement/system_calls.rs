@@ -1,5 +1,6 @@
-//! Which system calls a compile worker may make: a list of what it needs, found by watching it, and what
-//! a library may try that can do without. Anything else ends the process.
+//! Which system calls a process may make. A compile worker, by a list of what it needs, found by watching
+//! it, and what a library may try that can do without; anything else ends it. The node, all but a list
+//! of what no server needs.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,55 @@ const REFUSED: &[libc::c_long] = &[
     libc::SYS_uname,
 ];
 
+/// What no server needs, and holes in kernels were found by.
+const DENIED: &[libc::c_long] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_adjtimex,
+    libc::SYS_bpf,
+    libc::SYS_chroot,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
+    libc::SYS_finit_module,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_personality,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pivot_root,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_ptrace,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+    libc::SYS_vmsplice,
+];
+
 const STDIN: u64 = 0;
 const STDOUT: u64 = 1;
 const STDERR: u64 = 2;
@@ -51,14 +101,19 @@ const STDERR: u64 = 2;
 /// Bounds what this thread, and those that it starts, can ask of the kernel.
 pub(super) fn only_what_compiling_needs() -> Result<(), seccompiler::Error> {
     // Of two filters the stricter decides. The second can be added under the first, not the other way.
-    let (refusing, allowing) = (refusing()?, allowing()?);
+    let (refusing, allowing) = (refusing(REFUSED, libc::EACCES)?, allowing()?);
     apply_filter(&refusing)?;
     apply_filter(&allowing)
 }
 
-fn refusing() -> Result<BpfProgram, BackendError> {
-    let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let refuse = SeccompAction::Errno(libc::EACCES.unsigned_abs());
+/// Takes the calls that no server needs from this thread and from those that it starts.
+pub(super) fn none_that_no_server_needs() -> Result<(), seccompiler::Error> {
+    apply_filter(&refusing(DENIED, libc::EPERM)?)
+}
+
+fn refusing(calls: &[libc::c_long], with: libc::c_int) -> Result<BpfProgram, BackendError> {
+    let rules = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let refuse = SeccompAction::Errno(with.unsigned_abs());
     program(rules, SeccompAction::Allow, refuse)
 }
 

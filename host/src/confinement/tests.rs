@@ -25,7 +25,8 @@ const MAX_MEMORY_BYTES: u64 = 1 << 30;
 
 /// Something that a process does which nothing hinders. The measure of Landlock that alone would hinder
 /// it, too, if one does.
-type Deed = (&'static str, fn() -> io::Result<()>, Option<&'static str>);
+type Deed = (&'static str, Act, Option<&'static str>);
+type Act = fn() -> io::Result<()>;
 
 const DEEDS: &[Deed] = &[
     ("read a file", || read("file"), Some("landlock-files")),
@@ -45,6 +46,46 @@ const DEEDS: &[Deed] = &[
     ("signal another", signal_parent, Some("landlock-scopes")),
     ("start a thread", start_thread, None),
     ("become dumpable", become_dumpable, None),
+];
+
+/// What a node does all day.
+const DEEDS_OF_A_NODE: &[(&str, Act)] = &[
+    ("keep a file", keep_a_file),
+    ("start its own program", run_program),
+    ("listen", listen_tcp),
+    ("start threads", start_thread),
+    ("look up a name", look_up),
+];
+
+/// What it never does. That it lacks the privilege for most of them anyway is no reason to let it try.
+const DENIED_TO_A_NODE: &[&str] = &[
+    "add_key",
+    "bpf",
+    "chroot",
+    "delete_module",
+    "fanotify_init",
+    "finit_module",
+    "init_module",
+    "io_uring_setup",
+    "kcmp",
+    "kexec_load",
+    "keyctl",
+    "mount",
+    "name_to_handle_at",
+    "open_by_handle_at",
+    "perf_event_open",
+    "personality",
+    "pidfd_getfd",
+    "pivot_root",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "quotactl",
+    "reboot",
+    "setns",
+    "umount2",
+    "unshare",
+    "userfaultfd",
 ];
 
 /// System calls that no compiler makes.
@@ -179,6 +220,27 @@ fn run_program() -> io::Result<()> {
     program.status().map(|_| ())
 }
 
+fn run_another_program() -> io::Result<()> {
+    Command::new(place().join("program"))
+        .arg("--list")
+        .stdout(Stdio::null())
+        .status()
+        .map(|_| ())
+}
+
+fn keep_a_file() -> io::Result<()> {
+    let data = place().join("data");
+    std::fs::create_dir(data.join("tenant"))?;
+    std::fs::write(data.join("new"), "content")?;
+    std::fs::rename(data.join("new"), data.join("tenant/kept"))?;
+    std::fs::read(data.join("tenant/kept"))?;
+    std::fs::remove_dir_all(data.join("tenant"))
+}
+
+fn look_up() -> io::Result<()> {
+    std::net::ToSocketAddrs::to_socket_addrs("localhost:0").map(|_| ())
+}
+
 fn connect_tcp() -> io::Result<()> {
     TcpStream::connect(("127.0.0.1", port())).map(|_| ())
 }
@@ -255,6 +317,9 @@ fn act(name: &str) -> io::Result<()> {
     if let Some((_, deed, _)) = DEEDS.iter().find(|(it, ..)| *it == name) {
         return deed();
     }
+    if let Some((_, deed)) = DEEDS_OF_A_NODE.iter().find(|(it, _)| *it == name) {
+        return deed();
+    }
     if let Some((_, number)) = CALLS.iter().find(|(it, _)| *it == name) {
         return system_call(*number, [0; 6]);
     }
@@ -262,6 +327,7 @@ fn act(name: &str) -> io::Result<()> {
         return system_call(*number, *with);
     }
     match name {
+        "run another program" => run_another_program(),
         "compute" => compute(),
         "use much memory" => use_much_memory(),
         "use much time" => use_much_time(),
@@ -287,6 +353,7 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
+        "node" => enforcement = node(&place().join("data")),
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
     }
@@ -305,6 +372,9 @@ struct Attempts {
 impl Attempts {
     fn new() -> Attempts {
         let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("data")).unwrap();
+        let program = std::env::current_exe().unwrap();
+        std::fs::copy(program, directory.path().join("program")).unwrap();
         Attempts {
             _unix: UnixListener::bind(directory.path().join("socket")).unwrap(),
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
@@ -396,4 +466,37 @@ fn a_worker_has_so_much_memory_and_time_and_no_more() {
     assert!(String::from_utf8_lossy(&large.stderr).contains("memory allocation of 1073741824"));
     let long = attempts.run("worker", "use much time");
     assert_eq!(long.status.signal(), Some(libc::SIGXCPU), "{long:?}");
+}
+
+#[test]
+fn a_node_can_do_what_it_does_all_day_and_little_else() {
+    let attempts = Attempts::new();
+    for (name, _) in DEEDS_OF_A_NODE {
+        let output = attempts.run("node", name);
+        let outcome = said(&output, "outcome: ");
+        assert_eq!(outcome.as_deref(), Some("Ok(())"), "{name}: {output:?}");
+    }
+    for name in DENIED_TO_A_NODE {
+        let output = attempts.run("node", name);
+        assert!(was_refused(&output), "{name}: {output:?}");
+    }
+    for (name, measure) in [
+        ("read a file", "landlock-files"),
+        ("list a directory", "landlock-files"),
+        ("make a file", "landlock-files"),
+        ("change a file", "landlock-files"),
+        ("remove a file", "landlock-files"),
+        ("make a directory", "landlock-files"),
+        ("make a link", "landlock-files"),
+        ("run another program", "landlock-files"),
+        ("connect by TCP", "landlock-tcp"),
+        ("signal another", "landlock-scopes"),
+    ] {
+        let output = attempts.run("node", name);
+        let enforced = said(&output, "enforced: ").unwrap();
+        let holds = enforced.split(' ').any(|one| one == measure);
+        assert_eq!(was_refused(&output), holds, "{name}: {output:?}");
+    }
+    let free = attempts.run("none", "run another program");
+    assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
 }

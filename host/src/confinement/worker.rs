@@ -13,8 +13,6 @@ use super::{Enforcement, files, system_calls};
 
 /// How much less of a busy processor a worker gets than the node: about a tenth of it.
 const NICENESS: i32 = 10;
-/// What makes the kernel end a worker, and not the node, when the machine's memory is used up.
-const FIRST_TO_GO: &str = "1000";
 
 /// What one worker may use.
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +32,6 @@ pub fn worker(limits: WorkerLimits) -> Enforcement {
     let mut enforcement = Enforcement::default();
     enforcement.note("parent-death", end_with_parent());
     enforcement.note("low-priority", nice(NICENESS).map(|_| ()));
-    // While its own files under /proc still belong to it.
-    enforcement.note("first-out-of-memory", first_out_of_memory());
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     enforcement.note("not-dumpable", undumpable);
     enforcement.note("no-new-privileges", set_no_new_privs(true));
@@ -62,10 +58,6 @@ pub fn worker(limits: WorkerLimits) -> Enforcement {
 /// Nobody would read what a worker writes whose node is gone.
 fn end_with_parent() -> Result<(), Errno> {
     set_parent_process_death_signal(Some(Signal::KILL))
-}
-
-fn first_out_of_memory() -> std::io::Result<()> {
-    std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO)
 }
 
 fn cpu_limit(seconds: u64) -> Result<(), Errno> {

@@ -41,6 +41,26 @@ async fn compiling_takes_so_much_memory_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_node_is_confined_itself() {
+    let host = TestHost::shared().await;
+    let line = host
+        .log()
+        .line("about the node", |line| {
+            line.message().starts_with("the node is confined")
+        })
+        .await;
+    assert!(line.field("enforced").contains("seccomp"), "{line:?}");
+    // Every thread of it, and not only in its own words.
+    for task in std::fs::read_dir(format!("/proc/{}/task", host.pid())).unwrap() {
+        let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else {
+            continue; // It has ended since.
+        };
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+        assert!(status.contains("Seccomp:\t2"), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_node_says_how_its_compilers_are_confined() {
     let host = TestHost::shared().await;
     let line = host
