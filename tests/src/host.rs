@@ -20,6 +20,7 @@ pub struct HostOptions {
     limits: Vec<(String, u64)>,
     log_level: Option<String>,
     is_log_for_people: bool,
+    is_open: bool,
     server_names: Vec<String>,
 }
 
@@ -47,6 +48,12 @@ impl HostOptions {
         self
     }
 
+    /// Not confined, so that whoever runs the tests can look at what the process has open.
+    pub fn open(mut self) -> Self {
+        self.is_open = true;
+        self
+    }
+
     /// A name that clients know it by.
     pub fn server_name(mut self, name: &str) -> Self {
         self.server_names.push(name.to_owned());
@@ -60,6 +67,9 @@ impl HostOptions {
             "json"
         };
         let mut text = format!("log-format = \"{format}\"\n");
+        if self.is_open {
+            text.push_str("sandbox = \"off\"\n");
+        }
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
         }

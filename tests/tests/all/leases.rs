@@ -900,7 +900,7 @@ async fn a_module_takes_the_place_of_a_client_and_no_call_fails() {
 
 #[tokio::test]
 async fn a_thousand_clients_that_come_and_go_leave_nothing_behind() {
-    let host = TestHost::start().await;
+    let host = TestHost::start_with(HostOptions::new().open()).await;
     let tenant = host.tenant().await;
     tenant.register("calc", built("calc")).await;
     let open_files = || {

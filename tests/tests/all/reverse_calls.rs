@@ -508,7 +508,8 @@ async fn a_slow_client_holds_up_only_the_calls_that_need_it() {
 #[tokio::test]
 async fn clients_that_are_lost_in_mid_call_leave_nothing_behind() {
     // Room for so few that whatever stayed would be missed.
-    let options = HostOptions::new().limit("max-live-instances", 16);
+    let options = HostOptions::new().open();
+    let options = options.limit("max-live-instances", 16);
     let host = TestHost::start_with(options).await;
     let tenant = tenant_with_app(Arc::clone(&host)).await;
     tenant.register("sleeper", built("sleeper")).await;
