@@ -91,6 +91,7 @@ const HOST: &[(&str, &[&str])] = &[
             "session",
             "registry::RegistrationName",
             "sandbox",
+            "capability::is_reserved",
             "tenant",
             "config",
             "clock",

@@ -6,11 +6,9 @@ use std::time::Duration;
 use rpc_host_protocol::message::{Fallback, Provide, ProvideScope};
 
 use super::ProviderError;
+use crate::capability::is_reserved;
 use crate::config::Limits;
 use crate::registry::RegistrationName;
-
-/// Names that begin so are the host's own: whoever imports one has to find the host behind it.
-const RESERVED: [&str; 2] = ["wasi:", "rpc-host:"];
 
 /// An offer within its limits.
 #[derive(Clone, Debug)]
@@ -33,7 +31,8 @@ impl Offer {
         limits: &Limits,
     ) -> Result<Self, ProviderError> {
         let name = name.as_str();
-        if RESERVED.iter().any(|reserved| name.starts_with(reserved)) {
+        // Whoever imports one of these has to find the host behind it.
+        if is_reserved(name) {
             let name = name.to_owned();
             return Err(ProviderError::Reserved { name });
         }
