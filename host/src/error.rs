@@ -185,6 +185,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::TooMuchData { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
+        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)

@@ -114,6 +114,7 @@ const HOST: &[(&str, &[&str])] = &[
             "clock",
             "chain",
             "budget",
+            "account",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
@@ -138,18 +139,25 @@ const HOST: &[(&str, &[&str])] = &[
     // Files that are whole or not there, for artifacts; nothing else of storage.
     (
         "sandbox",
-        &["capability", "budget", "confinement", "storage::file"],
+        &[
+            "capability",
+            "budget",
+            "account",
+            "confinement",
+            "storage::file",
+        ],
     ),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "hex"]),
+    ("tenant", &["storage", "config", "clock", "account", "hex"]),
     ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &["budget"]),
-    ("budget", &[]),
+    ("chain", &["budget", "account"]),
+    ("budget", &["account"]),
+    ("account", &[]),
     ("hex", &[]),
 ];
 

@@ -98,6 +98,8 @@ limits! {
     max_call_timeout_ms, "max-call-timeout-ms" = 5 * MINUTE, at most 24 * HOUR;
     /// Bytes of linear memory and tables of one instance.
     max_memory_bytes, "max-memory-bytes" = 256 * MIB, at most 4 * GIB;
+    /// Bytes of linear memory and tables of all instances of one tenant together.
+    max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
     /// Bytes of one reply.

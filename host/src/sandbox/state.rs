@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::limiter::Limiter;
 use super::output::Output;
 use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
+use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{self, LogCtx};
 
@@ -38,6 +39,7 @@ impl State {
     pub(super) fn new(
         id: InstanceId,
         label: &CallLabel,
+        account: Arc<Account>,
         limits: &CallLimits,
         budget: Budget,
         links: Option<Links>,
@@ -52,7 +54,7 @@ impl State {
             budget,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
             table,
-            limiter: Limiter::new(limits.max_memory_bytes),
+            limiter: Limiter::new(limits.max_memory_bytes, account),
             stdout,
             stderr,
             log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
