@@ -47,6 +47,7 @@ pub(super) async fn call(
         tenant: Arc::clone(principal.account().name()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
         session: call.session,
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
         account: principal.account(),
@@ -152,6 +153,8 @@ async fn of_module(
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
+            grants: Arc::clone(&registration.current.grants),
+            began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,
