@@ -30,7 +30,7 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
         Answerer::Client(_) => node.limits.clone(),
@@ -43,8 +43,8 @@ pub(super) async fn call(
     let caller = Caller {
         permit,
         tenant: Arc::from(principal.tenant_name().as_str()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
     };
     let bounds = Bounds {
         deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
