@@ -50,8 +50,8 @@ pub struct Audit {
 /// What those who record share. When it goes, the thread writes what there is, and ends.
 struct Front {
     shared: Arc<Shared>,
-    /// Tells that the thread has ended.
-    ended: Mutex<mpsc::Receiver<()>>,
+    /// Tells that the thread has ended, and how many lines are lost.
+    ended: Mutex<mpsc::Receiver<u64>>,
 }
 
 /// What they share with the thread.
@@ -83,9 +83,9 @@ impl Audit {
         let spawned = std::thread::Builder::new()
             .name("audit".to_owned())
             .spawn(move || {
-                writer::run(&of_thread, &mut file);
+                let lost = writer::run(&of_thread, &mut file, last);
                 // Nobody may be waiting.
-                let _unheard = end.send(());
+                let _unheard = end.send(lost);
             });
         spawned.map_err(StorageError::file(
             "start a thread for",
@@ -114,15 +114,20 @@ impl Audit {
         shared.queue.push(now, entry);
     }
 
-    /// Waits until all that was recorded is written and on the disk, for a while. Blocks.
-    pub fn close(&self) {
+    /// Waits until all that was recorded is written and on the disk, for a while; gives how many lines were
+    /// lost since the last one. Blocks.
+    pub fn close(&self) -> u64 {
         let Some(front) = &self.front else {
-            return;
+            return 0;
         };
         front.shared.queue.close();
         let ended = front.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(mpsc::RecvTimeoutError::Timeout) = ended.recv_timeout(CLOSING_TIME) {
-            tracing::error!("the audit log could not be written to its end in time");
+        match ended.recv_timeout(CLOSING_TIME) {
+            Ok(lost) => lost,
+            Err(_) => {
+                tracing::error!("the audit log could not be written to its end in time");
+                0
+            }
         }
     }
 }

@@ -171,7 +171,7 @@ pub async fn serve(
         tracing::error!(%error, "what clients have called was not written down");
     }
     audit.record(Entry::new("stop", Outcome::Allowed).kept());
-    blocking(move || audit.close())
+    let _lost = blocking(move || audit.close())
         .await
         .map_err(StorageError::from)?;
     Ok(())

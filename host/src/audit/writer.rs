@@ -22,7 +22,6 @@ pub(super) struct Queue {
 struct State {
     waiting: VecDeque<Record>,
     last_seq: u64,
-    lost: u64,
     is_closing: bool,
 }
 
@@ -41,7 +40,6 @@ impl Queue {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 last_seq,
-                lost: 0,
                 is_closing: false,
             }),
             changed: Condvar::new(),
@@ -53,7 +51,7 @@ impl Queue {
         let mut state = self.state();
         state.last_seq = state.last_seq.saturating_add(1);
         if state.waiting.len() >= MAX_WAITING_LINES {
-            state.lost = state.lost.saturating_add(1);
+            // Its number is missing, and that is how it is told.
             return;
         }
         let record = Record::new(state.last_seq, at, entry);
@@ -72,8 +70,7 @@ impl Queue {
     fn next(&self, wants_rest: bool) -> Work {
         let mut state = self.state();
         loop {
-            if let Some(mut record) = state.waiting.pop_front() {
-                record.lost = (state.lost > 0).then_some(state.lost);
+            if let Some(record) = state.waiting.pop_front() {
                 return Work::Write(record);
             }
             if state.is_closing {
@@ -93,22 +90,9 @@ impl Queue {
         }
     }
 
-    /// A line is written, and with it how many were lost before.
-    fn told(&self, lost: u64) {
-        let mut state = self.state();
-        state.lost = state.lost.saturating_sub(lost);
-    }
-
-    fn lose(&self) -> u64 {
-        let mut state = self.state();
-        state.lost = state.lost.saturating_add(1);
-        state.lost
-    }
-
-    /// How many lines are lost that no line has told of.
-    #[cfg(test)]
-    pub(super) fn lost(&self) -> u64 {
-        self.state().lost
+    /// The number of the last line, written or not.
+    fn last_seq(&self) -> u64 {
+        self.state().last_seq
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,12 +101,13 @@ impl Queue {
     }
 }
 
-/// Writes until the queue is closed and empty.
-pub(super) fn run(shared: &Shared, file: &mut LogFile) {
+/// Writes until the queue is closed and empty; gives how many lines are lost that no line has told of.
+/// `last_seq` is the number of the last line that is in the file.
+pub(super) fn run(shared: &Shared, file: &mut LogFile, mut last_seq: u64) -> u64 {
     let mut is_failing = false;
     loop {
         let wants_rest = file.is_dirty() || !shared.windows().is_empty();
-        let record = match shared.queue.next(wants_rest) {
+        let mut record = match shared.queue.next(wants_rest) {
             Work::Write(record) => record,
             Work::Rest => {
                 // What is not on the disk yet is tried again with the next line.
@@ -132,23 +117,23 @@ pub(super) fn run(shared: &Shared, file: &mut LogFile) {
             }
             Work::End => break,
         };
-        let lost = record.lost.unwrap_or_default();
+        let lost = record.seq.saturating_sub(last_seq).saturating_sub(1);
+        record.lost = (lost > 0).then_some(lost);
         let written = match record.text() {
             Ok(line) => file.append(&line),
             Err(error) => Err(error.into()),
         };
         match written {
             Ok(()) => {
-                shared.queue.told(lost);
+                last_seq = record.seq;
                 if std::mem::take(&mut is_failing) {
                     tracing::warn!(lost, "the audit log is written again");
                 }
             }
             Err(error) => {
-                let lost = shared.queue.lose();
                 // Once, not for each line: whatever is wrong will be so for a while.
                 if !std::mem::replace(&mut is_failing, true) {
-                    tracing::error!(%error, lost, "the audit log cannot be written; lines are lost until it can");
+                    tracing::error!(%error, "the audit log cannot be written; lines are lost until it can");
                 }
             }
         }
@@ -156,8 +141,9 @@ pub(super) fn run(shared: &Shared, file: &mut LogFile) {
     if let Err(error) = file.sync() {
         tracing::error!(%error, "the end of the audit log may not be on the disk");
     }
-    let lost = shared.queue.state().lost;
+    let lost = shared.queue.last_seq().saturating_sub(last_seq);
     if lost > 0 {
         tracing::error!(lost, "lines of the audit log were lost");
     }
+    lost
 }
