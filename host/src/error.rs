@@ -38,20 +38,27 @@ pub enum HostError {
     Value(#[from] ValueError),
 }
 
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
-            // It was told in full where it came about.
-            return *failure;
-        }
-        let (code, fault) = match &error {
+impl HostError {
+    /// What it is for programs, and whose doing.
+    pub fn code_and_fault(&self) -> (ErrorCode, Fault) {
+        match self {
             HostError::Tenant(error) => tenant(error),
             HostError::Registry(error) => registry(error),
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
             HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
-        };
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
+            // It was told in full where it came about.
+            return *failure;
+        }
+        let (code, fault) = error.code_and_fault();
         if fault == Fault::Host && code == ErrorCode::Internal {
             return internal(&error);
         }
@@ -199,7 +206,10 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
-        SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
+        SandboxError::Busy | SandboxError::CompilerBusy { .. } => {
+            (ErrorCode::Unavailable, Fault::Host)
+        }
+        SandboxError::CompilerQueueFull { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }

@@ -54,6 +54,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -102,6 +103,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "audit",
             "session",
             "provider",
             "registry",
@@ -156,6 +158,7 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    ("audit", &["storage", "config", "clock"]),
     ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),

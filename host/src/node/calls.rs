@@ -31,7 +31,7 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
         Answerer::Client(_) => node.limits.clone(),
@@ -45,8 +45,8 @@ pub(super) async fn call(
         permit,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
