@@ -124,6 +124,7 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::InvalidName
         | TenantError::UnknownRole
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),

@@ -184,7 +184,7 @@ pub(super) fn hello(
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
             let entry = match claimed {
-                Some(token) => entry.token(token.id()),
+                Some(token) => entry.credential(token.id()),
                 None => entry,
             };
             audit.record(ended_by(entry, error));
@@ -214,7 +214,7 @@ pub(super) fn failed_call(
 fn asked_by(principal: &Principal, origin: Origin, event: &'static str) -> Entry {
     Entry::new(event, Outcome::Unknown)
         .tenant(Some(principal.tenant_name().to_string()))
-        .token(principal.token_id())
+        .credential(principal.credential())
         .role(principal.role().as_str())
         .origin(origin.session, origin.peer)
 }
