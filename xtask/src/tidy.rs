@@ -148,8 +148,21 @@ const HOST: &[(&str, &[&str])] = &[
     ),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "hex"]),
-    ("config", &["storage"]),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &["capability::Policy", "capability::PolicyError", "storage"],
+    ),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
