@@ -107,6 +107,7 @@ pub async fn serve(
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     let audit_file = config.audit.clone();
+    let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
@@ -130,8 +131,9 @@ pub async fn serve(
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
-        providers: Providers::new(&limits, Arc::clone(&clock)),
+        providers: Providers::new(Arc::clone(&clock)),
         audit: audit.clone(),
+        policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });

@@ -10,6 +10,7 @@ use super::limits::LimitsTable;
 use super::{
     AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
 };
+use crate::capability::Policy;
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -51,6 +52,8 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
     pub audit: Option<PathBuf>,
+    /// What the node allows to be granted. Default: all that stays on the node, but for precise clocks.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
 }
@@ -69,7 +72,16 @@ struct FileTable {
     #[serde(default)]
     audit: AuditTable,
     #[serde(default)]
+    grants: GrantsTable,
+    #[serde(default)]
     limits: LimitsTable,
+}
+
+/// `[grants]` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantsTable {
+    allow: Option<Vec<String>>,
 }
 
 impl Config {
@@ -104,6 +116,11 @@ impl Config {
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         let data = flags.data.or(file.data);
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
+        let limits = file.limits.resolve()?;
+        let policy = match file.grants.allow {
+            Some(patterns) => Policy::parse(&patterns, limits.max_patterns_per_policy)?,
+            None => Policy::of_node(),
+        };
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
             audit: file.audit.file(&data),
@@ -112,7 +129,8 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
-            limits: file.limits.resolve()?,
+            policy,
+            limits,
         })
     }
 }
@@ -154,6 +172,7 @@ mod tests {
         let audit = Path::new("rpc-host-data/audit/audit.jsonl");
         assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::of_node());
     }
 
     #[test]
@@ -167,6 +186,8 @@ mod tests {
             sandbox = "off"
             [limits]
             max-connections = 7
+            [grants]
+            allow = ["log", "kv:cache=ro"]
         "#;
         let flags = Flags {
             listen: Some("[::1]:0".parse().unwrap()),
@@ -183,6 +204,7 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::Require);
         assert_eq!(config.limits.max_connections, 7);
+        assert_eq!(config.policy.texts(), ["log", "kv:cache=ro"]);
         let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
         assert_eq!(names, ["node.example.com", "10.0.0.7"]);
     }
@@ -208,6 +230,16 @@ mod tests {
                 "[limits]\nmax-connections = 99999",
                 "is 99999, but must be between 1 and 65536",
             ),
+            (
+                "[grants]\nallow = ['filesystem']",
+                "`filesystem` matches no grant",
+            ),
+            ("[grants]\nallow = ['log', 'any']", "`any` stands alone"),
+            (
+                "[limits]\nmax-patterns-per-policy = 1\n[grants]\nallow = ['log', 'kv']",
+                "at most 1 patterns",
+            ),
+            ("[grants]\nallows = []", "unknown field `allows`"),
             ("[limits]\nmax-connections = 'many'", "invalid type"),
             (
                 "[limits]\nmax-connection = 1",

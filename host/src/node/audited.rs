@@ -4,10 +4,10 @@
 //! when they meet a limit.
 
 use rpc_host_protocol::message::{Provide, ProvideScope, UploadHeader, Withdraw};
-use rpc_host_protocol::operation::{Register, SwapTo};
+use rpc_host_protocol::operation::{Register, SwapTo, TenantSettings};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
-use crate::audit::{Audit, Entry, Outcome};
+use crate::audit::{Audit, Entry, Outcome, grant};
 use crate::capability::GrantError;
 use crate::error::HostError;
 use crate::provider::ProviderError;
@@ -240,9 +240,11 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
         }
         Operation::Remove(request) => (entry.object(&request.name), Matter::Durable),
         Operation::RemoveModule(request) => (entry.object(&request.digest), Matter::Durable),
-        Operation::TenantCreate(request) | Operation::TenantRemove(request) => {
-            (entry.of_tenant(&request.name), Matter::Durable)
-        }
+        Operation::TenantCreate(request) | Operation::TenantSet(request) => (
+            set(entry.of_tenant(&request.name), request),
+            Matter::Durable,
+        ),
+        Operation::TenantRemove(request) => (entry.of_tenant(&request.name), Matter::Durable),
         Operation::TokenCreate(request) => {
             let entry = about(entry, request.tenant.as_deref());
             let until = match request.expires_in_s {
@@ -270,6 +272,25 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
 fn registers(entry: Entry, request: &Register) -> Entry {
     let entry = entry.object(&request.name).digest(&request.digest);
     forced(entry.grants(&request.grants), request.force)
+}
+
+/// What an operator sets for a tenant.
+fn set(entry: Entry, request: &TenantSettings) -> Entry {
+    let mut told = Vec::new();
+    if let Some(allow) = &request.allow {
+        let allow: Vec<_> = allow.iter().map(|pattern| grant(pattern)).collect();
+        told.push(format!("allow {}", allow.join(" ")));
+    }
+    for (limit, value) in request.limits.iter().flatten() {
+        told.push(format!("limit {limit}={value}"));
+    }
+    if let Some(weight) = request.weight {
+        told.push(format!("weight {weight}"));
+    }
+    match told.is_empty() {
+        true => entry,
+        false => entry.detail(&told.join(", ")),
+    }
 }
 
 fn forced(entry: Entry, is_forced: bool) -> Entry {
@@ -332,6 +353,6 @@ fn is_told(error: &HostError) -> bool {
                 | SandboxError::TooManyObjects { .. }
                 | SandboxError::OutOfMemory { .. }
         ),
-        HostError::Value(_) => false,
+        HostError::Policy(_) | HostError::Value(_) => false,
     }
 }

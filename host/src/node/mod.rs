@@ -35,6 +35,7 @@ use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
 use crate::audit::Audit;
+use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Where decisions are recorded.
     pub audit: Audit,
+    /// What the node allows to be granted.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// The time of day.
