@@ -272,10 +272,12 @@ fn registers(entry: Entry, request: &Register) -> Entry {
 }
 
 fn forced(entry: Entry, is_forced: bool) -> Entry {
-    match is_forced {
-        true => entry.detail("by force"),
-        false => entry,
-    }
+    let detail = match (is_forced, &entry.detail) {
+        (false, _) => return entry,
+        (true, None) => "by force".to_owned(),
+        (true, Some(detail)) => format!("{detail}, by force"),
+    };
+    entry.detail(&detail)
 }
 
 fn about(entry: Entry, tenant: Option<&str>) -> Entry {
