@@ -13,6 +13,7 @@
 // One function of `sandbox/artifact.rs` is exempt, and says why.
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod audit;
 pub mod bootstrap;
 pub mod budget;

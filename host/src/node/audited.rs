@@ -302,19 +302,18 @@ fn ended_by(entry: Entry, error: &HostError) -> Entry {
 fn is_told(error: &HostError) -> bool {
     match error {
         HostError::Tenant(error) => !matches!(error, TenantError::Storage(_)),
-        HostError::Registry(error) => !matches!(
-            error,
-            RegistryError::UnknownGrant(_) | RegistryError::Storage(_)
-        ),
+        HostError::Registry(error) => {
+            !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
+        }
         HostError::Chain(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }
         ),
-        HostError::Sandbox(SandboxError::Outside(failure)) => matches!(
-            failure.code,
-            ErrorCode::PermissionDenied | ErrorCode::ResourceExhausted
-        ),
+        // Others may tell what a guest said last.
+        HostError::Sandbox(SandboxError::Outside(failure)) => {
+            failure.code == ErrorCode::PermissionDenied
+        }
         HostError::Sandbox(error) => matches!(
             error,
             SandboxError::NotAComponent(_)

@@ -53,22 +53,28 @@ pub(super) async fn operate(
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
+            let sees = sees_values(principal);
             let entries = registrations
                 .iter()
-                .map(|one| registration(node, &permit, one));
+                .map(|one| registration(node, &permit, one, sees));
             Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
         }
         Operation::Show(request) => {
             let permit = principal.permit_read()?;
             let found = catalog.show(&permit, &request.name)?;
-            Ok(encode_envelope(&registration(node, &permit, &found)?))
+            Ok(encode_envelope(&registration(
+                node,
+                &permit,
+                &found,
+                sees_values(principal),
+            )?))
         }
         Operation::History(request) => {
             let permit = principal.permit_read()?;
             let revisions = catalog.history(&permit, &request.name).await?;
             let entries: Vec<_> = revisions
                 .iter()
-                .map(|one| revision(&request.name, one))
+                .map(|one| revision(&request.name, one, sees_values(principal)))
                 .collect();
             Ok(encode_envelope(&entries))
         }
@@ -180,7 +186,7 @@ fn entry_of(changed: &Changed, asked: &mut Pending) -> RevisionEntry {
     if !changed.is_new {
         asked.changes_nothing();
     }
-    let entry = revision(name.as_str(), current);
+    let entry = revision(name.as_str(), current, true);
     asked.note(|told| {
         let forced = told.detail.as_deref().map(|detail| format!(", {detail}"));
         let detail = format!("revision {}{}", current.number, forced.unwrap_or_default());
@@ -189,6 +195,12 @@ fn entry_of(changed: &Changed, asked: &mut Pending) -> RevisionEntry {
             .detail(&detail)
     });
     entry
+}
+
+/// Whether somebody is shown what the environment of a module holds, which may be secrets: those who could
+/// read it anyway, by a module of their own in its place.
+fn sees_values(principal: &Principal) -> bool {
+    principal.permit_deploy().is_ok()
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -220,7 +232,7 @@ fn tenant_or_own(principal: &Principal, name: Option<String>) -> Result<TenantNa
     })
 }
 
-fn revision(name: &str, revision: &Revision) -> RevisionEntry {
+fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry {
     let bindings = revision.bindings.iter();
     let limits = revision.narrowing.set().into_iter();
     RevisionEntry {
@@ -230,7 +242,10 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         grants: revision
             .grants
             .iter()
-            .map(|grant| grant.to_string())
+            .map(|grant| match sees_values {
+                true => grant.to_string(),
+                false => grant.redacted(),
+            })
             .collect(),
         limits: limits
             .map(|(name, value)| (name.to_owned(), value))
@@ -249,13 +264,18 @@ fn registration(
     node: &Node,
     permit: &ReadPermit,
     registration: &Registration,
+    sees_values: bool,
 ) -> Result<RegistrationEntry, HostError> {
     let module = node
         .registry
         .modules
         .show(permit, &registration.current.digest)?;
     Ok(RegistrationEntry {
-        current: revision(registration.name.as_str(), &registration.current),
+        current: revision(
+            registration.name.as_str(),
+            &registration.current,
+            sees_values,
+        ),
         size_bytes: module.size_bytes,
     })
 }

@@ -162,6 +162,17 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The tenant's instances together have as much memory as they may.
+    #[error(
+        "the tenant's instances together have as much memory as `max-memory-bytes-per-tenant` allows, \
+         {limit_bytes} bytes; try again when some of its calls have ended{ended}"
+    )]
+    TenantOutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// How the guest ended that was refused, in brackets, if it had started.
+        ended: String,
+    },
     /// The node's engine cannot hold another instance.
     #[error("the node is at its limit of live instances; try again")]
     Busy,
