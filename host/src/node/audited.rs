@@ -8,7 +8,6 @@ use rpc_host_protocol::operation::{Register, SwapTo, TenantSettings};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
 use crate::audit::{Audit, Entry, Outcome, grant};
-use crate::capability::GrantError;
 use crate::error::HostError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -294,10 +293,12 @@ fn set(entry: Entry, request: &TenantSettings) -> Entry {
 }
 
 fn forced(entry: Entry, is_forced: bool) -> Entry {
-    match is_forced {
-        true => entry.detail("by force"),
-        false => entry,
-    }
+    let detail = match (is_forced, &entry.detail) {
+        (false, _) => return entry,
+        (true, None) => "by force".to_owned(),
+        (true, Some(detail)) => format!("{detail}, by force"),
+    };
+    entry.detail(&detail)
 }
 
 fn about(entry: Entry, tenant: Option<&str>) -> Entry {
@@ -322,19 +323,18 @@ fn ended_by(entry: Entry, error: &HostError) -> Entry {
 fn is_told(error: &HostError) -> bool {
     match error {
         HostError::Tenant(error) => !matches!(error, TenantError::Storage(_)),
-        HostError::Registry(error) => !matches!(
-            error,
-            RegistryError::Grant(GrantError::Unknown { .. }) | RegistryError::Storage(_)
-        ),
+        HostError::Registry(error) => {
+            !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
+        }
         HostError::Chain(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }
         ),
-        HostError::Sandbox(SandboxError::Outside(failure)) => matches!(
-            failure.code,
-            ErrorCode::PermissionDenied | ErrorCode::ResourceExhausted
-        ),
+        // Others may tell what a guest said last.
+        HostError::Sandbox(SandboxError::Outside(failure)) => {
+            failure.code == ErrorCode::PermissionDenied
+        }
         HostError::Sandbox(error) => matches!(
             error,
             SandboxError::NotAComponent(_)
