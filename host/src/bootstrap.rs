@@ -20,7 +20,7 @@ use crate::config::{Config, DataDir, NodeKey, Profile, ServerName};
 use crate::storage::file::{self, Access};
 use crate::storage::{RedbStorage, Storage, StorageError};
 use crate::tenant::{Directory, TenantError, Token};
-use crate::transport::{IdentityError, IdentityFiles, NodeIdentity};
+use crate::transport::{AuthorityFiles, ClientTrust, IdentityError, IdentityFiles, NodeIdentity};
 
 /// The name that the profile checks the certificate against: every certificate has it, wherever
 /// the node listens.
@@ -67,6 +67,8 @@ pub struct Foundation {
     pub directory: Directory,
     /// The certificate to show.
     pub identity: NodeIdentity,
+    /// Whose certificates of clients are believed.
+    pub clients: Arc<ClientTrust>,
     /// What compiled artifacts are authenticated with.
     pub node_key: NodeKey,
 }
@@ -85,11 +87,14 @@ impl Foundation {
         let directory = Directory::open(Arc::clone(&storage), Arc::clone(clock), &config.limits)?;
         let node_key = NodeKey::load_or_create(&data.node_key())?;
         let identity = NodeIdentity::open(&IdentityFiles::from(&data), names(config), clock.now())?;
+        let clients = client_authorities(config, &data);
+        let clients = ClientTrust::open(clients, Arc::clone(clock), &config.limits)?;
         Ok(Self {
             data,
             storage,
             directory,
             identity,
+            clients: Arc::new(clients),
             node_key,
         })
     }
@@ -142,6 +147,22 @@ impl Foundation {
             Access::Private,
         )
     }
+}
+
+/// The operator's, and the node's own.
+fn client_authorities(config: &Config, data: &DataDir) -> Vec<AuthorityFiles> {
+    let configured = config.client_certificates.as_ref();
+    let configured = configured.map(|files| AuthorityFiles {
+        certificates: files.authority.clone(),
+        revoked: files.revoked.clone(),
+        may_be_absent: false,
+    });
+    let own = AuthorityFiles {
+        certificates: data.clients().join("ca.pem"),
+        revoked: Some(data.clients().join("revoked.pem")),
+        may_be_absent: true,
+    };
+    configured.into_iter().chain([own]).collect()
 }
 
 /// The names of the certificate: the local ones, the one listened on, the configured ones.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
-use crate::clock::{SystemClock, WallClock};
+use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
 use crate::confinement::{self, Enforcement};
 use crate::node::{Node, Parts};
@@ -21,6 +23,8 @@ use crate::transport::{IdentityError, Listener, server_config};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the certificates of clients that are connected are.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -75,17 +79,19 @@ pub fn confine(config: &Config) -> Result<(), ServeError> {
     hold(
         "the node is",
         config.sandbox,
-        confinement::node(&config.data),
+        confinement::node(&config.data, &config.files_to_read()),
     )
 }
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
+/// `reload` is notified, it reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
     ready: impl FnOnce(SocketAddr),
+    reload: &Notify,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
@@ -123,7 +129,12 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
-    let tls = server_config(foundation.identity.certificate())?;
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(&clock),
+    )?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
     let publishing = Arc::clone(&foundation);
@@ -133,11 +144,11 @@ pub async fn serve(
     note(outcome, &profile);
     ready(address);
 
-    let listener = Listener::new(socket, tls, &limits);
+    let listener = Listener::new(socket, tls, clients, &limits);
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
-        never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = keep_certificates(&foundation, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
@@ -208,17 +219,55 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
-async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+/// Keeps the certificates what they should be: renews the server's in time, reads files anew when asked
+/// to, and ends sessions whose certificate is no longer good. A failure leaves what was there.
+async fn keep_certificates(
+    foundation: &Arc<Foundation>,
+    clock: Arc<dyn WallClock>,
+    reload: &Notify,
+) -> std::convert::Infallible {
+    let every = |period| interval_at(Instant::now() + period, period);
+    let (mut renewal, mut verification) = (every(RENEWAL_INTERVAL), every(VERIFY_INTERVAL));
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let (foundation, now) = (Arc::clone(&foundation), clock.now());
-        match blocking(move || foundation.identity.renew_if_due(now)).await {
-            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        let (foundation, now) = (Arc::clone(foundation), clock.now());
+        let done = tokio::select! {
+            () = reload.notified() => blocking(move || reload_certificates(&foundation)).await,
+            _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
+            _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the certificates were not looked after");
         }
+    }
+}
+
+fn renew(foundation: &Foundation, now: Timestamp) {
+    match foundation.identity.renew_if_due(now) {
+        Ok(true) => tracing::info!("the server's certificate was renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+    }
+}
+
+/// Each part is taken as a whole or stays as it was, whatever becomes of the other.
+fn reload_certificates(foundation: &Foundation) {
+    match foundation.clients.reload() {
+        Ok(ended) => {
+            tracing::info!("the authorities of clients were read anew");
+            note_ended(ended);
+        }
+        Err(error) => {
+            tracing::error!(%error, "the authorities of clients stay as they were: mend the file and send SIGHUP again");
+        }
+    }
+}
+
+fn note_ended(certificates: usize) {
+    if certificates > 0 {
+        tracing::warn!(
+            certificates,
+            "certificates of open connections are no longer good; their sessions end"
+        );
     }
 }
 

@@ -41,6 +41,8 @@ pub struct Config {
     /// Names beside `localhost` and the address listened on that clients know the node by; they
     /// go into its certificate. Default none.
     pub server_names: Vec<ServerName>,
+    /// Who signs certificates of clients, beside the node itself. Default nobody.
+    pub client_certificates: Option<ClientCertificates>,
     /// For whom the log is. Default `human`.
     pub log_format: LogFormat,
     /// How much is logged. Default `info`.
@@ -51,6 +53,17 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// Authorities of the operator's that sign certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificates {
+    /// Their certificates, in PEM.
+    pub authority: PathBuf,
+    /// Their revocation lists, in PEM: of each authority one, up to date. None means that nothing is
+    /// ever revoked.
+    pub revoked: Option<PathBuf>,
+}
+
 /// The configuration file as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -59,6 +72,7 @@ struct FileTable {
     data: Option<PathBuf>,
     #[serde(default)]
     server_names: Vec<String>,
+    client_certificates: Option<ClientCertificates>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
@@ -79,6 +93,13 @@ impl Config {
                 Self::from_text(flags, &text).map_err(|error| error.in_file(&path))
             }
         }
+    }
+
+    /// Files beside the data directory that are read again while the node runs.
+    pub fn files_to_read(&self) -> Vec<&Path> {
+        let clients = self.client_certificates.iter();
+        let clients = clients.flat_map(|one| [Some(&one.authority), one.revoked.as_ref()]);
+        clients.flatten().map(PathBuf::as_path).collect()
     }
 
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
@@ -103,6 +124,7 @@ impl Config {
                 .or(file.data)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
             server_names: names?,
+            client_certificates: file.client_certificates,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
@@ -146,6 +168,25 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.client_certificates, None);
+        assert!(config.files_to_read().is_empty());
+    }
+
+    #[test]
+    fn files_of_the_operator_are_read_where_they_lie() {
+        let config = resolve("[client-certificates]\nauthority = 'ca.pem'").unwrap();
+        assert_eq!(config.files_to_read(), [Path::new("ca.pem")]);
+        let table = "[client-certificates]\nauthority = '/a/ca.pem'\nrevoked = '/b/revoked.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/a/ca.pem"), Path::new("/b/revoked.pem")]);
+        for bad in [
+            "[client-certificates]",
+            "[client-certificates]\nrevoked = 'x'",
+            "[client-certificates]\nauthority = 'x'\nrequired = false",
+        ] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ use crate::error::HostError;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, TenantError};
+use crate::tenant::{Certificate, Directory, Principal};
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]
@@ -83,11 +83,13 @@ impl std::ops::Deref for Node {
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
 
-    fn authenticate(&self, token: Option<&str>, _peer: IpAddr) -> Result<Principal, Failure> {
-        let principal = match token {
-            Some(token) => self.directory.authenticate(token),
-            None => Err(TenantError::Unauthenticated),
-        };
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        _peer: IpAddr,
+    ) -> Result<Principal, Failure> {
+        let principal = self.directory.admit(token, certificate);
         principal.map_err(|error| HostError::from(error).into())
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Backend, OrderError, SessionEnd, SessionId};
 use crate::config::Limits;
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
 use crate::transport::frames::FrameReader;
 
 /// The most that a hello may be. A token is a hundred bytes, and the client's name is cut in the log.
@@ -66,6 +66,7 @@ async fn receive<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<He
 pub(super) fn admit<B: Backend>(
     backend: &B,
     hello: &Hello,
+    certificate: Option<&Certificate>,
     peer: IpAddr,
 ) -> Result<(u32, Principal), SessionEnd> {
     let version = VERSIONS
@@ -82,7 +83,7 @@ pub(super) fn admit<B: Backend>(
         )));
     };
     let principal = backend
-        .authenticate(hello.token.as_deref(), peer)
+        .authenticate(hello.token.as_deref(), certificate, peer)
         .map_err(SessionEnd::Refused)?;
     Ok((version, principal))
 }

@@ -10,11 +10,15 @@ use std::sync::{Arc, PoisonError, RwLock};
 use rpc_host_protocol::ALPN;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::UnixTime;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::time_provider::TimeProvider;
 use rustls::version::TLS13;
 
-use super::IdentityError;
+use super::client_trust::unix_time;
+use super::{ClientTrust, IdentityError};
+use crate::clock::WallClock;
 
 pub(super) fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
@@ -44,17 +48,30 @@ impl ResolvesServerCert for ServerCertificate {
     }
 }
 
+/// The wall clock, as TLS asks for it.
+#[derive(Debug)]
+struct TlsClock(Arc<dyn WallClock>);
+
+impl TimeProvider for TlsClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(unix_time(self.0.now()))
+    }
+}
+
 /// The configuration for all connections of the node.
 ///
 /// # Errors
 /// When the cryptography does not offer TLS 1.3.
 pub fn server_config(
     certificate: Arc<ServerCertificate>,
+    clients: Arc<ClientTrust>,
+    clock: Arc<dyn WallClock>,
 ) -> Result<Arc<ServerConfig>, IdentityError> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(provider()))
-        .with_protocol_versions(&[&TLS13])?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
+    let mut config =
+        ServerConfig::builder_with_details(Arc::new(provider()), Arc::new(TlsClock(clock)))
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(certificate);
     // A peer that names no protocol at all gets through TLS; the listener looks.
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});

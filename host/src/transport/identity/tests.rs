@@ -5,7 +5,8 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::transport::server_config;
+use crate::clock::SystemClock;
+use crate::transport::{ClientTrust, server_config};
 use rpc_host_protocol::ALPN;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -52,6 +53,12 @@ fn server_der(identity: &NodeIdentity) -> CertificateDer<'static> {
         .into_owned()
 }
 
+/// Without any authority that signs for clients.
+fn nobody() -> Arc<ClientTrust> {
+    let limits = crate::config::Limits::default();
+    Arc::new(ClientTrust::open(Vec::new(), Arc::new(SystemClock), &limits).unwrap())
+}
+
 struct Met {
     version: Option<rustls::ProtocolVersion>,
     alpn: Option<Vec<u8>>,
@@ -73,7 +80,9 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![alpn.to_vec()];
-    let acceptor = TlsAcceptor::from(server_config(identity.certificate()).unwrap());
+    let acceptor = TlsAcceptor::from(
+        server_config(identity.certificate(), nobody(), Arc::new(SystemClock)).unwrap(),
+    );
     let (near, far) = tokio::io::duplex(64 * 1024);
     let server = async {
         let mut stream = acceptor.accept(far).await?;
@@ -99,7 +108,7 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
 
 #[tokio::test]
 async fn only_tls_1_3_our_protocol_and_nothing_to_resume() {
-    use crate::clock::{SystemClock, WallClock};
+    use crate::clock::WallClock;
     let node = node();
     let names = ["localhost", "127.0.0.1", "::1", "node.example.com"];
     let identity = node.open(&names, SystemClock.now()).unwrap();
