@@ -20,7 +20,9 @@ use crate::config::{Config, DataDir, NodeKey, Profile, ServerName};
 use crate::storage::file::{self, Access};
 use crate::storage::{RedbStorage, Storage, StorageError};
 use crate::tenant::{Directory, TenantError, Token};
-use crate::transport::{AuthorityFiles, ClientTrust, IdentityError, IdentityFiles, NodeIdentity};
+use crate::transport::{
+    AuthorityFiles, ClientTrust, IdentityError, IdentityFiles, NodeIdentity, ServerFiles,
+};
 
 /// The name that the profile checks the certificate against: every certificate has it, wherever
 /// the node listens.
@@ -67,6 +69,8 @@ pub struct Foundation {
     pub directory: Directory,
     /// The certificate to show.
     pub identity: NodeIdentity,
+    /// Where the operator's own server certificate is, if there is one.
+    pub server: Option<ServerFiles>,
     /// Whose certificates of clients are believed.
     pub clients: Arc<ClientTrust>,
     /// What compiled artifacts are authenticated with.
@@ -87,6 +91,13 @@ impl Foundation {
         let directory = Directory::open(Arc::clone(&storage), Arc::clone(clock), &config.limits)?;
         let node_key = NodeKey::load_or_create(&data.node_key())?;
         let identity = NodeIdentity::open(&IdentityFiles::from(&data), names(config), clock.now())?;
+        let server = config.server_certificate.as_ref().map(|files| ServerFiles {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        });
+        if let Some(files) = &server {
+            identity.certificate().load(files, clock.now())?;
+        }
         let clients = client_authorities(config, &data);
         let clients = ClientTrust::open(clients, Arc::clone(clock), &config.limits)?;
         Ok(Self {
@@ -94,6 +105,7 @@ impl Foundation {
             storage,
             directory,
             identity,
+            server,
             clients: Arc::new(clients),
             node_key,
         })

@@ -231,7 +231,7 @@ async fn keep_certificates(
     loop {
         let (foundation, now) = (Arc::clone(foundation), clock.now());
         let done = tokio::select! {
-            () = reload.notified() => blocking(move || reload_certificates(&foundation)).await,
+            () = reload.notified() => blocking(move || reload_certificates(&foundation, now)).await,
             _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
             _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
         };
@@ -250,14 +250,26 @@ fn renew(foundation: &Foundation, now: Timestamp) {
 }
 
 /// Each part is taken as a whole or stays as it was, whatever becomes of the other.
-fn reload_certificates(foundation: &Foundation) {
+fn reload_certificates(foundation: &Foundation, now: Timestamp) {
+    if let Some(files) = &foundation.server {
+        match foundation.identity.certificate().load(files, now) {
+            Ok(()) => tracing::info!("the operator's server certificate was read anew"),
+            Err(error) => tracing::error!(
+                %error,
+                "the operator's server certificate stays as it was: mend the file and send SIGHUP again"
+            ),
+        }
+    }
     match foundation.clients.reload() {
         Ok(ended) => {
             tracing::info!("the authorities of clients were read anew");
             note_ended(ended);
         }
         Err(error) => {
-            tracing::error!(%error, "the authorities of clients stay as they were: mend the file and send SIGHUP again");
+            tracing::error!(
+                %error,
+                "the authorities of clients stay as they were: mend the file and send SIGHUP again"
+            );
         }
     }
 }

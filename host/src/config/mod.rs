@@ -21,7 +21,7 @@ pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
 pub use node_key::NodeKey;
 pub use profile::Profile;
-pub use serve::{ClientCertificates, Config, Flags};
+pub use serve::{ClientCertificates, Config, Flags, ServerCertificateFiles};
 
 /// A limit as a count of things in memory.
 pub fn count(limit: u64) -> usize {

@@ -41,6 +41,9 @@ pub struct Config {
     /// Names beside `localhost` and the address listened on that clients know the node by; they
     /// go into its certificate. Default none.
     pub server_names: Vec<ServerName>,
+    /// A certificate to show to those who know the node by a name that it is for. Default none: the
+    /// node's own is shown to all.
+    pub server_certificate: Option<ServerCertificateFiles>,
     /// Who signs certificates of clients, beside the node itself. Default nobody.
     pub client_certificates: Option<ClientCertificates>,
     /// For whom the log is. Default `human`.
@@ -51,6 +54,16 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// What the node allows.
     pub limits: Limits,
+}
+
+/// A certificate that the operator brings along.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerCertificateFiles {
+    /// The certificate, and those between it and its authority, in PEM.
+    pub certificate: PathBuf,
+    /// The key that belongs to it, in PEM.
+    pub key: PathBuf,
 }
 
 /// Authorities of the operator's that sign certificates of clients.
@@ -72,6 +85,7 @@ struct FileTable {
     data: Option<PathBuf>,
     #[serde(default)]
     server_names: Vec<String>,
+    server_certificate: Option<ServerCertificateFiles>,
     client_certificates: Option<ClientCertificates>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
@@ -97,9 +111,12 @@ impl Config {
 
     /// Files beside the data directory that are read again while the node runs.
     pub fn files_to_read(&self) -> Vec<&Path> {
+        let server = self.server_certificate.iter();
+        let server = server.flat_map(|one| [Some(&one.certificate), Some(&one.key)]);
         let clients = self.client_certificates.iter();
         let clients = clients.flat_map(|one| [Some(&one.authority), one.revoked.as_ref()]);
-        clients.flatten().map(PathBuf::as_path).collect()
+        let all = server.chain(clients).flatten();
+        all.map(PathBuf::as_path).collect()
     }
 
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
@@ -124,6 +141,7 @@ impl Config {
                 .or(file.data)
                 .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
             server_names: names?,
+            server_certificate: file.server_certificate,
             client_certificates: file.client_certificates,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
@@ -180,7 +198,13 @@ mod tests {
         let config = resolve(table).unwrap();
         let files = config.files_to_read();
         assert_eq!(files, [Path::new("/a/ca.pem"), Path::new("/b/revoked.pem")]);
+        let table = "[server-certificate]\ncertificate = '/c/chain.pem'\nkey = '/c/key.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/c/chain.pem"), Path::new("/c/key.pem")]);
         for bad in [
+            "[server-certificate]\ncertificate = 'x'",
+            "[server-certificate]\nkey = 'x'",
             "[client-certificates]",
             "[client-certificates]\nrevoked = 'x'",
             "[client-certificates]\nauthority = 'x'\nrequired = false",

@@ -11,6 +11,7 @@ mod identity;
 mod listener;
 mod origin;
 mod pace;
+mod server_files;
 mod tls;
 mod x509;
 
@@ -21,4 +22,5 @@ pub use client_trust::{ClientTrust, Watched};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
 pub use listener::{Arrival, Listener, Secured};
+pub use server_files::ServerFiles;
 pub use tls::{ServerCertificate, server_config};

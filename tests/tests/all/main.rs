@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
@@ -38,6 +39,7 @@ mod artifacts;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
