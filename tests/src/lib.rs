@@ -10,6 +10,7 @@
 //! | `pki` | an authority of an operator's, and what it signs |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
 //! | `register_history` | what was written and read at the same time, and whether that can be |
+//! | `operations` | which operations there are |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //!
@@ -30,6 +31,7 @@ mod documented;
 mod guest;
 mod host;
 mod log;
+mod operations;
 mod pki;
 mod raw_peer;
 mod register_history;
@@ -43,6 +45,7 @@ pub use documented::documented;
 pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
+pub use operations::operation_names;
 pub use pki::{Certified, Pki};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};

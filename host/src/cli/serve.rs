@@ -58,7 +58,8 @@ impl Serve {
         // Reads files that are out of reach a moment later.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // While there is one thread: what holds for it holds for all that it starts.
-        rpc_host::confine(&config).map_err(|error| Problem::new(error.to_string()))?;
+        let confined = rpc_host::confine(&config);
+        let confined = confined.map_err(|error| Problem::new(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()
@@ -72,7 +73,7 @@ impl Serve {
                 let _unread = print::stdout(&format!("listening on {bound}\n"));
             };
             let reload = reload()?;
-            rpc_host::serve(config, ready, &reload, shutdown)
+            rpc_host::serve(config, confined, ready, &reload, shutdown)
                 .await
                 .map_err(|error| Problem::new(error.to_string()))
         })

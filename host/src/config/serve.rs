@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
-use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use super::{
+    AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
+};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -52,6 +54,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How much of its confinement the node insists on. Default `best-effort`.
     pub sandbox: SandboxDemand,
+    /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
+    pub audit: Option<PathBuf>,
     /// What the node allows.
     pub limits: Limits,
 }
@@ -90,6 +94,8 @@ struct FileTable {
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
+    #[serde(default)]
+    audit: AuditTable,
     #[serde(default)]
     limits: LimitsTable,
 }
@@ -134,12 +140,12 @@ impl Config {
             });
         }
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        let data = flags.data.or(file.data);
+        let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
-            data: flags
-                .data
-                .or(file.data)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            audit: file.audit.file(&data),
+            data,
             server_names: names?,
             server_certificate: file.server_certificate,
             client_certificates: file.client_certificates,
@@ -185,6 +191,8 @@ mod tests {
             (LogFormat::Human, LogLevel::Info)
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
+        let audit = Path::new("rpc-host-data/audit/audit.jsonl");
+        assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.client_certificates, None);
         assert!(config.files_to_read().is_empty());

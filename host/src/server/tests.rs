@@ -1,7 +1,7 @@
 //! The whole way in, over TLS on a free port.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::session::{CallReply, CallRequest, Reach, SessionId, UploadSink, UploadStart};
+use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
 use crate::tenant::{Certificate, Principal};
 use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
@@ -59,7 +59,7 @@ impl Backend for Open {
         &self,
         _: Option<&str>,
         _: Option<&Certificate>,
-        _: IpAddr,
+        _: Origin,
     ) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
     }
@@ -75,20 +75,27 @@ impl Backend for Open {
             is_result: false,
         })
     }
-    async fn operate(&self, _: &Principal, _: SessionId, _: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(&self, _: &Principal, _: Origin, _: Operation) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
     async fn begin_upload(
         &self,
         _: &Principal,
+        _: Origin,
         _: UploadHeader,
     ) -> Result<UploadStart<NoUpload>, Failure> {
         Ok(UploadStart::Proceed(NoUpload))
     }
-    async fn provide(&self, _: &Principal, _: Provide, _: Reach) -> Result<Leased, Failure> {
+    async fn provide(
+        &self,
+        _: &Principal,
+        _: Origin,
+        _: Provide,
+        _: Reach,
+    ) -> Result<Leased, Failure> {
         Err(nothing_is_served())
     }
-    fn withdraw(&self, _: &Principal, _: SessionId, _: Withdraw) -> Result<(), Failure> {
+    fn withdraw(&self, _: &Principal, _: Origin, _: Withdraw) -> Result<(), Failure> {
         Err(nothing_is_served())
     }
     fn is_serving(&self, _: &Principal, _: SessionId) -> bool {

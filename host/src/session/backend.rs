@@ -28,7 +28,7 @@ pub trait Backend: Send + Sync + 'static {
         &self,
         token: Option<&str>,
         certificate: Option<&Certificate>,
-        peer: IpAddr,
+        origin: Origin,
     ) -> Result<Principal, Failure>;
 
     /// Whether token and certificate are still good. Asked before each exchange, so it has to be cheap.
@@ -45,7 +45,7 @@ pub trait Backend: Send + Sync + 'static {
     fn operate(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         operation: Operation,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
@@ -53,6 +53,7 @@ pub trait Backend: Send + Sync + 'static {
     fn begin_upload(
         &self,
         principal: &Principal,
+        origin: Origin,
         header: UploadHeader,
     ) -> impl Future<Output = Result<UploadStart<Self::Upload>, Failure>> + Send;
 
@@ -60,6 +61,7 @@ pub trait Backend: Send + Sync + 'static {
     fn provide(
         &self,
         principal: &Principal,
+        origin: Origin,
         provide: Provide,
         reach: Reach,
     ) -> impl Future<Output = Result<Leased, Failure>> + Send;
@@ -68,7 +70,7 @@ pub trait Backend: Send + Sync + 'static {
     fn withdraw(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         withdraw: Withdraw,
     ) -> Result<(), Failure>;
 
@@ -83,6 +85,15 @@ pub trait Backend: Send + Sync + 'static {
 pub trait Doorstep: Send {
     /// Whoever stands here showed nothing that is good: tells how long the answer has to wait.
     fn failed(&self) -> Duration;
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session that it came in by.
+    pub session: SessionId,
+    /// The address at the other end.
+    pub peer: IpAddr,
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
@@ -106,8 +117,8 @@ pub enum UploadStart<U> {
 /// A call that a client makes.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
-    /// The session that it came in by.
-    pub session: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Its number in that session.
     pub exchange: ExchangeId,
     /// Module, function, time left.

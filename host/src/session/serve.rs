@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
-use super::{Backend, Doorstep, Fellows, SessionEnd, SessionId, end};
+use super::{Backend, Doorstep, Fellows, Origin, SessionEnd, SessionId, end};
 use crate::config::Limits;
 use crate::shutdown::Stopping;
 use crate::tenant::Certificate;
@@ -111,8 +111,8 @@ where
     let mut is_known = false;
     let talk = async {
         let stopping = context.stopping.clone();
-        let shows = (certificate, peer);
-        let entered = enter(id, &mut reader, hello_deadline, shows, context, &outbox).await;
+        let shows = (certificate, Origin { session: id, peer });
+        let entered = enter(shows, &mut reader, hello_deadline, context, &outbox).await;
         if let Err(refusal) = &entered
             && refusal.is_unauthenticated()
         {
@@ -165,10 +165,9 @@ where
 
 /// Hello and welcome.
 async fn enter<R, B>(
-    id: SessionId,
+    (certificate, origin): (Option<Certificate>, Origin),
     reader: &mut FrameReader<R>,
     hello_deadline: Instant,
-    (certificate, peer): (Option<Certificate>, IpAddr),
     context: SessionContext<B>,
     outbox: &Outbox,
 ) -> Result<Session<B>, SessionEnd>
@@ -182,7 +181,7 @@ where
         _deadline = context.stopping.clone().begun() => return Err(SessionEnd::Refused(end::stopping())),
     };
     let (version, principal) =
-        handshake::admit(&*context.backend, &hello, certificate.as_ref(), peer)?;
+        handshake::admit(&*context.backend, &hello, certificate.as_ref(), origin)?;
     let span = Span::current();
     span.record("tenant", display(principal.tenant_name()));
     span.record("role", display(principal.role()));
@@ -192,11 +191,11 @@ where
         client = printable(&hello.client, MAX_LOGGED_NAME_BYTES),
         "session begins"
     );
-    let welcome = handshake::welcome(version, id, &principal, &context.limits);
+    let welcome = handshake::welcome(version, origin.session, &principal, &context.limits);
     // A writer that has failed ends the session by itself.
     let _ended = outbox.send(welcome.encode(ExchangeId::CONNECTION)).await;
     reader.set_max_payload_bytes(MAX_FRAME_PAYLOAD_BYTES);
-    Ok(Session::new(id, context, principal, outbox.clone()))
+    Ok(Session::new(origin, context, principal, outbox.clone()))
 }
 
 /// Waits for the peer to close its side, for a while.

@@ -168,6 +168,7 @@ impl Principal {
 mod tests {
     use super::super::Token;
     use super::*;
+    use crate::account::Account;
 
     fn principal(tenant: &str, role: Role) -> Principal {
         Principal::new(
@@ -175,6 +176,7 @@ mod tests {
             tenant.parse().unwrap(),
             role,
             Holder::new(Credential::Token(Token::generate().unwrap().id()), []),
+            Account::for_tests(u64::MAX),
         )
     }
 

@@ -1,7 +1,10 @@
 //! An authenticated peer.
 
+use std::sync::Arc;
+
 use super::standing::Holder;
 use super::{Credential, Role, TenantId, TenantName};
+use crate::account::Account;
 use crate::clock::Timestamp;
 
 /// Who is at the other end of a session. Made by [`super::Directory::admit`] only.
@@ -11,6 +14,7 @@ pub struct Principal {
     tenant_name: TenantName,
     role: Role,
     holder: Holder,
+    account: Arc<Account>,
 }
 
 impl Principal {
@@ -19,12 +23,14 @@ impl Principal {
         tenant_name: TenantName,
         role: Role,
         holder: Holder,
+        account: Arc<Account>,
     ) -> Self {
         Self {
             tenant,
             tenant_name,
             role,
             holder,
+            account,
         }
     }
 
@@ -67,6 +73,11 @@ impl Principal {
         self.holder.expires_at()
     }
 
+    /// What its tenant uses.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     pub(super) fn is_good(&self, now: Timestamp) -> bool {
         self.holder.is_good(now)
     }
@@ -82,6 +93,7 @@ impl Principal {
             tenant_name: tenant.parse().unwrap(),
             role: Role::Caller,
             holder: Holder::new("00112233445566aa".parse().unwrap(), []),
+            account: Account::for_tests(u64::MAX),
         }
     }
 }

@@ -58,8 +58,8 @@ fn times(host: &TestHost, says: &str) -> usize {
         .count()
 }
 
-const READ: &str = "the authorities of clients were read anew";
-const KEPT: &str = "the authorities of clients stay as they were";
+const READ: &str = "the authorities of clients: read anew";
+const KEPT: &str = "the authorities of clients: as before";
 
 #[tokio::test]
 async fn a_certificate_does_what_a_token_does_and_is_named_where_a_token_is() {
@@ -80,7 +80,8 @@ async fn a_certificate_does_what_a_token_does_and_is_named_where_a_token_is() {
     // Its role is what it says, no more.
     let refused = failure(client.token_list(None).await);
     assert_eq!(refused.code, ErrorCode::PermissionDenied);
-    let line = host.log().line("a session begins", |line| {
+    let log = host.log();
+    let line = log.line("a session begins", |line| {
         line.field("credential") == "certificate:build-7:07"
     });
     assert_eq!(line.await.message(), "session begins");
@@ -214,9 +215,8 @@ async fn what_is_revoked_ends_when_the_files_are_read_anew_and_nothing_else_does
         );
         replace(&host, name, &good);
     }
-    let line = host
-        .log()
-        .line("an alarm", |line| line.message().contains(KEPT));
+    let log = host.log();
+    let line = log.line("an alarm", |line| line.message().contains(KEPT));
     let line = line.await;
     assert_eq!(line.level(), "ERROR");
     assert!(line.field("error").contains("revoked.pem"), "{line:?}");
@@ -302,10 +302,10 @@ async fn an_operators_server_certificate_is_shown_under_its_names_and_replaced_i
     let renewed = next.server("node.example.com", 2);
     // The key alone is half of it.
     replace(&host, "tls/key.pem", &renewed.key_pem);
-    reload(&host, "the operator's server certificate stays as it was").await;
+    reload(&host, "the operator's server certificate: as before").await;
     connect(&pki.ca_pem(), "node.example.com").await.unwrap();
     replace(&host, "tls/chain.pem", &renewed.certificate_pem);
-    reload(&host, "the operator's server certificate was read anew").await;
+    reload(&host, "the operator's server certificate: read anew").await;
     connect(&next.ca_pem(), "node.example.com").await.unwrap();
     assert!(connect(&pki.ca_pem(), "node.example.com").await.is_err());
     // Who is connected stays so.

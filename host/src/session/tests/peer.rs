@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::session::{
-    Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Reach, SessionContext,
+    Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
     SessionEnd, SessionId, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
@@ -76,7 +76,7 @@ impl Backend for Arc<FakeNode> {
         &self,
         token: Option<&str>,
         _: Option<&Certificate>,
-        _: IpAddr,
+        _: Origin,
     ) -> Result<Principal, Failure> {
         match token {
             Some(TOKEN) => Ok(Principal::for_tests("team")),
@@ -120,7 +120,7 @@ impl Backend for Arc<FakeNode> {
     async fn operate(
         &self,
         _: &Principal,
-        _: SessionId,
+        _: Origin,
         operation: Operation,
     ) -> Result<Vec<u8>, Failure> {
         Ok(operation.name().as_bytes().to_vec())
@@ -129,6 +129,7 @@ impl Backend for Arc<FakeNode> {
     async fn begin_upload(
         &self,
         _: &Principal,
+        _: Origin,
         header: UploadHeader,
     ) -> Result<UploadStart<FakeUpload>, Failure> {
         match header.digest.as_str() {
@@ -148,6 +149,7 @@ impl Backend for Arc<FakeNode> {
     async fn provide(
         &self,
         _: &Principal,
+        _: Origin,
         provide: Provide,
         reach: Reach,
     ) -> Result<Leased, Failure> {
@@ -160,9 +162,9 @@ impl Backend for Arc<FakeNode> {
         })
     }
 
-    fn withdraw(&self, _: &Principal, session: SessionId, _: Withdraw) -> Result<(), Failure> {
+    fn withdraw(&self, _: &Principal, origin: Origin, _: Withdraw) -> Result<(), Failure> {
         let mut served_by = self.served_by.lock().unwrap();
-        served_by.retain(|reach| reach.session() != session);
+        served_by.retain(|reach| reach.session() != origin.session);
         Ok(())
     }
 
