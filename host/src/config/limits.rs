@@ -96,6 +96,13 @@ limits! {
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
     /// Connections at once from one address (IPv6: one network of 64 bits).
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
+    /// New connections in a minute from one address; those beyond are closed at once.
+    max_connections_per_minute_per_address, "max-connections-per-minute-per-address" = 6000, at most 1_000_000;
+    /// Failed authentications in a minute from one address; the next are answered late, and after as
+    /// many again, connections from there are closed at once until some time has passed.
+    max_failed_authentications_per_minute_per_address, "max-failed-authentications-per-minute-per-address" = 60, at most 60_000;
+    /// Bytes of the certificates that a client presents, all together.
+    max_client_certificate_bytes, "max-client-certificate-bytes" = 16 * KIB, at most 64 * KIB;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
     /// Calls of the node into one client under way at once, and into what it serves under one name.

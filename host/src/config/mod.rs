@@ -26,7 +26,7 @@ pub use log::{LogFormat, LogLevel};
 pub use narrowing::{Narrowing, NarrowingError, Scope};
 pub use node_key::NodeKey;
 pub use profile::Profile;
-pub use serve::{Config, Flags};
+pub use serve::{ClientCertificates, Config, Flags, ServerCertificateFiles};
 
 /// A limit as a count of things in memory.
 pub fn count(limit: u64) -> usize {

@@ -44,6 +44,11 @@ pub struct Config {
     /// Names beside `localhost` and the address listened on that clients know the node by; they
     /// go into its certificate. Default none.
     pub server_names: Vec<ServerName>,
+    /// A certificate to show to those who know the node by a name that it is for. Default none: the
+    /// node's own is shown to all.
+    pub server_certificate: Option<ServerCertificateFiles>,
+    /// Who signs certificates of clients, beside the node itself. Default nobody.
+    pub client_certificates: Option<ClientCertificates>,
     /// For whom the log is. Default `human`.
     pub log_format: LogFormat,
     /// How much is logged. Default `info`.
@@ -58,6 +63,27 @@ pub struct Config {
     pub limits: Limits,
 }
 
+/// A certificate that the operator brings along.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerCertificateFiles {
+    /// The certificate, and those between it and its authority, in PEM.
+    pub certificate: PathBuf,
+    /// The key that belongs to it, in PEM.
+    pub key: PathBuf,
+}
+
+/// Authorities of the operator's that sign certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificates {
+    /// Their certificates, in PEM.
+    pub authority: PathBuf,
+    /// Their revocation lists, in PEM: of each authority one, up to date. None means that nothing is
+    /// ever revoked.
+    pub revoked: Option<PathBuf>,
+}
+
 /// The configuration file as written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -66,6 +92,8 @@ struct FileTable {
     data: Option<PathBuf>,
     #[serde(default)]
     server_names: Vec<String>,
+    server_certificate: Option<ServerCertificateFiles>,
+    client_certificates: Option<ClientCertificates>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
@@ -99,6 +127,16 @@ impl Config {
         }
     }
 
+    /// Files beside the data directory that are read again while the node runs.
+    pub fn files_to_read(&self) -> Vec<&Path> {
+        let server = self.server_certificate.iter();
+        let server = server.flat_map(|one| [Some(&one.certificate), Some(&one.key)]);
+        let clients = self.client_certificates.iter();
+        let clients = clients.flat_map(|one| [Some(&one.authority), one.revoked.as_ref()]);
+        let all = server.chain(clients).flatten();
+        all.map(PathBuf::as_path).collect()
+    }
+
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
         let table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             reason: error.to_string().trim().to_owned(),
@@ -126,6 +164,8 @@ impl Config {
             audit: file.audit.file(&data),
             data,
             server_names: names?,
+            server_certificate: file.server_certificate,
+            client_certificates: file.client_certificates,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
@@ -173,6 +213,31 @@ mod tests {
         assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.policy, Policy::of_node());
+        assert_eq!(config.client_certificates, None);
+        assert!(config.files_to_read().is_empty());
+    }
+
+    #[test]
+    fn files_of_the_operator_are_read_where_they_lie() {
+        let config = resolve("[client-certificates]\nauthority = 'ca.pem'").unwrap();
+        assert_eq!(config.files_to_read(), [Path::new("ca.pem")]);
+        let table = "[client-certificates]\nauthority = '/a/ca.pem'\nrevoked = '/b/revoked.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/a/ca.pem"), Path::new("/b/revoked.pem")]);
+        let table = "[server-certificate]\ncertificate = '/c/chain.pem'\nkey = '/c/key.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/c/chain.pem"), Path::new("/c/key.pem")]);
+        for bad in [
+            "[server-certificate]\ncertificate = 'x'",
+            "[server-certificate]\nkey = 'x'",
+            "[client-certificates]",
+            "[client-certificates]\nrevoked = 'x'",
+            "[client-certificates]\nauthority = 'x'\nrequired = false",
+        ] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

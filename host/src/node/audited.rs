@@ -13,7 +13,7 @@ use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::session::Origin;
-use crate::tenant::{Principal, TenantError, Token};
+use crate::tenant::{Certificate, Credential, Principal, TenantError, Token};
 
 const HELLO: &str = "hello";
 const CALL: &str = "call";
@@ -168,7 +168,7 @@ impl Drop for Pending {
 /// Somebody has said hello.
 pub(super) fn hello(
     audit: &Audit,
-    token: Option<&str>,
+    (token, certificate): (Option<&str>, Option<&Certificate>),
     origin: Origin,
     ended: &Result<Principal, HostError>,
 ) {
@@ -182,8 +182,9 @@ pub(super) fn hello(
             let entry = entry.origin(origin.session, origin.peer);
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
-            let entry = match claimed {
-                Some(token) => entry.credential(token.id()),
+            let claimed = claimed.map(|token| Credential::Token(token.id()));
+            let entry = match claimed.or_else(|| certificate?.credential()) {
+                Some(credential) => entry.credential(credential),
                 None => entry,
             };
             audit.record(ended_by(entry, error));

@@ -42,7 +42,7 @@ use crate::error::HostError;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, TenantError};
+use crate::tenant::{Certificate, Directory, Principal};
 use audited::Pending;
 
 /// What a node consists of. A clone is another handle to the same.
@@ -91,13 +91,15 @@ impl std::ops::Deref for Node {
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
 
-    fn authenticate(&self, token: Option<&str>, origin: Origin) -> Result<Principal, Failure> {
-        let principal = match token {
-            Some(token) => self.directory.authenticate(token),
-            None => Err(TenantError::Unauthenticated),
-        };
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        origin: Origin,
+    ) -> Result<Principal, Failure> {
+        let principal = self.directory.admit(token, certificate);
         let principal = principal.map_err(HostError::from);
-        audited::hello(&self.audit, token, origin, &principal);
+        audited::hello(&self.audit, (token, certificate), origin, &principal);
         Ok(principal?)
     }
 
