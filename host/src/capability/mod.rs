@@ -9,10 +9,12 @@
 //! |---|---|
 //! | `grant` | the grants there are, and the parsing of their text |
 //! | `wasi_base` | the part of WASI that gives no power |
+//! | `files` | `wasi:filesystem`, over the volumes that were granted |
 //! | `clock` | clocks too coarse to time a neighbour with |
 //! | `log` | `rpc-host:guest/log` |
 
 mod clock;
+mod files;
 mod grant;
 mod log;
 mod wasi_base;
@@ -20,6 +22,7 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub(crate) use files::{Files, FilesCtx};
 pub use grant::{Grant, Grants, UnknownGrant};
 pub(crate) use log::LogCtx;
 pub(crate) use wasi_base::wasi_ctx;
@@ -63,6 +66,7 @@ pub(crate) enum Offer {
 pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi_base::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

@@ -22,6 +22,7 @@ use super::{
     trap, values,
 };
 use crate::budget::Budget;
+use crate::volume::Mount;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -57,6 +58,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }
@@ -101,6 +104,7 @@ impl Sandbox {
             deadline,
             budget,
             outside,
+            mounts,
             is_inner,
         } = setting;
         // A place first: the engine refuses an instance more than it has room for, a place waits.
@@ -120,6 +124,7 @@ impl Sandbox {
             &limits,
             budget.clone(),
             outside,
+            mounts,
             prepared.resources(),
         );
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());

@@ -10,7 +10,8 @@ use super::limiter::Limiter;
 use super::output::Output;
 use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
 use crate::budget::Budget;
-use crate::capability::{self, LogCtx};
+use crate::capability::{self, Files, FilesCtx, LogCtx};
+use crate::volume::Mount;
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
@@ -26,6 +27,7 @@ pub(crate) struct State {
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     pub(crate) log: LogCtx,
+    files: FilesCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -41,6 +43,7 @@ impl State {
         limits: &CallLimits,
         budget: Budget,
         links: Option<Links>,
+        mounts: Vec<Mount>,
         resources: Arc<[Name]>,
     ) -> State {
         let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
@@ -56,9 +59,18 @@ impl State {
             stdout,
             stderr,
             log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
+            files: FilesCtx::new(mounts),
             outside,
             handles,
             resources,
+        }
+    }
+
+    /// What it has of files, and of open ones.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            ctx: &mut self.files,
+            table: &mut self.table,
         }
     }
 }
