@@ -7,12 +7,14 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
+use crate::capability::GrantError;
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
 use crate::tenant::TenantError;
+use crate::volume::VolumeError;
 
 /// Any error that an exchange can end with.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -49,6 +54,8 @@ impl From<HostError> for Failure {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
+            // A guest hears of these otherwise; this is the node clearing up.
+            HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
             HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         };
         if fault == Fault::Host && code == ErrorCode::Internal {
@@ -128,7 +135,6 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownGrant(_)
         | RegistryError::UnknownLimit { .. }
         | RegistryError::LimitOutOfBounds { .. }
         | RegistryError::EmptyUpload
@@ -148,6 +154,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         RegistryError::Unbound { .. } | RegistryError::NotOffered { .. } => {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
+        RegistryError::Grant(error) => grant(error),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }
@@ -156,6 +163,18 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
+    }
+}
+
+fn grant(error: &GrantError) -> (ErrorCode, Fault) {
+    match error {
+        GrantError::Unknown { .. } | GrantError::Malformed { .. } | GrantError::Twice { .. } => {
+            (ErrorCode::InvalidArgument, Fault::Peer)
+        }
+        GrantError::TooMany { .. } | GrantError::TooLong { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Peer)
+        }
+        GrantError::NotServed { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
-use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
-use crate::confinement::{self, Enforcement};
+use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
+use crate::confinement::{self, Enforcement, Use};
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
@@ -18,6 +18,7 @@ use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
 use crate::storage::{StorageError, blocking, file};
 use crate::transport::{IdentityError, Listener, server_config};
+use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -37,6 +38,9 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volumes(#[from] OpenVolumesError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -72,10 +76,17 @@ pub fn confine(config: &Config) -> Result<(), ServeError> {
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
+    let used = |directory: &HostDirectory| match directory.quota {
+        None => Use::Read,
+        Some(_) => Use::Change,
+    };
+    let directories = config.volumes.values();
+    let directories = directories.map(|directory| (directory.path.as_path(), used(directory)));
+    let directories: Vec<_> = directories.collect();
     hold(
         "the node is",
         config.sandbox,
-        confinement::node(&config.data),
+        confinement::node(&config.data, &directories),
     )
 }
 
@@ -92,9 +103,10 @@ pub async fn serve(
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
-    let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
-        .await
-        .map_err(StorageError::from)??;
+    let (foundation, registry, volumes) =
+        blocking(move || lay(&config_of_blocking, &clock_of_blocking))
+            .await
+            .map_err(StorageError::from)??;
 
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
@@ -105,10 +117,13 @@ pub async fn serve(
     });
     hold("compile workers are", demand, workers)?;
     let catalog = registry.catalog.clone();
+    // Off the way of any call; one that comes earlier counts what it needs for itself.
+    tokio::spawn(volumes.clone().count());
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
+        volumes,
         providers: Providers::new(&limits, Arc::clone(&clock)),
         limits: limits.clone(),
         clock: Arc::clone(&clock),
@@ -189,12 +204,33 @@ fn note(outcome: ProfileOutcome, profile: &Path) {
 }
 
 /// What touches the disk at a start.
-fn lay(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Foundation, Registry), ServeError> {
+fn lay(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Foundation, Registry, Volumes), ServeError> {
     let foundation = Foundation::lay(config, clock)?;
     let tenants = foundation.directory.tenant_ids();
     let Foundation { storage, data, .. } = &foundation;
     let registry = Registry::open(storage, clock, data, &tenants, &config.limits)?;
-    Ok((foundation, registry))
+    let numbers: Vec<_> = tenants.iter().map(|tenant| tenant.number()).collect();
+    let limits = volume_limits(&config.limits);
+    let volumes = Volumes::open(data.volumes(), limits, config.volumes.clone(), &numbers)?;
+    Ok((foundation, registry, volumes))
+}
+
+fn volume_limits(limits: &Limits) -> VolumeLimits {
+    VolumeLimits {
+        max_volumes_per_tenant: limits.max_volumes_per_tenant,
+        max_volume_bytes: limits.max_volume_bytes,
+        max_volume_bytes_per_tenant: limits.max_volume_bytes_per_tenant,
+        max_files_per_volume: limits.max_files_per_volume,
+        max_open_files_per_instance: count(limits.max_open_files_per_instance),
+        max_open_files_per_tenant: count(limits.max_open_files_per_tenant),
+        max_open_files: count(limits.max_open_files),
+        max_file_operations_per_tenant: count(limits.max_file_operations_per_tenant),
+        max_path_bytes: count(limits.max_path_bytes),
+        max_path_depth: count(limits.max_path_depth),
+    }
 }
 
 fn sandbox_limits(limits: &Limits) -> SandboxLimits {

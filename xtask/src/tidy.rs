@@ -29,10 +29,8 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
-    (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
-    ),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
+    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -120,7 +118,13 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+            "provider",
+            "registry",
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "chain",
         ],
     ),
     (
@@ -143,8 +147,10 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "hex"]),
-    ("config", &["storage"]),
+    // What it reads of volumes is what they are opened with.
+    ("config", &["storage", "volume"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

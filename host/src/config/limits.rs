@@ -126,6 +126,10 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Grants of one registration.
+    max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
+    /// Bytes of all grants of one registration as text, the values of its environment included.
+    max_grant_bytes_per_registration, "max-grant-bytes-per-registration" = 16 * KIB, at most 24 * KIB;
     /// Modules of one tenant.
     max_modules_per_tenant, "max-modules-per-tenant" = 1024, at most 1_000_000;
     /// Uploads of one tenant under way at once.
@@ -140,6 +144,26 @@ limits! {
     max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
     /// Bytes of WIT text that describe what a client serves.
     max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
+    /// Volumes of one tenant's own.
+    max_volumes_per_tenant, "max-volumes-per-tenant" = 16, at most 4096;
+    /// Bytes of one volume of a tenant's own.
+    max_volume_bytes, "max-volume-bytes" = GIB, at most 1024 * GIB;
+    /// Bytes of all volumes of one tenant's own.
+    max_volume_bytes_per_tenant, "max-volume-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
+    /// Files and directories in one volume.
+    max_files_per_volume, "max-files-per-volume" = 10_000, at most 1_000_000;
+    /// Files and listings that one instance has open.
+    max_open_files_per_instance, "max-open-files-per-instance" = 32, at most 512;
+    /// Files and listings that all instances of one tenant have open.
+    max_open_files_per_tenant, "max-open-files-per-tenant" = 128, at most 65_536;
+    /// Files and listings that all instances of the node have open.
+    max_open_files, "max-open-files" = 512, at most 1_000_000;
+    /// File operations of one tenant under way at once, each of which keeps a thread busy; further ones wait.
+    max_file_operations_per_tenant, "max-file-operations-per-tenant" = 8, at most 64;
+    /// Bytes of a path from the root of its volume.
+    max_path_bytes, "max-path-bytes" = KIB, at most 4095;
+    /// Names in such a path.
+    max_path_depth, "max-path-depth" = 32, at most 128;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }
@@ -183,6 +207,20 @@ impl LimitsTable {
                 upper_value: limits.max_stored_bytes_per_tenant,
                 lower_value: &mut limits.max_upload_bytes,
                 lower_was_set: self.max_upload_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-volume-bytes",
+                upper: "max-volume-bytes-per-tenant",
+                upper_value: limits.max_volume_bytes_per_tenant,
+                lower_value: &mut limits.max_volume_bytes,
+                lower_was_set: self.max_volume_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-open-files-per-tenant",
+                upper: "max-open-files",
+                upper_value: limits.max_open_files,
+                lower_value: &mut limits.max_open_files_per_tenant,
+                lower_was_set: self.max_open_files_per_tenant.is_some(),
             },
         ];
         for pair in pairs {
@@ -255,9 +293,15 @@ mod tests {
                 "{}",
                 row.name
             );
-            let unit = ["-ms", "-ms-per-call", "-bytes", "-bytes-per-tenant"]
-                .iter()
-                .any(|u| row.name.ends_with(u));
+            let unit = [
+                "-ms",
+                "-ms-per-call",
+                "-bytes",
+                "-bytes-per-tenant",
+                "-bytes-per-registration",
+            ]
+            .iter()
+            .any(|u| row.name.ends_with(u));
             assert!(
                 unit || row.name.starts_with("max-"),
                 "{} has no unit",

@@ -12,6 +12,7 @@ mod log;
 mod node_key;
 mod profile;
 mod serve;
+mod volumes;
 
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;

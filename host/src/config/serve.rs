@@ -1,5 +1,6 @@
 //! What `serve` runs with: flags over the configuration file over defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
+use super::volumes::{self, VolumeTable};
 use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -49,6 +52,8 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// What the node allows.
     pub limits: Limits,
+    /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
+    pub volumes: BTreeMap<VolumeName, HostDirectory>,
 }
 
 /// The configuration file as written.
@@ -64,6 +69,8 @@ struct FileTable {
     sandbox: Option<SandboxDemand>,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    volumes: BTreeMap<String, VolumeTable>,
 }
 
 impl Config {
@@ -96,6 +103,7 @@ impl Config {
             });
         }
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        let limits = file.limits.resolve()?;
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
             data: flags
@@ -106,7 +114,8 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
-            limits: file.limits.resolve()?,
+            volumes: volumes::resolve(file.volumes, &limits)?,
+            limits,
         })
     }
 }

@@ -7,7 +7,7 @@ use landlock::{
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Enforcement;
+use super::{Enforcement, Use};
 
 /// The newest that is known; of an older kernel, what it has.
 const WANTED: ABI = ABI::V9;
@@ -39,10 +39,15 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `data` and those that this program cannot do without, to
+/// Takes every right to files but those in `data`, those of `directories` that their use needs, and those that
+/// this program cannot do without, to
 /// connect by TCP, and to signal others.
-pub(super) fn only_what_serving_needs(data: &Path, enforcement: &mut Enforcement) {
-    note(&some(data), enforcement);
+pub(super) fn only_what_serving_needs(
+    data: &Path,
+    directories: &[(&Path, Use)],
+    enforcement: &mut Enforcement,
+) {
+    note(&some(data, directories), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -60,7 +65,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
+fn some(data: &Path, directories: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -69,7 +74,21 @@ fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
     let others = [(Path::new(NOTHING), nothing), (data, change)];
-    let rules = program.chain(read).chain(others);
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
+    // No link, pipe, socket or device is ever made there, and nothing run.
+    let alter = look
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
+    let directories = directories.iter().map(|(path, used)| match used {
+        Use::Read => (*path, look),
+        Use::Change => (*path, alter),
+    });
+    let rules = program.chain(read).chain(others).chain(directories);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
         let fd = PathFd::new(path).ok()?;

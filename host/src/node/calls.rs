@@ -13,6 +13,7 @@ use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
 use super::{Node, served};
 use crate::budget::Budget;
+use crate::capability::Grants;
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -21,6 +22,7 @@ use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
+use crate::volume::Mount;
 
 pub(super) async fn call(
     node: &Node,
@@ -45,6 +47,7 @@ pub(super) async fn call(
         tenant: Arc::from(principal.tenant_name().as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
         session: call.session,
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
         deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
@@ -147,9 +150,12 @@ async fn of_module(
         let setting = Setting {
             label: caller.label(registration),
             limits: call_limits(bounds.limits, deadline),
+            grants: Arc::clone(&registration.current.grants),
+            began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,
+            mounts: mounts(node, caller, &registration.current.grants),
             is_inner: bounds.outer.is_some(),
         };
         let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
@@ -242,6 +248,13 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_memory_bytes: limits.max_memory_bytes,
         max_log_line_bytes: limits.max_log_line_bytes,
     }
+}
+
+/// The directories that an instance finds under these grants.
+pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
+    let tenant = caller.permit.tenant().number();
+    node.volumes
+        .mounts(tenant, &caller.tenant, grants.volumes())
 }
 
 /// How much processor time a call of it may use.

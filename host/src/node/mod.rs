@@ -40,6 +40,7 @@ use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Reach, SessionId, UploadStart};
 use crate::tenant::{Directory, Principal, TenantError};
+use crate::volume::Volumes;
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]
@@ -55,6 +56,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// Directories for modules.
+    pub volumes: Volumes,
     /// What clients serve.
     pub providers: Providers,
     /// What the node allows.

@@ -4,12 +4,13 @@
 //! again, and objects that it made stay good. All of them go with the call.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
-use super::calls::{call_budget, call_limits};
+use super::calls::{call_budget, call_limits, mounts};
 use super::imports::Imports;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub(super) call: Arc<str>,
     /// The session that the call came in by.
     pub(super) session: SessionId,
+    /// When the call began, since 1970.
+    pub(super) began_at: Duration,
 }
 
 /// A call from outside.
@@ -160,12 +163,19 @@ impl Root {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
+                grants: Arc::clone(&member.registration.current.grants),
+                began_at: self.caller.began_at,
                 deadline,
                 budget,
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
                 }),
+                mounts: mounts(
+                    &self.node,
+                    &self.caller,
+                    &member.registration.current.grants,
+                ),
                 is_inner,
             };
             let sandbox = self.node.targets.sandbox();

@@ -118,6 +118,19 @@ pub enum OpenVolumesError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A directory that the configuration names, and that is part of another one.
+    #[error(
+        "`[volumes.{volume}]`: {} is part of {} or holds it; choose a directory of its own",
+        .path.display(), .other.display()
+    )]
+    Overlap {
+        /// The volume.
+        volume: String,
+        /// Its directory.
+        path: PathBuf,
+        /// The other one: of another volume, or the node's data directory.
+        other: PathBuf,
+    },
     /// The directory of tenants' own.
     #[error("cannot use {}: {source}", .path.display())]
     Own {

@@ -1,7 +1,8 @@
 //! All volumes of a node: whose is which.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
@@ -44,9 +45,12 @@ struct Inner {
     path: PathBuf,
     limits: Arc<VolumeLimits>,
     room: Arc<Room>,
-    of_host: BTreeMap<VolumeName, (Tenants, Access, Arc<Volume>)>,
+    of_host: OfHost,
     shelves: Mutex<HashMap<u64, Held>>,
 }
+
+/// The operator's.
+type OfHost = BTreeMap<VolumeName, (Tenants, Access, Arc<Volume>)>;
 
 #[derive(Debug)]
 enum Held {
@@ -72,26 +76,7 @@ impl Volumes {
             path: path.clone(),
             source,
         })?;
-        let mut of_host = BTreeMap::new();
-        for (name, directory) in host {
-            let HostDirectory {
-                path,
-                quota,
-                tenants,
-            } = directory;
-            let access = match quota {
-                Some(_) => Access::ReadWrite,
-                None => Access::ReadOnly,
-            };
-            let ledger = quota.map(|quota| Ledger::new(quota, None));
-            let volume = Volume::of_host(path.clone(), ledger);
-            let volume = volume.map_err(|source| OpenVolumesError::HostDirectory {
-                volume: name.to_string(),
-                path,
-                source,
-            })?;
-            of_host.insert(name, (tenants, access, Arc::new(volume)));
-        }
+        let of_host = of_host(&path, host)?;
         Ok(Volumes {
             inner: Arc::new(Inner {
                 path,
@@ -105,11 +90,11 @@ impl Volumes {
 
     /// The volumes of one new instance: of the operator's those that the tenant may have, no more than
     /// they are for, and else the tenant's own. Nothing is looked at on disk before the instance does.
-    pub fn mounts<'a>(
+    pub fn mounts(
         &self,
         tenant: u64,
         tenant_name: &str,
-        wanted: impl IntoIterator<Item = (&'a VolumeName, Access)>,
+        wanted: impl IntoIterator<Item = (VolumeName, Access)>,
     ) -> Vec<Mount> {
         let mut wanted = wanted.into_iter().peekable();
         if wanted.peek().is_none() {
@@ -121,21 +106,14 @@ impl Volumes {
         let open_files = Arc::new(Semaphore::new(
             self.inner.limits.max_open_files_per_instance,
         ));
-        let mount = |(name, access): (&VolumeName, Access)| {
-            let (home, access) = match self.of_host(tenant_name, name) {
+        let mount = |(name, access): (VolumeName, Access)| {
+            let (home, access) = match self.of_host(tenant_name, &name) {
                 Some((volume, most)) => (Home::OfHost(volume), access.and(most)),
                 None => (Home::Own(Arc::clone(&shelf)), access),
             };
             let limits = Arc::clone(&self.inner.limits);
             let share = Arc::clone(shelf.share());
-            Mount::new(
-                name.clone(),
-                access,
-                home,
-                limits,
-                share,
-                Arc::clone(&open_files),
-            )
+            Mount::new(name, access, home, limits, share, Arc::clone(&open_files))
         };
         wanted.map(mount).collect()
     }
@@ -148,12 +126,12 @@ impl Volumes {
         }
     }
 
-    /// Counts what is in those of `tenants` and in the operator's, one after the other, on a thread that
+    /// Counts what is in those of tenants and in the operator's, one after the other, on a thread that
     /// may block. A call that needs the count earlier counts for itself.
-    pub async fn count(&self, tenants: Vec<u64>) {
-        let volumes = self.clone();
+    pub async fn count(self) {
+        let volumes = self;
         let counting = tokio::task::spawn_blocking(move || {
-            for tenant in tenants {
+            for tenant in tenants_in(&volumes.inner.path).unwrap_or_default() {
                 let counted = volumes.shelf(tenant).map(|shelf| shelf.count());
                 if let Some(Err(error)) = counted {
                     tracing::error!(tenant, %error, "a tenant's volumes cannot be counted, and not be used");
@@ -220,20 +198,82 @@ impl Volumes {
     }
 }
 
-/// Deletes what removed tenants left. A name that this program does not give is left alone.
-fn sweep(path: &std::path::Path, tenants: &[u64]) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.parse::<u64>().ok());
-        if number.is_some_and(|number| !tenants.contains(&number)) {
-            remove(&entry.path())?;
+/// Opens the operator's. None of them may have a part in what the node keeps for itself, nor one that is
+/// changed in another: it would be counted in both.
+fn of_host(
+    own: &Path,
+    host: BTreeMap<VolumeName, HostDirectory>,
+) -> Result<OfHost, OpenVolumesError> {
+    let mut opened = OfHost::new();
+    let data = own.parent().unwrap_or(own).to_owned();
+    let mut taken = vec![(data, Access::ReadWrite)];
+    for (name, directory) in host {
+        let HostDirectory {
+            path,
+            quota,
+            tenants,
+        } = directory;
+        let refused = |source| OpenVolumesError::HostDirectory {
+            volume: name.to_string(),
+            path: path.clone(),
+            source,
+        };
+        let access = match quota {
+            Some(_) => Access::ReadWrite,
+            None => Access::ReadOnly,
+        };
+        let place = path.canonicalize().map_err(refused)?;
+        let is_shared = |(other, theirs): &&(PathBuf, Access)| {
+            (access.may_write() || theirs.may_write()) && overlap(&place, other)
+        };
+        if let Some((other, _)) = taken.iter().find(is_shared) {
+            return Err(OpenVolumesError::Overlap {
+                volume: name.to_string(),
+                path,
+                other: other.clone(),
+            });
+        }
+        taken.push((place, access));
+        let ledger = quota.map(|quota| Ledger::new(quota, None));
+        let volume = Arc::new(Volume::of_host(path.clone(), ledger).map_err(refused)?);
+        opened.insert(name, (tenants, access, volume));
+    }
+    Ok(opened)
+}
+
+/// Deletes what removed tenants left.
+fn sweep(path: &Path, tenants: &[u64]) -> std::io::Result<()> {
+    for number in tenants_in(path)? {
+        if !tenants.contains(&number) {
+            remove(&path.join(number.to_string()))?;
         }
     }
     Ok(())
+}
+
+/// The tenants that have volumes. A name that this program does not give is left alone.
+fn tenants_in(path: &Path) -> std::io::Result<Vec<u64>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut numbers = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let number = name
+            .to_str()
+            .and_then(|name| Some((name, name.parse::<u64>().ok()?)));
+        if let Some((name, number)) = number
+            && number.to_string() == name
+        {
+            numbers.push(number);
+        }
+    }
+    Ok(numbers)
+}
+
+/// Whether one of two directories lies in the other.
+fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
