@@ -52,6 +52,8 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -100,6 +102,8 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
+            "audit",
             "session",
             "provider",
             "registry",
@@ -112,12 +116,14 @@ const HOST: &[(&str, &[&str])] = &[
             "clock",
             "chain",
             "budget",
+            "account",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -142,11 +148,22 @@ const HOST: &[(&str, &[&str])] = &[
     // Files that are whole or not there, for artifacts; nothing else of storage.
     (
         "sandbox",
-        &["capability", "budget", "confinement", "storage::file"],
+        &[
+            "volume",
+            "capability",
+            "budget",
+            "account",
+            "confinement",
+            "storage::file",
+        ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "hex"]),
+    (
+        "capability",
+        &["sandbox::State", "sandbox::CallLabel", "volume"],
+    ),
+    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    ("audit", &["storage", "config", "clock"]),
     // What it reads of volumes is what they are opened with.
     ("config", &["storage", "volume"]),
     ("confinement", &[]),
@@ -154,8 +171,9 @@ const HOST: &[(&str, &[&str])] = &[
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &["budget"]),
-    ("budget", &[]),
+    ("chain", &["budget", "account"]),
+    ("budget", &["account"]),
+    ("account", &[]),
     ("hex", &[]),
 ];
 

@@ -3,6 +3,7 @@
 //! Raw text is read once, here, into types that cannot hold a value out of bounds. Nothing below
 //! this folder reads the environment, a configuration file or a flag.
 
+mod audit;
 mod data_dir;
 mod demand;
 mod error;
@@ -14,6 +15,8 @@ mod profile;
 mod serve;
 mod volumes;
 
+use audit::AuditTable;
+pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;

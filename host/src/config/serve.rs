@@ -9,7 +9,9 @@ use serde::Deserialize;
 
 use super::limits::LimitsTable;
 use super::volumes::{self, VolumeTable};
-use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use super::{
+    AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
+};
 use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
@@ -50,6 +52,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How much of its confinement the node insists on. Default `best-effort`.
     pub sandbox: SandboxDemand,
+    /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
+    pub audit: Option<PathBuf>,
     /// What the node allows.
     pub limits: Limits,
     /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
@@ -67,6 +71,8 @@ struct FileTable {
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
+    #[serde(default)]
+    audit: AuditTable,
     #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
@@ -104,12 +110,12 @@ impl Config {
         }
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         let limits = file.limits.resolve()?;
+        let data = flags.data.or(file.data);
+        let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
-            data: flags
-                .data
-                .or(file.data)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            audit: file.audit.file(&data),
+            data,
             server_names: names?,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
@@ -154,6 +160,8 @@ mod tests {
             (LogFormat::Human, LogLevel::Info)
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
+        let audit = Path::new("rpc-host-data/audit/audit.jsonl");
+        assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
     }
 

@@ -39,15 +39,10 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `data`, those of `directories` that their use needs, and those that
-/// this program cannot do without, to
-/// connect by TCP, and to signal others.
-pub(super) fn only_what_serving_needs(
-    data: &Path,
-    directories: &[(&Path, Use)],
-    enforcement: &mut Enforcement,
-) {
-    note(&some(data, directories), enforcement);
+/// Takes every right to files but those in `places`, as far as these are for use, and those that this
+/// program cannot do without, to connect by TCP, and to signal others.
+pub(super) fn only_what_serving_needs(places: &[(&Path, Use)], enforcement: &mut Enforcement) {
+    note(&some(places), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -65,7 +60,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(data: &Path, directories: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
+fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -73,7 +68,7 @@ fn some(data: &Path, directories: &[(&Path, Use)]) -> Result<RestrictionStatus, 
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let others = [(Path::new(NOTHING), nothing), (data, change)];
+    let others = [(Path::new(NOTHING), nothing)];
     let look = AccessFs::ReadFile | AccessFs::ReadDir;
     // No link, pipe, socket or device is ever made there, and nothing run.
     let alter = look
@@ -84,11 +79,12 @@ fn some(data: &Path, directories: &[(&Path, Use)]) -> Result<RestrictionStatus, 
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let directories = directories.iter().map(|(path, used)| match used {
+    let places = places.iter().map(|(path, used)| match used {
+        Use::Own => (*path, change),
         Use::Read => (*path, look),
         Use::Change => (*path, alter),
     });
-    let rules = program.chain(read).chain(others).chain(directories);
+    let rules = program.chain(read).chain(others).chain(places);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
         let fd = PathFd::new(path).ok()?;

@@ -10,23 +10,25 @@ use super::{Enforcement, files, system_calls};
 /// What a directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
+    /// It is the node's own: all but running what is in it.
+    Own,
     /// To list it and to read files in it.
     Read,
     /// And to make, change, move and delete regular files and directories in it.
     Change,
 }
 
-/// Confines this process, and those that it starts, for good: no file but those under `data`, those of
-/// `directories` as far as they are for use, and what its own program needs, no connection that it makes itself, no signal to others, no privilege, and
-/// none of the system calls that no server needs.
+/// Confines this process, and those that it starts, for good: no file but those under `places`, as far as
+/// these are for use, and what its own program needs, no connection that it makes itself, no signal to
+/// others, no privilege, and none of the system calls that no server needs.
 ///
 /// For a process with one thread, before it starts others.
-pub fn node(data: &Path, directories: &[(&Path, Use)]) -> Enforcement {
+pub fn node(places: &[(&Path, Use)]) -> Enforcement {
     let mut enforcement = Enforcement::default();
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     enforcement.note("not-dumpable", undumpable);
     enforcement.note("no-new-privileges", set_no_new_privs(true));
-    files::only_what_serving_needs(data, directories, &mut enforcement);
+    files::only_what_serving_needs(places, &mut enforcement);
     let filtered = system_calls::none_that_no_server_needs();
     enforcement.note("seccomp", filtered);
     enforcement

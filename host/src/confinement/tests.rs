@@ -419,9 +419,16 @@ fn attempt() {
             files::none_at_all(&mut enforcement);
         }
         "node" => {
-            let (looked, changed) = (place().join("looked-at"), place().join("changed"));
-            let directories = [(&*looked, Use::Read), (&*changed, Use::Change)];
-            enforcement = node(&place().join("data"), &directories);
+            let (data, looked, changed) = (
+                place().join("data"),
+                place().join("looked-at"),
+                place().join("changed"),
+            );
+            enforcement = node(&[
+                (&data, Use::Own),
+                (&looked, Use::Read),
+                (&changed, Use::Change),
+            ]);
         }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}

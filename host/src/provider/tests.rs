@@ -78,7 +78,7 @@ fn chain() -> Chain {
 }
 
 fn chain_of(time: Duration) -> Chain {
-    let budget = Budget::new(SECOND);
+    let budget = Budget::new(SECOND, crate::account::Account::for_tests(0));
     Chain::begin("app".into(), Instant::now() + time, 8, budget)
 }
 

@@ -21,6 +21,7 @@ use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
+use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::Grants;
 use crate::volume::Mount;
@@ -51,6 +52,8 @@ impl InstanceId {
 pub struct Setting {
     /// Whose calls it is for.
     pub label: CallLabel,
+    /// Of whose memory it takes.
+    pub account: Arc<Account>,
     /// What it may use.
     pub limits: CallLimits,
     /// What it may do beyond computing: at most that by which its component was linked.
@@ -86,7 +89,6 @@ pub struct Instance {
     prepared: Arc<Prepared>,
     label: CallLabel,
     timeout: Duration,
-    max_memory_bytes: u64,
     stdout: Output,
     stderr: Output,
     _places: Places,
@@ -142,13 +144,12 @@ impl Sandbox {
                     prepared: Arc::clone(prepared),
                     label,
                     timeout: limits.timeout,
-                    max_memory_bytes: limits.max_memory_bytes,
                     stdout,
                     stderr,
                     _places: places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, limits.max_memory_bytes, &error),
+            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
         log_output(&label, "stdout", &stdout);
@@ -275,7 +276,7 @@ impl Instance {
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
         let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, self.max_memory_bytes, error)
+        failed(&self.store, label, stderr, error)
     }
 }
 
@@ -323,13 +324,11 @@ fn failed(
     store: &Store<State>,
     label: &CallLabel,
     stderr: &Output,
-    max_memory_bytes: u64,
     error: &wasmtime::Error,
 ) -> SandboxError {
     let (printed, _) = stderr.take();
     log_lines(label, "stderr", &printed);
-    let refused = store.data().limiter.has_refused();
-    trap::classify(error, &printed, refused.then_some(max_memory_bytes))
+    trap::classify(error, &printed, store.data().limiter.refusal())
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.

@@ -18,9 +18,13 @@ use super::{
     OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
     TokenPermit,
 };
+use crate::account::{Account, Accounts, Allowance};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
+
+/// The weight of a tenant for which nobody chose another.
+const DEFAULT_WEIGHT: u32 = 100;
 
 /// A tenant, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +87,9 @@ struct Inner {
     clock: Arc<dyn WallClock>,
     max_tenants: u64,
     max_tokens_per_tenant: u64,
+    accounts: Accounts,
+    /// What a tenant may use.
+    allowance: Allowance,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -124,6 +131,8 @@ impl Directory {
                 clock,
                 max_tenants: limits.max_tenants,
                 max_tokens_per_tenant: limits.max_tokens_per_tenant,
+                accounts: Accounts::default(),
+                allowance: allowance(limits),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
@@ -153,6 +162,7 @@ impl Directory {
             found.description.role,
             token.id(),
             Arc::clone(&found.standing),
+            self.inner.account(found.tenant, &found.tenant_name),
         ))
     }
 
@@ -285,7 +295,20 @@ impl Directory {
     }
 }
 
+/// What each tenant may use of a node with these limits.
+fn allowance(limits: &Limits) -> Allowance {
+    Allowance {
+        max_memory_bytes: limits.max_memory_bytes_per_tenant,
+        weight: DEFAULT_WEIGHT,
+    }
+}
+
 impl Inner {
+    fn account(&self, tenant: TenantId, name: &TenantName) -> Arc<Account> {
+        let (number, name) = (tenant.number(), name.as_str());
+        self.accounts.of(number, name, &self.allowance)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -160,6 +160,7 @@ mod tests {
     use super::super::Token;
     use super::super::standing::Standing;
     use super::*;
+    use crate::account::Account;
 
     fn principal(tenant: &str, role: Role) -> Principal {
         Principal::new(
@@ -168,6 +169,7 @@ mod tests {
             role,
             Token::generate().unwrap().id(),
             Arc::new(Standing::until(None)),
+            Account::for_tests(u64::MAX),
         )
     }
 

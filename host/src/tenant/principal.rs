@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::standing::Standing;
 use super::{Role, TenantId, TenantName, TokenId};
+use crate::account::Account;
 use crate::clock::Timestamp;
 
 /// Who is at the other end of a session. Made by [`super::Directory::authenticate`] only.
@@ -14,6 +15,7 @@ pub struct Principal {
     role: Role,
     token_id: TokenId,
     standing: Arc<Standing>,
+    account: Arc<Account>,
 }
 
 impl Principal {
@@ -23,6 +25,7 @@ impl Principal {
         role: Role,
         token_id: TokenId,
         standing: Arc<Standing>,
+        account: Arc<Account>,
     ) -> Self {
         Self {
             tenant,
@@ -30,6 +33,7 @@ impl Principal {
             role,
             token_id,
             standing,
+            account,
         }
     }
 
@@ -58,6 +62,11 @@ impl Principal {
         self.standing.expires_at()
     }
 
+    /// What its tenant uses.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
     pub(super) fn is_good(&self, now: Timestamp) -> bool {
         self.standing.is_good(now)
     }
@@ -74,6 +83,7 @@ impl Principal {
             role: Role::Caller,
             token_id: "00112233445566aa".parse().unwrap(),
             standing: Arc::new(Standing::until(None)),
+            account: Account::for_tests(u64::MAX),
         }
     }
 }
