@@ -230,6 +230,10 @@ impl File {
     }
 }
 
+/// A file of this length is gone at once when nobody has it open any more; of a longer one the system has
+/// much to give back.
+const QUICKLY_DELETED_BYTES: u64 = 1 << 20;
+
 /// The largest that file systems have names for.
 const MAX_SIZE: u64 = i64::MAX as u64;
 
@@ -238,12 +242,12 @@ impl Drop for File {
         let (Some(held), Some(ledger)) = (self.held.take(), self.volume.ledger()) else {
             return;
         };
-        if !ledger.is_orphan(self.node) {
+        if ledger.orphan_bytes(self.node) <= Some(QUICKLY_DELETED_BYTES) {
             drop(held);
             ledger.closed(self.node);
             return;
         }
-        // The system deletes it now, which may take a while. Its room comes back after that.
+        // The system deletes it now, which takes a while. Its room comes back after that.
         let (volume, node) = (Arc::clone(&self.volume), self.node);
         let close = move || {
             drop(held);

@@ -175,12 +175,9 @@ impl Ledger {
         self.give_file();
     }
 
-    /// Whether a file that is open was deleted.
-    pub(super) fn is_orphan(&self, node: Node) -> bool {
-        self.books()
-            .open
-            .get(&node)
-            .is_some_and(|held| held.orphan_bytes.is_some())
+    /// The bytes of a file that is open and was deleted.
+    pub(super) fn orphan_bytes(&self, node: Node) -> Option<u64> {
+        self.books().open.get(&node)?.orphan_bytes
     }
 
     /// Somebody closed a file.
