@@ -148,7 +148,15 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
+    (
+        "capability",
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+        ],
+    ),
     ("tenant", &["storage", "config", "clock", "account", "hex"]),
     ("config", &["storage"]),
     ("confinement", &[]),

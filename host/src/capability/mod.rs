@@ -21,7 +21,7 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 pub use grant::{Grant, Grants, UnknownGrant};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
 pub(crate) use wasi_base::wasi_ctx;
 
 use crate::sandbox::State;

@@ -11,7 +11,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use super::Node;
 use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
-use crate::account::Account;
+use crate::account::{Account, Quantity};
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::registry::{Registration, RegistryError};
@@ -39,6 +39,8 @@ pub(super) struct Root {
     node: Node,
     caller: Caller,
     handles: Arc<Handles>,
+    /// What the values take that are on their way within it.
+    passing: Arc<Quantity>,
     members: Mutex<Vec<Arc<Member>>>,
 }
 
@@ -55,10 +57,12 @@ pub(super) struct Member {
 
 impl Root {
     pub(super) fn new(node: Node, caller: Caller) -> Arc<Self> {
+        let limits = &node.limits;
         Arc::new(Root {
+            handles: Arc::new(Handles::new(limits.max_objects_per_call)),
+            passing: Arc::new(Quantity::new(limits.max_value_bytes_per_call)),
             node,
             caller,
-            handles: Arc::default(),
             members: Mutex::default(),
         })
     }
@@ -169,6 +173,7 @@ impl Root {
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
+                    passing: Arc::clone(&self.passing),
                 }),
                 is_inner,
             };

@@ -49,7 +49,12 @@ narrowing! {
     "max-call-timeout-ms" max_call_timeout_ms,
     "max-cpu-ms-per-call" max_cpu_ms_per_call,
     "max-reply-bytes" max_reply_bytes,
-    "max-log-line-bytes" max_log_line_bytes
+    "max-log-line-bytes" max_log_line_bytes,
+    "max-hostcall-bytes" max_hostcall_bytes,
+    "max-handles-per-instance" max_handles_per_instance,
+    "max-host-resources-per-instance" max_host_resources_per_instance,
+    "max-log-lines-per-instance" max_log_lines_per_instance,
+    "max-output-bytes-per-instance" max_output_bytes_per_instance
 }
 
 impl Narrowing {

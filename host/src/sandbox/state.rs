@@ -9,16 +9,16 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::limiter::Limiter;
 use super::output::Output;
 use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
-use crate::account::Account;
+use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, LogCtx};
-
-/// Host resources (pollables, streams) of one instance.
-const MAX_HOST_RESOURCES: usize = 1024;
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
     pub(super) id: InstanceId,
+    pub(super) limits: CallLimits,
+    /// What its tenant uses.
+    pub(super) account: Arc<Account>,
     /// What its work is spent from.
     pub(super) budget: Budget,
     wasi: WasiCtx,
@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
     pub(super) handles: Option<Arc<Handles>>,
+    /// What the values on their way in the whole call take.
+    pub(super) passing: Option<Arc<Quantity>>,
     /// The resources of others, by the numbers that they have in this component.
     pub(super) resources: Arc<[Name]>,
 }
@@ -45,21 +47,32 @@ impl State {
         links: Option<Links>,
         resources: Arc<[Name]>,
     ) -> State {
-        let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
-        let (stdout, stderr) = (Output::default(), Output::default());
+        let (outside, handles, passing) = match links {
+            Some(links) => (
+                Some(links.outside),
+                Some(links.handles),
+                Some(links.passing),
+            ),
+            None => (None, None, None),
+        };
+        let output = || Output::new(limits.max_output_bytes);
+        let (stdout, stderr) = (output(), output());
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HOST_RESOURCES);
+        table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
         State {
             id,
+            limits: *limits,
             budget,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
             table,
-            limiter: Limiter::new(limits.max_memory_bytes, account),
+            limiter: Limiter::new(limits.max_memory_bytes, &account),
             stdout,
             stderr,
-            log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
+            log: LogCtx::new(label.clone(), Arc::clone(&account), limits),
+            account,
             outside,
             handles,
+            passing,
             resources,
         }
     }

@@ -9,6 +9,7 @@ mod load;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -18,7 +19,7 @@ use super::{
     OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
     TokenPermit,
 };
-use crate::account::{Account, Accounts, Allowance};
+use crate::account::{Account, Accounts, Allowance, Rate};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
@@ -297,8 +298,16 @@ impl Directory {
 
 /// What each tenant may use of a node with these limits.
 fn allowance(limits: &Limits) -> Allowance {
+    let rate = |per_second| Rate {
+        per_second,
+        burst: Duration::from_millis(limits.rate_burst_ms),
+    };
     Allowance {
         max_memory_bytes: limits.max_memory_bytes_per_tenant,
+        max_calls_in_flight: limits.max_calls_in_flight_per_tenant,
+        calls: rate(limits.max_calls_per_second_per_tenant),
+        requests: rate(limits.max_requests_per_second_per_tenant),
+        log_bytes: rate(limits.max_log_bytes_per_second_per_tenant),
         weight: DEFAULT_WEIGHT,
     }
 }
