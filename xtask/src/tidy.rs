@@ -82,6 +82,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
