@@ -153,6 +153,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),

@@ -13,7 +13,7 @@ const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
 /// One row of the table of limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct LimitRow {
     /// The name in `[limits]` of a configuration file.
     pub name: &'static str,
@@ -23,6 +23,14 @@ pub struct LimitRow {
     pub ceiling: u64,
     /// What it limits.
     pub doc: &'static str,
+    get: fn(&Limits) -> u64,
+}
+
+impl LimitRow {
+    /// What it is by these limits.
+    pub fn of(&self, limits: &Limits) -> u64 {
+        (self.get)(limits)
+    }
 }
 
 macro_rules! limits {
@@ -34,7 +42,7 @@ macro_rules! limits {
 
         /// The table of limits, in the order in which the documentation shows them.
         pub const LIMITS: &[LimitRow] = &[$(LimitRow {
-            name: $name, default: $default, ceiling: $ceiling, doc: concat!($($doc),+),
+            name: $name, default: $default, ceiling: $ceiling, doc: concat!($($doc),+), get: |limits| limits.$field,
         },)+];
 
         /// `[limits]` as written: absent means the default.

@@ -91,19 +91,20 @@ impl Modules {
         })))
     }
 
-    /// Makes a staged upload a module of its tenant, that imports these from registrations. When it returns, the module survives the
-    /// loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
+    /// Makes a staged upload a module of its tenant, that imports these from registrations, and whose
+    /// compiled form has so many bytes. When it returns, the module survives the loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
     /// answered.
     ///
     /// # Errors
-    /// When the tenant was removed meanwhile, or the disk or the store refuses.
+    /// When the tenant has no room for its compiled form, or was removed meanwhile, or the disk or the store refuses.
     pub async fn commit(
         &self,
         staged: StagedModule,
         imports: Arc<[ImportName]>,
+        artifact_bytes: u64,
     ) -> Result<Module, RegistryError> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.keep(staged, imports)).await?
+        blocking(move || inner.keep(staged, imports, artifact_bytes)).await?
     }
 }
 
