@@ -37,5 +37,6 @@ pub mod tenant;
 pub mod transport;
 
 pub use inspect::inspect_component;
+pub use node::node_limits;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
 pub use serve::{ServeError, confine, serve};

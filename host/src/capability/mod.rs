@@ -22,7 +22,7 @@ use wasmtime::component::Linker;
 
 pub use grant::{Grant, Grants, UnknownGrant};
 pub(crate) use log::{LogCtx, is_heard};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 

@@ -16,7 +16,7 @@ use super::clock::{CoarseMonotonicClock, CoarseWallClock};
 use crate::sandbox::State;
 
 /// Random bytes that a guest may ask for at once.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
+pub(crate) const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
 /// All interfaces that [`add_to_linker`] links, without their version.
 pub(super) const INTERFACES: &[&str] = &[

@@ -11,6 +11,7 @@ mod compile_worker;
 mod completions;
 mod connect;
 mod inspect;
+mod limits;
 mod print;
 mod problem;
 mod promote;
@@ -71,6 +72,8 @@ enum Command {
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),
+    /// Show what is allowed, and how much of it is in use
+    Limits(limits::Limits),
     /// List the revisions of a registration
     History(registrations::History),
     /// Take a registration away
@@ -116,6 +119,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
     match command {
         Command::Serve(serve) => return serve.run(verbose),
         Command::Completions(completions) => return completions.run(),
+        Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
     }
@@ -149,6 +153,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,
         Command::Tenant(tenant) => tenant.run(connect).await,

@@ -12,6 +12,18 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
+/// What a limit of this name counts.
+pub fn unit(name: &str) -> &'static str {
+    let has = |part| name.contains(part);
+    match () {
+        () if has("-bytes-per-second") => "bytes per second",
+        () if has("-per-second") => "per second",
+        () if has("-bytes") => "bytes",
+        () if name.ends_with("-ms") || has("-ms-per-") => "ms",
+        () => "",
+    }
+}
+
 /// One row of the table of limits.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitRow {
@@ -27,6 +39,11 @@ pub struct LimitRow {
 }
 
 impl LimitRow {
+    /// What it counts, as a person reads it; empty for a number of things.
+    pub fn unit(&self) -> &'static str {
+        unit(self.name)
+    }
+
     /// What it is by these limits.
     pub fn of(&self, limits: &Limits) -> u64 {
         (self.get)(limits)

@@ -16,7 +16,7 @@ mod serve;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
-pub use limits::{LIMITS, LimitRow, Limits};
+pub use limits::{LIMITS, LimitRow, Limits, unit};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
 pub use node_key::NodeKey;

@@ -12,6 +12,7 @@ use rpc_host_protocol::operation::{
 use super::Node;
 use super::changes::{Wanted, change};
 use super::inspection::{describe, inspect};
+use super::limits::limits;
 use super::provide::promote;
 use super::uploads::entry;
 use crate::error::HostError;
@@ -46,6 +47,7 @@ pub(super) async fn operate(
             let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
             Ok(encode_envelope(&entries))
         }
+        Operation::Limits(of) => Ok(encode_envelope(&limits(node, principal, &of)?)),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);

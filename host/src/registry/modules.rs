@@ -85,7 +85,9 @@ struct Shelf {
 
 impl Shelf {
     fn artifact_bytes(&self) -> u64 {
-        self.artifacts.values().fold(0, |all, one| all.saturating_add(*one))
+        self.artifacts
+            .values()
+            .fold(0, |all, one| all.saturating_add(*one))
     }
 }
 

@@ -11,10 +11,10 @@ macro_rules! narrowing {
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Narrowing { $($field: Option<u64>),+ }
 
-        /// The names of these limits.
-        const KNOWN: &[&str] = &[$($name),+];
-
         impl Narrowing {
+            /// The names of these limits.
+            pub const NAMES: &[&str] = &[$($name),+];
+
             /// The limits that hold: the smaller of each pair, so that a node that was made
             /// stricter later is obeyed too.
             pub fn apply(&self, node: &Limits) -> Limits {
@@ -92,7 +92,7 @@ impl Narrowing {
         node: Option<&Limits>,
     ) -> Result<(), RegistryError> {
         let Some((field, of_node)) = self.field(name) else {
-            let (limit, known) = (name.chars().take(64).collect(), KNOWN.join(", "));
+            let (limit, known) = (name.chars().take(64).collect(), Self::NAMES.join(", "));
             return Err(RegistryError::UnknownLimit { limit, known });
         };
         let most = node.map_or(u64::MAX, of_node);
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn every_limit_has_bounds() {
         let node = Limits::default();
-        for name in KNOWN {
+        for name in Narrowing::NAMES {
             assert!(Narrowing::parse([(name, 1)], &node).is_ok());
             assert!(Narrowing::parse([(name, 0)], &node).is_err());
             assert!(Narrowing::parse([(name, u64::MAX)], &node).is_err());

@@ -11,17 +11,17 @@ use super::SandboxError;
 /// What one component may hold, all that is nested in it included. The largest components of known
 /// toolchains (a whole interpreter, 22 MB) stay below half of each.
 #[derive(Clone, Debug)]
-struct Counts {
-    functions: u64,
-    types: u64,
-    imports: u64,
-    exports: u64,
-    segments: u64,
-    nested: u64,
-    custom_bytes: u64,
+pub(super) struct Counts {
+    pub(super) functions: u64,
+    pub(super) types: u64,
+    pub(super) imports: u64,
+    pub(super) exports: u64,
+    pub(super) segments: u64,
+    pub(super) nested: u64,
+    pub(super) custom_bytes: u64,
 }
 
-const LIMITS: Counts = Counts {
+pub(super) const LIMITS: Counts = Counts {
     functions: 200_000,
     types: 100_000,
     imports: 50_000,
@@ -32,7 +32,7 @@ const LIMITS: Counts = Counts {
 };
 
 /// How deep components may be nested in components.
-const MAX_DEPTH: usize = 16;
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// That a component is within the limits.
 pub(super) fn check(bytes: &[u8]) -> Result<(), SandboxError> {

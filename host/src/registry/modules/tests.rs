@@ -306,7 +306,11 @@ async fn an_upload_that_outlives_its_tenant_leaves_nothing() {
     let staged = node.staged(BYTES).await;
     let removed = node.remove(&node.one).await;
     node.registry.forget(removed).await.unwrap();
-    let late = node.registry.modules.commit(staged, Arc::default(), 0).await;
+    let late = node
+        .registry
+        .modules
+        .commit(staged, Arc::default(), 0)
+        .await;
     assert!(matches!(late, Err(RegistryError::TenantGone)));
     assert!(
         !node
