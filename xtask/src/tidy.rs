@@ -54,6 +54,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -103,6 +104,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "audit",
             "session",
             "provider",
             "registry",
@@ -122,7 +124,13 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+            "provider",
+            "registry",
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "chain",
         ],
     ),
     (
@@ -159,6 +167,7 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    ("audit", &["storage", "config", "clock"]),
     ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),

@@ -9,6 +9,7 @@ use std::time::Instant;
 use rpc_host_protocol::error::printable;
 use wasmtime::component::{HasData, Linker};
 
+use super::{Grants, Kind, MissingGrant};
 use crate::account::{Account, Hearing};
 use crate::sandbox::{CallLabel, CallLimits, State};
 
@@ -21,6 +22,7 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "rpc-host:guest/guest",
+        imports: { default: trappable },
     });
 }
 
@@ -47,14 +49,23 @@ impl LogCtx {
     }
 }
 
+/// The log, and whether it is granted.
+struct LogView<'a> {
+    log: &'a mut LogCtx,
+    grants: &'a Grants,
+}
+
 struct HasLog;
 
 impl HasData for HasLog {
-    type Data<'a> = &'a mut LogCtx;
+    type Data<'a> = LogView<'a>;
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_bindings::<State, HasLog>(linker, |state| &mut state.log)
+    add_bindings::<State, HasLog>(linker, |state| LogView {
+        log: &mut state.log,
+        grants: &state.grants,
+    })
 }
 
 /// Whether a guest's line of so many bytes is written, or its tenant has written too much lately. That some
@@ -77,23 +88,34 @@ pub(crate) fn is_heard(account: &Account, label: &CallLabel, bytes: usize) -> bo
     }
 }
 
-impl Host for LogCtx {
-    fn log(&mut self, level: Level, message: String, fields: Vec<Field>) {
-        self.lines = self.lines.saturating_add(1);
+impl Host for LogView<'_> {
+    fn log(&mut self, level: Level, message: String, fields: Vec<Field>) -> wasmtime::Result<()> {
+        if !self.grants.has(Kind::Log) {
+            let called = format!("{INTERFACE}.log");
+            let grant = Kind::Log.as_str();
+            return Err(MissingGrant {
+                called,
+                grant,
+                is_withheld: true,
+            }
+            .into());
+        }
+        let log = &mut *self.log;
+        log.lines = log.lines.saturating_add(1);
         let CallLabel {
             tenant,
             module,
             call,
-        } = &self.label;
-        if self.lines > self.max_lines {
-            if self.lines == self.max_lines.saturating_add(1) {
-                tracing::warn!(target: "guest", %tenant, %module, %call, limit = self.max_lines,
+        } = &log.label;
+        if log.lines > log.max_lines {
+            if log.lines == log.max_lines.saturating_add(1) {
+                tracing::warn!(target: "guest", %tenant, %module, %call, limit = log.max_lines,
                     "lines over the limit are dropped");
             }
-            return;
+            return Ok(());
         }
-        let message = printable(&message, self.max_line_bytes);
-        let left_bytes = self.max_line_bytes.saturating_sub(message.len());
+        let message = printable(&message, log.max_line_bytes);
+        let left_bytes = log.max_line_bytes.saturating_sub(message.len());
         let fields: Vec<String> = fields
             .iter()
             .take(MAX_FIELDS)
@@ -103,8 +125,8 @@ impl Host for LogCtx {
             .collect();
         let fields = printable(&fields.join(" "), left_bytes);
         let bytes = message.len().saturating_add(fields.len());
-        if !is_heard(&self.account, &self.label, bytes) {
-            return;
+        if !is_heard(&log.account, &log.label, bytes) {
+            return Ok(());
         }
         macro_rules! line {
             ($level:ident) => {
@@ -118,5 +140,6 @@ impl Host for LogCtx {
             Level::Warn => line!(WARN),
             Level::Error => line!(ERROR),
         }
+        Ok(())
     }
 }

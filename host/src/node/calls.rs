@@ -31,7 +31,7 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
         Answerer::Client(_) => node.limits.clone(),
@@ -45,8 +45,9 @@ pub(super) async fn call(
         permit,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
         account: principal.account(),
@@ -152,6 +153,8 @@ async fn of_module(
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
+            grants: Arc::clone(&registration.current.grants),
+            began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,

@@ -8,10 +8,10 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
+use super::{CallLimits, Handles, InstanceId, Outside, Setting};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{self, LogCtx};
+use crate::capability::{self, Grants, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
@@ -26,6 +26,8 @@ pub(crate) struct State {
     pub(super) limiter: Limiter,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
+    /// The grants that are in force for it, which may be fewer than those it was linked by.
+    pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
@@ -38,16 +40,10 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(
-        id: InstanceId,
-        label: &CallLabel,
-        account: Arc<Account>,
-        limits: &CallLimits,
-        budget: Budget,
-        links: Option<Links>,
-        resources: Arc<[Name]>,
-    ) -> State {
-        let (outside, handles, passing) = match links {
+    pub(super) fn new(id: InstanceId, setting: &Setting, resources: Arc<[Name]>) -> State {
+        let (limits, account) = (&setting.limits, Arc::clone(&setting.account));
+        let grants = Arc::clone(&setting.grants);
+        let (outside, handles, passing) = match setting.outside.clone() {
             Some(links) => (
                 Some(links.outside),
                 Some(links.handles),
@@ -62,14 +58,15 @@ impl State {
         State {
             id,
             limits: *limits,
-            budget,
-            wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
+            budget: setting.budget.clone(),
+            wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
             limiter: Limiter::new(limits.max_memory_bytes, &account),
             stdout,
             stderr,
-            log: LogCtx::new(label.clone(), Arc::clone(&account), limits),
+            log: LogCtx::new(setting.label.clone(), Arc::clone(&account), limits),
             account,
+            grants,
             outside,
             handles,
             passing,
