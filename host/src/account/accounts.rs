@@ -23,7 +23,12 @@ struct Table {
 
 impl Accounts {
     /// The account of a tenant; a new one with this allowance where there is none.
-    pub fn of(&self, tenant: u64, name: &str, allowance: &Allowance) -> Arc<Account> {
+    pub fn of(
+        &self,
+        tenant: u64,
+        name: &str,
+        allowance: impl FnOnce() -> Allowance,
+    ) -> Arc<Account> {
         let mut table = self.table();
         if let Some(account) = table.accounts.get(&tenant) {
             return Arc::clone(account);
@@ -36,7 +41,7 @@ impl Accounts {
             // Looked for again when there are twice as many, so that it costs little each time.
             table.sweep_at = table.accounts.len().saturating_mul(2).max(MANY_ACCOUNTS);
         }
-        let account = Arc::new(Account::new(tenant, Arc::from(name), allowance));
+        let account = Arc::new(Account::new(tenant, Arc::from(name), &allowance()));
         table.accounts.insert(tenant, Arc::clone(&account));
         account
     }
@@ -59,13 +64,13 @@ mod tests {
     #[test]
     fn a_tenant_has_one_account_as_long_as_somebody_holds_it() {
         let accounts = Accounts::default();
-        let account = accounts.of(1, "acme", &Allowance::for_tests(1000));
+        let account = accounts.of(1, "acme", || Allowance::for_tests(1000));
         for other in 2..1000 {
-            let _unused = accounts.of(other, "other", &Allowance::for_tests(1000));
+            let _unused = accounts.of(other, "other", || Allowance::for_tests(1000));
         }
         assert!(Arc::ptr_eq(
             &account,
-            &accounts.of(1, "acme", &Allowance::for_tests(1000))
+            &accounts.of(1, "acme", || Allowance::for_tests(1000))
         ));
         assert!(accounts.table().accounts.len() <= MANY_ACCOUNTS);
     }
@@ -73,7 +78,7 @@ mod tests {
     #[test]
     fn another_allowance_holds_at_once_for_those_who_have_the_account() {
         let accounts = Accounts::default();
-        let account = accounts.of(1, "acme", &Allowance::for_tests(1000));
+        let account = accounts.of(1, "acme", || Allowance::for_tests(1000));
         let stricter = Allowance {
             weight: 1,
             ..Allowance::for_tests(10)

@@ -21,11 +21,12 @@ pub(super) fn limits(
     of: &LimitsOf,
 ) -> Result<Vec<LimitEntry>, HostError> {
     let permit = principal.permit_read()?;
+    let settings = permit.settings();
     let in_force = match &of.name {
-        None => node.limits.clone(),
+        None => settings.limits().clone(),
         Some(name) => {
             let registration = node.registry.catalog.show(&permit, name)?;
-            registration.current.narrowing.apply(&node.limits)
+            registration.current.narrowing.apply(settings.limits())
         }
     };
     let usage = node.registry.usage(principal.tenant());
@@ -57,8 +58,8 @@ fn entries(node: &Limits, in_force: &Limits) -> Vec<LimitEntry> {
         name: row.name.to_owned(),
         limits: row.doc.trim().to_owned(),
         unit: unit(row.name).to_owned(),
-        value: row.of(in_force),
-        node: row.of(node),
+        value: in_force.value(row.name).unwrap_or_default(),
+        node: node.value(row.name).unwrap_or_default(),
         default: row.default,
         ceiling: row.ceiling,
         used: None,
@@ -82,14 +83,15 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::registry::Narrowing;
+    use crate::config::Scope;
 
     const HEAD: &str = "\
 # Limits
 
 Every number that somebody outside chooses has a limit; there is no value for \"unlimited\". An operator sets them in
-`[limits]` of the configuration file, up to the ceiling. Those marked *registration* may be narrowed for each registration with
-`--limit NAME=VALUE`, and never widened. `rpc-host limits` prints what is in force, and what is in use.
+`[limits]` of the configuration file, up to the ceiling. Those marked *tenant* may be narrowed for one tenant with
+`rpc-host tenant set NAME --limit LIMIT=VALUE`, those marked *registration* for one registration with `--limit LIMIT=VALUE`: node ⊇
+tenant ⊇ registration, and none of them widens. `rpc-host limits` prints what is in force, and what is in use.
 
 This file is written by `UPDATE_LIMITS=1 cargo test -p rpc-host --lib node::limits`, from the table in
 [host/src/config/limits.rs](host/src/config/limits.rs), and a test holds it to that table.
@@ -100,9 +102,11 @@ This file is written by `UPDATE_LIMITS=1 cargo test -p rpc-host --lib node::limi
         let mut text = HEAD.to_owned();
         text += "| limit | default | ceiling | may be narrowed for | what it limits |\n|---|---|---|---|---|\n";
         for row in LIMITS {
-            let narrowed = match Narrowing::NAMES.contains(&row.name) {
-                true => "registration",
-                false => "",
+            let is_for = |scope: Scope| scope.known().any(|name| name == row.name);
+            let narrowed = match (is_for(Scope::Tenant), is_for(Scope::Registration)) {
+                (_, true) => "tenant, registration",
+                (true, false) => "tenant",
+                (false, false) => "",
             };
             let (name, doc) = (row.name, row.doc.trim());
             let (default, ceiling) = (row.default, row.ceiling);

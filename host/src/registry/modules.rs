@@ -62,10 +62,6 @@ struct Inner {
     tenants: PathBuf,
     staging: PathBuf,
     max_upload_bytes: u64,
-    max_uploads: u64,
-    max_modules: u64,
-    max_stored_bytes: u64,
-    max_artifact_bytes: u64,
     shelves: RwLock<HashMap<TenantId, Shelf>>,
     /// Held over a commit or a removal, disk included, by threads that may block: a file and its
     /// record come and go together.
@@ -110,10 +106,6 @@ impl Modules {
             tenants: data.tenants(),
             staging: data.staging(),
             max_upload_bytes: limits.max_upload_bytes,
-            max_uploads: limits.max_uploads_per_tenant,
-            max_modules: limits.max_modules_per_tenant,
-            max_stored_bytes: limits.max_stored_bytes_per_tenant,
-            max_artifact_bytes: limits.max_artifact_bytes_per_tenant,
             shelves: RwLock::new(HashMap::new()),
             changing: Mutex::new(()),
         };
@@ -248,7 +240,7 @@ impl Inner {
         }
         // Uploads are kept one after the other, so none comes between this and counting it.
         let used = self.read().get(&tenant).map_or(0, Shelf::artifact_bytes);
-        let free_bytes = self.max_artifact_bytes.saturating_sub(used);
+        let free_bytes = staged.max_artifact_bytes().saturating_sub(used);
         if artifact_bytes > free_bytes {
             return Err(RegistryError::NoRoomForArtifact {
                 size_bytes: artifact_bytes,

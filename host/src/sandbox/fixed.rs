@@ -5,7 +5,7 @@ use super::call::MAX_ARGUMENT_ROOM_KIB;
 use super::engine::{
     MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
-use super::{count, import};
+use super::import;
 use crate::capability;
 
 /// A limit that is always the same.
@@ -60,46 +60,6 @@ pub const FIXED: &[FixedLimit] = &[
         (MAX_ARGUMENT_ROOM_KIB as u64) << 10,
         "Bytes that the arguments of all calls take once they are decoded, of one tenant half of it; and as \
          much the answers of clients.",
-    ),
-    row(
-        "functions-per-component",
-        count::LIMITS.functions,
-        "Functions of one component, all that is nested in it included.",
-    ),
-    row(
-        "types-per-component",
-        count::LIMITS.types,
-        "Types of one component.",
-    ),
-    row(
-        "imports-per-component",
-        count::LIMITS.imports,
-        "Imports within one component.",
-    ),
-    row(
-        "exports-per-component",
-        count::LIMITS.exports,
-        "Exports within one component.",
-    ),
-    row(
-        "segments-per-component",
-        count::LIMITS.segments,
-        "Segments of data and elements of one component.",
-    ),
-    row(
-        "nested-per-component",
-        count::LIMITS.nested,
-        "Modules, components and instances nested in one component.",
-    ),
-    row(
-        "nesting-depth",
-        count::MAX_DEPTH as u64,
-        "How deep they are nested.",
-    ),
-    row(
-        "custom-section-bytes-per-component",
-        count::LIMITS.custom_bytes,
-        "Bytes of custom sections of one component.",
     ),
     row(
         "linked-items-per-component",

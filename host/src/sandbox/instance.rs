@@ -356,3 +356,6 @@ fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &
             stream, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;
