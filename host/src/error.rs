@@ -174,6 +174,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -216,6 +217,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

@@ -82,6 +82,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -160,7 +161,13 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     (
         "capability",
-        &["sandbox::State", "sandbox::CallLabel", "volume"],
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "volume",
+        ],
     ),
     (
         "tenant",

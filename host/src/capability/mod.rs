@@ -38,10 +38,10 @@ pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 pub use kind::{Kind, Kinds};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 

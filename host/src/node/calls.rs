@@ -274,7 +274,12 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,
+        max_hostcall_bytes: limits.max_hostcall_bytes,
+        max_handles: limits.max_handles_per_instance,
+        max_host_resources: limits.max_host_resources_per_instance,
         max_log_line_bytes: limits.max_log_line_bytes,
+        max_log_lines: limits.max_log_lines_per_instance,
+        max_output_bytes: limits.max_output_bytes_per_instance,
     }
 }
 

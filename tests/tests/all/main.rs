@@ -24,6 +24,7 @@
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
+//! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
@@ -60,6 +61,7 @@ mod logging;
 mod lost_providers;
 mod programs;
 mod providers_under_load;
+mod quotas;
 mod registrations;
 mod reverse_calls;
 mod secrets;

@@ -79,10 +79,7 @@ impl Bench {
             wit: String::new(),
         };
         let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
-        let allowance = Allowance {
-            max_memory_bytes: 1 << 30,
-            weight: 1,
-        };
+        let allowance = Allowance::for_tests(1 << 30);
         Bench {
             sandbox,
             prepared: Arc::new(prepared.unwrap()),
@@ -102,7 +99,12 @@ impl Bench {
             limits: CallLimits {
                 timeout: Duration::from_secs(60),
                 max_memory_bytes: 1 << 20,
+                max_hostcall_bytes: 1 << 20,
+                max_handles: 100,
+                max_host_resources: 100,
                 max_log_line_bytes: 1024,
+                max_log_lines: 100,
+                max_output_bytes: 1024,
             },
             grants: Arc::default(),
             began_at: Duration::ZERO,
