@@ -124,6 +124,7 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::InvalidName
         | TenantError::UnknownRole
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),
@@ -205,11 +206,11 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::TooMuchData { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
+        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Busy | SandboxError::CompilerBusy { .. } => {
             (ErrorCode::Unavailable, Fault::Host)
         }
         SandboxError::CompilerQueueFull { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
-        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }

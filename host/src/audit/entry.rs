@@ -57,10 +57,10 @@ pub struct Entry {
     /// The tenant of whoever asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The public id of its token.
+    /// What it came in by: the public id of its token, or its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// The token's role.
+    pub credential: Option<String>,
+    /// Its role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// The session that it came in by.
@@ -105,7 +105,7 @@ impl Entry {
             event: Cow::Borrowed(event),
             outcome,
             tenant: None,
-            token: None,
+            credential: None,
             role: None,
             session: None,
             address: None,
@@ -133,9 +133,9 @@ impl Entry {
         self
     }
 
-    /// By the holder of this token.
-    pub fn token(mut self, token: impl ToString) -> Self {
-        self.token = Some(token.to_string());
+    /// By the holder of this token or certificate.
+    pub fn credential(mut self, credential: impl ToString) -> Self {
+        self.credential = Some(credential.to_string());
         self
     }
 
@@ -299,7 +299,7 @@ mod tests {
             let long = nasty.repeat(10_000);
             let entry = Entry::new("tenant-remove", Outcome::Unknown)
                 .tenant(Some("t".repeat(63)))
-                .token("0123456789abcdef")
+                .credential("0123456789abcdef")
                 .role("deployer")
                 .origin(
                     "0123456789abcdef",

@@ -8,6 +8,7 @@ use rpc_host_protocol::operation::{Register, SwapTo};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
 use crate::audit::{Audit, Entry, Outcome};
+use crate::capability::GrantError;
 use crate::error::HostError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -183,7 +184,7 @@ pub(super) fn hello(
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
             let entry = match claimed {
-                Some(token) => entry.token(token.id()),
+                Some(token) => entry.credential(token.id()),
                 None => entry,
             };
             audit.record(ended_by(entry, error));
@@ -213,7 +214,7 @@ pub(super) fn failed_call(
 fn asked_by(principal: &Principal, origin: Origin, event: &'static str) -> Entry {
     Entry::new(event, Outcome::Unknown)
         .tenant(Some(principal.tenant_name().to_string()))
-        .token(principal.token_id())
+        .credential(principal.credential())
         .role(principal.role().as_str())
         .origin(origin.session, origin.peer)
 }
@@ -302,9 +303,10 @@ fn ended_by(entry: Entry, error: &HostError) -> Entry {
 fn is_told(error: &HostError) -> bool {
     match error {
         HostError::Tenant(error) => !matches!(error, TenantError::Storage(_)),
-        HostError::Registry(error) => {
-            !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
-        }
+        HostError::Registry(error) => !matches!(
+            error,
+            RegistryError::Grant(GrantError::Unknown { .. }) | RegistryError::Storage(_)
+        ),
         HostError::Chain(_) => true,
         HostError::Provider(error) => !matches!(
             error,

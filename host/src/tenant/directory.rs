@@ -1,4 +1,4 @@
-//! The directory: which tenants there are, and which tokens speak for them.
+//! The directory: which tenants there are, and who speaks for them.
 //!
 //! All of it is held in memory, so that authenticating never waits for the disk. A change is
 //! durable first and visible second: what a client was told is true after a crash.
@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use tokio::sync::watch;
 
-use super::standing::Standing;
+use super::standing::{Holder, Standing};
 use super::token::SecretHash;
 use super::{
-    OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
-    TokenPermit,
+    Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId,
+    TenantName, Token, TokenId, TokenPermit,
 };
 use crate::account::{Account, Accounts, Allowance};
 use crate::clock::{Timestamp, WallClock};
@@ -46,8 +46,8 @@ pub struct TokenDescription {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token; none for the node's first one.
-    pub created_by: Option<TokenId>,
+    /// By whose token or certificate; none for the node's first one.
+    pub created_by: Option<Credential>,
     /// When it ends by itself, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -100,6 +100,9 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     tenants: BTreeMap<TenantName, Tenant>,
+    /// Of each tenant, for those who came in by a certificate: no token's end tells them that it is
+    /// gone.
+    standings: HashMap<TenantId, Arc<Standing>>,
     tokens: HashMap<TokenId, KnownToken>,
     founded: bool,
 }
@@ -140,6 +143,50 @@ impl Directory {
         })
     }
 
+    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant.
+    ///
+    /// # Errors
+    /// [`TenantError::Unauthenticated`], whatever is wrong.
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Principal, TenantError> {
+        let refused = || TenantError::Unauthenticated;
+        match (token, certificate) {
+            (None, None) => Err(refused()),
+            (Some(token), None) => self.authenticate(token),
+            (None, Some(certificate)) => self.certified(certificate).ok_or_else(refused),
+            (Some(token), Some(certificate)) => {
+                let certified = self.certified(certificate);
+                let by_token = self.authenticate(token)?;
+                let both = certified.and_then(|certified| by_token.and(&certified));
+                both.ok_or_else(refused)
+            }
+        }
+    }
+
+    fn certified(&self, certificate: &Certificate) -> Option<Principal> {
+        let (subject, id) = certificate.says.as_ref()?;
+        let known = self.inner.read();
+        let tenant = known.tenants.get(&subject.tenant)?;
+        let rests_on = [
+            Arc::clone(&certificate.standing),
+            Arc::clone(known.standings.get(&tenant.id)?),
+        ];
+        let holder = Holder::new(Credential::Certificate(id.clone()), rests_on);
+        let principal = Principal::new(
+            tenant.id,
+            tenant.name.clone(),
+            subject.role,
+            holder,
+            self.inner.account(tenant.id, &tenant.name),
+        );
+        principal
+            .is_good(self.inner.clock.now())
+            .then_some(principal)
+    }
+
     /// Who presents this token. Takes about as long whether the token exists or not.
     ///
     /// # Errors
@@ -160,14 +207,13 @@ impl Directory {
             found.tenant,
             found.tenant_name.clone(),
             found.description.role,
-            token.id(),
-            Arc::clone(&found.standing),
+            Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
             self.inner.account(found.tenant, &found.tenant_name),
         ))
     }
 
-    /// Whether a principal may still act: its token was neither revoked nor ended, its tenant not
-    /// removed. Two loads and a look at the clock, cheap enough for every request.
+    /// Whether a principal may still act: neither its token nor its certificate was revoked or ended,
+    /// its tenant not removed. A few loads and a look at the clock, cheap enough for every request.
     pub fn still_valid(&self, principal: &Principal) -> bool {
         principal.is_good(self.inner.clock.now())
     }
@@ -323,6 +369,12 @@ impl Known {
         self.tenants
             .get(name)
             .ok_or_else(|| TenantError::NoSuchTenant(name.clone()))
+    }
+
+    fn enter(&mut self, tenant: Tenant) {
+        let standing = Arc::new(Standing::until(None));
+        self.standings.insert(tenant.id, standing);
+        self.tenants.insert(tenant.name.clone(), tenant);
     }
 
     fn tokens_of(&self, tenant: TenantId) -> impl Iterator<Item = &KnownToken> {

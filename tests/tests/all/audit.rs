@@ -161,7 +161,7 @@ async fn every_change_is_told_with_who_made_it() {
     let whose = tenant.token.split('_').nth(1).unwrap();
     let mine = [
         ("tenant", &*tenant.name),
-        ("token", whose),
+        ("credential", whose),
         ("role", "admin"),
         ("address", "127.0.0.1"),
     ];
@@ -404,7 +404,7 @@ async fn strangers_guests_without_a_grant_and_limits_are_told() {
         &lines,
         "hello",
         "refused",
-        &[&stranger[..], &[("token", id)]].concat(),
+        &[&stranger[..], &[("credential", id)]].concat(),
     );
     let refusals = lines
         .iter()
