@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rpc_host_client::{Client, ErrorCode, Options};
 use rpc_host_protocol::message::{Fallback, Message, Provide, ProvideScope, UploadHeader};
 use rpc_host_protocol::operation::{
-    ByDigest, Named, Register, Rollback, Swap, SwapTo, TokenCreate, TokenList, TokenRevoke,
+    ByDigest, Named, Register, Rollback, Swap, SwapTo, TenantSettings, TokenCreate, TokenList,
+    TokenRevoke,
 };
 use rpc_host_protocol::{Failure, Operation, Value as Argument};
 use rpc_host_tests::{CliProcess, HostOptions, RawPeer, TestHost, TestTenant, built, component};
@@ -303,7 +304,14 @@ async fn every_refusal_for_want_of_a_right_is_told_whatever_was_asked_for() {
         Operation::RemoveModule(ByDigest {
             digest: digest.clone(),
         }),
-        Operation::TenantCreate(named("n")),
+        Operation::TenantCreate(TenantSettings {
+            name: "n".to_owned(),
+            ..TenantSettings::default()
+        }),
+        Operation::TenantSet(TenantSettings {
+            name: "n".to_owned(),
+            ..TenantSettings::default()
+        }),
         Operation::TenantList {},
         Operation::TenantShow(named("default")),
         Operation::TenantRemove(named("n")),
@@ -441,7 +449,14 @@ async fn refusals_that_one_tenant_causes_are_so_many_a_second_and_the_rest_is_co
     let tenant = host.tenant().await;
     let mut peer = RawPeer::welcomed(&host, &tenant.token("reader").await).await;
     for _ in 0..500 {
-        let created = operate(&mut peer, Operation::TenantCreate(named("mine"))).await;
+        let created = operate(
+            &mut peer,
+            Operation::TenantCreate(TenantSettings {
+                name: "mine".to_owned(),
+                ..TenantSettings::default()
+            }),
+        )
+        .await;
         created.unwrap_err();
     }
     // Changes of the same tenant are told all the same.
