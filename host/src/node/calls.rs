@@ -23,6 +23,7 @@ use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
+use crate::volume::Mount;
 
 pub(super) async fn call(
     node: &Node,
@@ -155,11 +156,13 @@ async fn of_module(
             outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
+        let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
-            grants: caller.in_force(node, registration),
+            mounts: mounts(node, caller, &grants),
+            grants,
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
@@ -273,6 +276,13 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_memory_bytes: limits.max_memory_bytes,
         max_log_line_bytes: limits.max_log_line_bytes,
     }
+}
+
+/// The directories that an instance finds under these grants.
+pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
+    let tenant = caller.permit.tenant().number();
+    node.volumes
+        .mounts(tenant, &caller.tenant, grants.volumes())
 }
 
 /// How much processor time a call of it may use.

@@ -10,7 +10,7 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
-use super::calls::{call_budget, call_limits};
+use super::calls::{call_budget, call_limits, mounts};
 use super::imports::Imports;
 use crate::account::Account;
 use crate::capability::Policy;
@@ -166,11 +166,11 @@ impl Root {
         let budget = chain.budget().part(call_budget(&limits));
         member.imports.begin(chain);
         if instance.is_none() {
+            let grants = self.caller.in_force(&self.node, &member.registration);
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
-                grants: self.caller.in_force(&self.node, &member.registration),
                 began_at: self.caller.began_at,
                 deadline,
                 budget,
@@ -178,6 +178,8 @@ impl Root {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
                 }),
+                mounts: mounts(&self.node, &self.caller, &grants),
+                grants,
                 is_inner,
             };
             let sandbox = self.node.targets.sandbox();
