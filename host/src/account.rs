@@ -5,6 +5,7 @@
 //! once, however a call ends.
 
 mod accounts;
+mod pace;
 mod quantity;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use accounts::Accounts;
+pub use pace::Pace;
 pub use quantity::{Held, Quantity};
 
 /// What a tenant may use. A node's own numbers, or what is left of them to one tenant.
@@ -30,6 +32,7 @@ pub struct Account {
     name: Arc<str>,
     weight: AtomicU32,
     cpu_us: AtomicU64,
+    pace: Pace,
     /// Bytes of memory and tables of all instances together.
     memory: Quantity,
 }
@@ -42,6 +45,7 @@ impl Account {
             name,
             weight: AtomicU32::new(allowance.weight),
             cpu_us: AtomicU64::new(0),
+            pace: Pace::default(),
             memory: Quantity::new(allowance.max_memory_bytes),
         }
     }
@@ -76,6 +80,11 @@ impl Account {
     /// The processor time that was charged since the account was opened.
     pub fn cpu(&self) -> Duration {
         Duration::from_micros(self.cpu_us.load(Ordering::Relaxed))
+    }
+
+    /// What it had of the quick way.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Bytes of memory and tables of all instances together.

@@ -29,9 +29,10 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
     (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
+        &["rustix"],
+        &["host/src/confinement/", "host/src/sandbox/processor.rs"],
     ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),

@@ -12,9 +12,10 @@ use wasmtime::component::{ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
-use super::engine::TICK;
+use super::engine::{TICK, TICKS_OF_TURN};
 use super::handles::MAX_OBJECTS;
 use super::output::Output;
+use super::rest::Rest;
 use super::share::Taken;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
@@ -125,6 +126,7 @@ impl Sandbox {
             budget.clone(),
             outside,
             prepared.resources(),
+            deadline,
         );
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
@@ -132,9 +134,12 @@ impl Sandbox {
         store.set_hostcall_fuel(MAX_HOSTCALL_BYTES);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            budget.spend(TICK)?;
-            Ok(UpdateDeadline::Yield(1))
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
+            budget.spend(TICK * ticks)?;
+            let rest = Box::pin(Rest::until(state.deadline));
+            Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
         let starting = prepared.pre.instantiate_async(&mut store);
         let started = timeout_at(deadline, starting).await;
@@ -205,6 +210,7 @@ impl Instance {
                 "no function has this index".to_owned(),
             ));
         };
+        self.store.data_mut().deadline = deadline;
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, lent) = self.lowered(function, arguments)?;
@@ -267,6 +273,7 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),

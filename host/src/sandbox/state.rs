@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rpc_host_protocol::types::Name;
+use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -21,6 +22,10 @@ pub(crate) struct State {
     pub(super) id: InstanceId,
     /// What its work is spent from.
     pub(super) budget: Budget,
+    /// Until when it works, on what it works on now.
+    pub(super) deadline: Instant,
+    /// Of the turn that it has now.
+    pub(super) ticks_of_turn: u32,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limiter: Limiter,
@@ -44,6 +49,7 @@ impl State {
         budget: Budget,
         links: Option<Links>,
         resources: Arc<[Name]>,
+        deadline: Instant,
     ) -> State {
         let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
         let (stdout, stderr) = (Output::default(), Output::default());
@@ -52,6 +58,8 @@ impl State {
         State {
             id,
             budget,
+            deadline,
+            ticks_of_turn: 1,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
             table,
             limiter: Limiter::new(limits.max_memory_bytes, account),

@@ -1,0 +1,148 @@
+//! Who may have a turn where its call was read, on the threads that serve connections.
+//!
+//! That way is the quickest: no other thread has to wake. It is also the one on which a guest can hold up
+//! others, as what waits there is served in the order in which it came. So it is for short turns, and for
+//! a part of the time only: a tenant whose turn was long has to go by the mill for a while that is a
+//! multiple of that turn, and where several tenants are at work each has half of its share of the
+//! processors there. A tenant that is alone has all of it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::processor;
+use crate::account::Account;
+
+/// What a short turn takes at most.
+pub(super) const LONG_TURN: Duration = Duration::from_millis(1);
+/// Whoever had a long turn goes by the mill for so many times its length.
+const TIMES_BARRED: u32 = 256;
+const LONGEST_BAR: Duration = Duration::from_secs(10);
+/// Whoever seemed to have one is measured exactly for so long. Exactly means by the kernel, which knows
+/// whether it was another thread that had the processor.
+const WATCHED: Duration = Duration::from_secs(2);
+/// What is used is counted for each of such spans of time.
+const SPAN_NS: u64 = 10_000_000;
+
+/// The quick way of a node.
+#[derive(Debug)]
+pub(super) struct QuickWay {
+    began: Instant,
+    processors: u64,
+    /// The number of the present span.
+    span: AtomicU64,
+    /// The weights together of the tenants that were at work in it so far, and in the one before.
+    present_weight: AtomicU64,
+    previous_weight: AtomicU64,
+}
+
+/// A turn under way.
+#[derive(Debug)]
+pub(super) struct Turn {
+    began: Instant,
+    /// What the thread had before, if it is measured exactly.
+    measured: Option<Duration>,
+}
+
+impl QuickWay {
+    pub(super) fn new(processors: usize) -> Self {
+        QuickWay {
+            began: Instant::now(),
+            processors: u64::try_from(processors).unwrap_or(1).max(1),
+            span: AtomicU64::new(0),
+            present_weight: AtomicU64::new(0),
+            previous_weight: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins a turn, if the tenant may have one here now.
+    pub(super) fn begin(&self, account: &Account) -> Option<Turn> {
+        let began = Instant::now();
+        let now_ns = self.at(began);
+        if account.pace().is_barred(now_ns) || self.has_had_its_part(account, now_ns / SPAN_NS) {
+            return None;
+        }
+        let is_watched = account.pace().is_watched(now_ns);
+        Some(Turn {
+            began,
+            measured: is_watched.then(processor::time_of_this_thread),
+        })
+    }
+
+    /// A turn is over. Tells whether it was long.
+    pub(super) fn end(&self, account: &Account, turn: &Turn) -> bool {
+        let now = Instant::now();
+        let (now_ns, took) = (self.at(now), now - turn.began);
+        self.note_at_work(account, now_ns / SPAN_NS);
+        let (pace, took_ns) = (account.pace(), nanos(took));
+        pace.charge(took_ns);
+        if took < LONG_TURN {
+            return false;
+        }
+        match turn.measured {
+            // Somebody else may have had the processor in the meantime.
+            None => pace.watch_until(now_ns + nanos(WATCHED)),
+            Some(before) => {
+                let used = processor::time_of_this_thread().saturating_sub(before);
+                if used >= LONG_TURN {
+                    let bar = LONGEST_BAR.min(used * TIMES_BARRED);
+                    pace.bar_until(now_ns + nanos(bar));
+                    pace.watch_until(now_ns + nanos(bar + WATCHED));
+                }
+            }
+        }
+        true
+    }
+
+    /// The tenant was at work elsewhere.
+    pub(super) fn note_elsewhere(&self, account: &Account) {
+        self.note_at_work(account, self.at(Instant::now()) / SPAN_NS);
+    }
+
+    fn has_had_its_part(&self, account: &Account, span: u64) -> bool {
+        let own = u64::from(account.weight().max(1));
+        let others = self.weight_of_all(span).saturating_sub(own);
+        if others == 0 {
+            return false;
+        }
+        let part = SPAN_NS * self.processors / 2 * own / (own + others);
+        account.pace().used_ns(span) >= part
+    }
+
+    /// Of those at work in this span or the one before, about: it is counted without a lock.
+    fn weight_of_all(&self, span: u64) -> u64 {
+        let present = self.present_weight.load(Ordering::Relaxed);
+        match span - self.span.load(Ordering::Relaxed).min(span) {
+            0 => present.max(self.previous_weight.load(Ordering::Relaxed)),
+            1 => present,
+            _ => 0,
+        }
+    }
+
+    fn note_at_work(&self, account: &Account, span: u64) {
+        let last = self.span.load(Ordering::Relaxed);
+        if last < span {
+            let moved =
+                self.span
+                    .compare_exchange(last, span, Ordering::Relaxed, Ordering::Relaxed);
+            // One of those who see it turns the page.
+            if moved.is_ok() {
+                let weight = self.present_weight.swap(0, Ordering::Relaxed);
+                let is_next = last + 1 == span;
+                let previous = if is_next { weight } else { 0 };
+                self.previous_weight.store(previous, Ordering::Relaxed);
+            }
+        }
+        if account.pace().is_first_in(span) {
+            let weight = u64::from(account.weight().max(1));
+            self.present_weight.fetch_add(weight, Ordering::Relaxed);
+        }
+    }
+
+    fn at(&self, now: Instant) -> u64 {
+        nanos(now.saturating_duration_since(self.began))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
