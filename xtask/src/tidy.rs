@@ -55,6 +55,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -103,6 +104,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "audit",
             "session",
             "provider",
             "registry",
@@ -122,7 +124,13 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+            "provider",
+            "registry",
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "chain",
         ],
     ),
     (
@@ -151,6 +159,7 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
     ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    ("audit", &["storage", "config", "clock"]),
     ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),

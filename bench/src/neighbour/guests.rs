@@ -95,7 +95,9 @@ pub(super) const ANSWERS_MUCH: &str = r#"(component
 
 /// A component that takes a compiler a second or more. Each `number` is another.
 pub(super) fn expensive(number: u64) -> String {
-    let sum = "(local.set 0 (i32.mul (i32.add (local.get 0) (local.get 1)) (local.get 2)))".repeat(400);
-    let functions = format!("(func (param i32 i32 i32) (result i32) {sum} (local.get 0))").repeat(150);
+    let sum =
+        "(local.set 0 (i32.mul (i32.add (local.get 0) (local.get 1)) (local.get 2)))".repeat(400);
+    let functions =
+        format!("(func (param i32 i32 i32) (result i32) {sum} (local.get 0))").repeat(150);
     format!("(component (core module (global i64 (i64.const {number})) {functions}))")
 }

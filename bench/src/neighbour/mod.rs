@@ -82,7 +82,16 @@ pub(crate) async fn measure(program: &Path, modules: &Path, extent: Extent) -> R
 
     println!(
         "{:<26} {:>7} {:>7} {:>7} {:>9} {:>7} {:>7} {:>9} {:>7} {:>7}",
-        "victim's p99 beside", "alone", "one", "eight", "p50 alone", "one", "eight", "p99 ratio", "one", "eight"
+        "victim's p99 beside",
+        "alone",
+        "one",
+        "eight",
+        "p50 alone",
+        "one",
+        "eight",
+        "p99 ratio",
+        "one",
+        "eight"
     );
     for kind in Kind::ALL {
         let mut found = [const { Vec::new() }; 3];
@@ -128,9 +137,7 @@ fn row(kind: Kind, found: &[Vec<Vec<Duration>>; 3]) {
         ratio(one),
         ratio(eight)
     );
-    let [alone, one, eight] = found
-        .each_ref()
-        .map(|rounds| at(&rounds.concat(), 999));
+    let [alone, one, eight] = found.each_ref().map(|rounds| at(&rounds.concat(), 999));
     println!(
         "{:<26} {:>7.0} {:>7.0} {:>7.0}",
         "  p99.9 of all rounds",

@@ -13,9 +13,18 @@ const DEADLINE: Duration = Duration::from_millis(50);
 const ENTRIES: [(&str, &str); 5] = [
     ("start", include_str!("../../../tests/runaway/start.wat")),
     ("call", include_str!("../../../tests/runaway/call.wat")),
-    ("realloc", include_str!("../../../tests/runaway/realloc.wat")),
-    ("post-return", include_str!("../../../tests/runaway/post-return.wat")),
-    ("destructor", include_str!("../../../tests/runaway/destructor.wat")),
+    (
+        "realloc",
+        include_str!("../../../tests/runaway/realloc.wat"),
+    ),
+    (
+        "post-return",
+        include_str!("../../../tests/runaway/post-return.wat"),
+    ),
+    (
+        "destructor",
+        include_str!("../../../tests/runaway/destructor.wat"),
+    ),
 ];
 
 /// Prints how late the answers are, alone and when `at_once` such guests run.

@@ -31,7 +31,7 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
         Answerer::Client(_) => node.limits.clone(),
@@ -45,8 +45,9 @@ pub(super) async fn call(
         permit,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let deadline = call.chain.as_ref().map_or(started + timeout, |chain| {
         chain.deadline().min(started + timeout)
@@ -79,7 +80,8 @@ pub(super) async fn call(
 
 fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallReply, HostError> {
     let time = bounds.deadline - started;
-    let (value, is_result) = called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
+    let (value, is_result) =
+        called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     let limit_bytes = bounds.limits.max_reply_bytes;
     if value.len() as u64 > limit_bytes {
@@ -160,6 +162,8 @@ async fn of_module(
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
+            grants: Arc::clone(&registration.current.grants),
+            began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,

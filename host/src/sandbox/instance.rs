@@ -24,6 +24,7 @@ use super::{
 };
 use crate::account::Account;
 use crate::budget::Budget;
+use crate::capability::Grants;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -55,6 +56,10 @@ pub struct Setting {
     pub account: Arc<Account>,
     /// What it may use.
     pub limits: CallLimits,
+    /// What it may do beyond computing: at most that by which its component was linked.
+    pub grants: Arc<Grants>,
+    /// When the call from outside began, since 1970.
+    pub began_at: Duration,
     /// Until when it has to be there.
     pub deadline: Instant,
     /// What it spends from, with others.
@@ -98,18 +103,10 @@ impl Sandbox {
         prepared: &Arc<Prepared>,
         setting: Setting,
     ) -> Result<Instance, SandboxError> {
-        let Setting {
-            label,
-            account,
-            limits,
-            deadline,
-            budget,
-            outside,
-            is_inner,
-        } = setting;
+        let (deadline, is_inner) = (setting.deadline, setting.is_inner);
         // A place first: the engine refuses an instance more than it has room for, a place waits.
-        let leads_on = outside.is_some();
-        let places = self.places_for(prepared, &label, leads_on, is_inner);
+        let leads_on = setting.outside.is_some();
+        let places = self.places_for(prepared, &setting.label, leads_on, is_inner);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -118,16 +115,13 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(
-            InstanceId::next(),
-            &label,
-            account,
-            &limits,
-            budget.clone(),
-            outside,
-            prepared.resources(),
-            deadline,
-        );
+        let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        let Setting {
+            label,
+            limits,
+            budget,
+            ..
+        } = setting;
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);

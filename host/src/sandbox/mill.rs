@@ -236,7 +236,13 @@ impl Shared {
     }
 
     /// A turn has ended; `work` is what is left. Gives it back if nobody wants it any more.
-    fn ended(&self, given: &Given, number: u64, work: Option<Work>, took: Duration) -> Option<Work> {
+    fn ended(
+        &self,
+        given: &Given,
+        number: u64,
+        work: Option<Work>,
+        took: Duration,
+    ) -> Option<Work> {
         let mut state = self.state();
         state.queue.end(given, took);
         let Some(work) = work else {

@@ -56,7 +56,10 @@ impl QuickWay {
 
     /// Begins a turn, if the tenant may have one here now.
     pub(super) fn begin(&self, account: &Account) -> Option<Turn> {
-        let began = Instant::now();
+        self.begin_at(account, Instant::now())
+    }
+
+    fn begin_at(&self, account: &Account, began: Instant) -> Option<Turn> {
         let now_ns = self.at(began);
         if account.pace().is_barred(now_ns) || self.has_had_its_part(account, now_ns / SPAN_NS) {
             return None;
@@ -70,7 +73,10 @@ impl QuickWay {
 
     /// A turn is over. Tells whether it was long.
     pub(super) fn end(&self, account: &Account, turn: &Turn) -> bool {
-        let now = Instant::now();
+        self.end_at(account, turn, Instant::now())
+    }
+
+    fn end_at(&self, account: &Account, turn: &Turn, now: Instant) -> bool {
         let (now_ns, took) = (self.at(now), now - turn.began);
         self.note_at_work(account, now_ns / SPAN_NS);
         let (pace, took_ns) = (account.pace(), nanos(took));
@@ -145,4 +151,93 @@ impl QuickWay {
 
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::account::Allowance;
+
+    const SPAN: Duration = Duration::from_nanos(SPAN_NS);
+    const SHORT: Duration = Duration::from_micros(500);
+
+    fn account(tenant: u64, weight: u32) -> Account {
+        let allowance = Allowance {
+            max_memory_bytes: 0,
+            weight,
+        };
+        Account::new(tenant, Arc::from("acme"), &allowance)
+    }
+
+    /// Short turns one after the other, until there are no more in this span or the span is over.
+    fn used_of_a_span(quick: &QuickWay, account: &Account, begun: Instant) -> Duration {
+        let mut used = Duration::ZERO;
+        while used < SPAN - SHORT * 2
+            && let Some(turn) = quick.begin_at(account, begun + used)
+        {
+            used += SHORT;
+            assert!(!quick.end_at(account, &turn, begun + used));
+        }
+        used
+    }
+
+    #[test]
+    fn whoever_is_alone_has_all_of_it() {
+        let (quick, alone) = (QuickWay::new(1), account(1, 1));
+        for span in 0..100 {
+            let begun = quick.began + SPAN * span;
+            assert_eq!(used_of_a_span(&quick, &alone, begun), SPAN - SHORT * 2);
+        }
+    }
+
+    #[test]
+    fn of_several_each_has_half_of_its_share() {
+        let quick = QuickWay::new(2);
+        let (one, three) = (account(1, 100), account(2, 300));
+        for span in 1..100 {
+            let begun = quick.began + SPAN * span;
+            for each in [&one, &three] {
+                let turn = quick.begin_at(each, begun).unwrap();
+                quick.end_at(each, &turn, begun);
+            }
+            // Two processors, so half of all is as much as one.
+            assert_eq!(used_of_a_span(&quick, &one, begun), SPAN / 4);
+            assert_eq!(used_of_a_span(&quick, &three, begun), SPAN / 4 * 3);
+        }
+        // When the other is gone, there is nobody to leave anything to.
+        let begun = quick.began + SPAN * 110;
+        assert_eq!(used_of_a_span(&quick, &one, begun), SPAN - SHORT * 2);
+    }
+
+    #[test]
+    fn a_long_turn_closes_it_for_many_times_its_length() {
+        let (quick, account) = (QuickWay::new(1), account(1, 100));
+        // The first is a reason to look closer.
+        let turn = quick.begin_at(&account, quick.began).unwrap();
+        assert!(quick.end_at(&account, &turn, quick.began + LONG_TURN));
+        let begun = quick.began + SPAN;
+        let turn = quick.begin_at(&account, begun).unwrap();
+        let before = turn.measured.unwrap();
+        while processor::time_of_this_thread() - before < LONG_TURN {
+            std::hint::spin_loop();
+        }
+        let ended = begun + LONG_TURN;
+        assert!(quick.end_at(&account, &turn, ended));
+        let barred = ended + LONG_TURN * (TIMES_BARRED - 1);
+        assert!(quick.begin_at(&account, barred).is_none());
+        let free = ended + LONGEST_BAR;
+        assert!(quick.begin_at(&account, free).is_some());
+    }
+
+    #[test]
+    fn whoever_only_had_to_wait_for_a_processor_is_not_barred() {
+        let (quick, account) = (QuickWay::new(1), account(1, 100));
+        for span in 0..10 {
+            let begun = quick.began + SPAN * span;
+            let turn = quick.begin_at(&account, begun).unwrap();
+            assert!(quick.end_at(&account, &turn, begun + LONG_TURN * 5));
+        }
+    }
 }

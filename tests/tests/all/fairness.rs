@@ -14,7 +14,11 @@ async fn rounds(client: &Client) -> u64 {
     let mut rounds = 100_000;
     loop {
         let begun = Instant::now();
-        let done: u64 = client.module("spin").call("rounds", (rounds,)).await.unwrap();
+        let done: u64 = client
+            .module("spin")
+            .call("rounds", (rounds,))
+            .await
+            .unwrap();
         assert_eq!(done, rounds);
         if begun.elapsed() >= LONG {
             return rounds;

@@ -217,7 +217,12 @@ fn what_is_overdue_goes_first_whoever_it_belongs_to() {
         Some(who)
     })
     .collect();
-    let expected = ["overdue for longer", "overdue", "other", "first of its line"];
+    let expected = [
+        "overdue for longer",
+        "overdue",
+        "other",
+        "first of its line",
+    ];
     assert_eq!(order, expected);
 }
 
@@ -230,7 +235,11 @@ fn tenants_that_rest_are_forgotten() {
         let (given, ()) = queue.next(Instant::now()).unwrap();
         queue.end(&given, MS);
     }
-    assert!(queue.tenants.len() <= 2 * MANY_TENANTS, "{}", queue.tenants.len());
+    assert!(
+        queue.tenants.len() <= 2 * MANY_TENANTS,
+        "{}",
+        queue.tenants.len()
+    );
     assert!(!queue.is_busy());
 }
 
