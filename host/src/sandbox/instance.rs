@@ -93,8 +93,7 @@ pub struct Instance {
 }
 
 impl Sandbox {
-    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest within
-    /// one tick of the epoch.
+    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When there is no place in time, or the guest fails at its start.
@@ -185,8 +184,7 @@ impl Instance {
         self.store.data().id
     }
 
-    /// Calls the function at `index` of its component. Dropping the future ends the guest within one
-    /// tick of the epoch.
+    /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When the arguments do not fit, or however the guest ended. The instance is of no use then.
@@ -217,7 +215,7 @@ impl Instance {
             })?;
             func.call_async(&mut *store, &vals, &mut results).await
         };
-        // The guest yields at every tick, so a call that is late or dropped ends there.
+        // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
             Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => {}

@@ -1,9 +1,20 @@
 //! What a guest does between two turns.
 
+use std::cell::Cell;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::time::Instant;
+
+thread_local! {
+    /// Whether a guest gave up this thread since that was last asked.
+    static GAVE_UP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a guest gave up the calling thread since this was last asked: it would have gone on.
+pub(super) fn gave_up_this_thread() -> bool {
+    GAVE_UP.take()
+}
 
 /// Gives up the thread once. Where the time is over when it is the guest's turn again, it never ends:
 /// whoever waits for the guest until then finds that out before the guest runs on.
@@ -28,6 +39,7 @@ impl Future for Rest {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         if !self.has_rested {
             self.has_rested = true;
+            GAVE_UP.set(true);
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -57,8 +69,10 @@ mod tests {
             let mut rest = Rest::until(Instant::now() + second);
             let mut rest = Pin::new(&mut rest);
             assert_eq!(rest.as_mut().poll(&mut context), Poll::Pending);
+            assert!(gave_up_this_thread());
             tokio::time::advance(sleeps).await;
             assert_eq!(rest.as_mut().poll(&mut context), expected);
+            assert!(!gave_up_this_thread());
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::engine::Ticker;
 use super::mill::Mill;
 use super::quick::QuickWay;
+use super::rest::gave_up_this_thread;
 use super::{Sandbox, SandboxError};
 use crate::account::Account;
 
@@ -57,10 +58,10 @@ impl Sandbox {
                 return Poll::Ready(None);
             };
             let polled = work.as_mut().poll(context);
-            let was_long = quick.end(account, &turn);
+            let (was_long, gave_up) = (quick.end(account, &turn), gave_up_this_thread());
             match polled {
                 Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                Poll::Pending if was_long => Poll::Ready(None),
+                Poll::Pending if was_long || gave_up => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             }
         });
