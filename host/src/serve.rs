@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 
 use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
-use crate::clock::{SystemClock, WallClock};
-use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
-use crate::confinement::{self, Enforcement};
+use crate::clock::{SystemClock, Timestamp, WallClock};
+use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
+use crate::confinement::{self, Enforcement, Use};
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
@@ -19,9 +21,12 @@ use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
 use crate::storage::{StorageError, blocking, file};
 use crate::transport::{IdentityError, Listener, server_config};
+use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the certificates of clients that are connected are.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +43,9 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volumes(#[from] OpenVolumesError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -79,12 +87,20 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
-    let mut places = vec![config.data.as_path()];
+    let mut places = vec![(config.data.as_path(), Use::Own)];
     let audit = config.audit.as_deref().and_then(Path::parent);
     if let Some(outside) = audit.filter(|directory| !directory.starts_with(&config.data)) {
         file::create_directory(outside)?;
-        places.push(outside);
+        places.push((outside, Use::Own));
     }
+    let used = |directory: &HostDirectory| match directory.quota {
+        None => Use::Read,
+        Some(_) => Use::Change,
+    };
+    let volumes = config.volumes.values();
+    places.extend(volumes.map(|directory| (directory.path.as_path(), used(directory))));
+    let files = config.files_to_read();
+    places.extend(files.iter().map(|file| (*file, Use::Beside)));
     let enforcement = confinement::node(&places);
     hold("the node is", config.sandbox, &enforcement)?;
     Ok(Confined(Some(enforcement)))
@@ -94,7 +110,8 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
 #[derive(Clone, Debug)]
 pub struct Confined(Option<Enforcement>);
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
+/// `reload` is notified, it reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
@@ -102,16 +119,19 @@ pub async fn serve(
     config: Config,
     confined: Confined,
     ready: impl FnOnce(SocketAddr),
+    reload: &Notify,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     let audit_file = config.audit.clone();
+    let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
-    let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
-        .await
-        .map_err(StorageError::from)??;
+    let (foundation, registry, volumes) =
+        blocking(move || lay(&config_of_blocking, &clock_of_blocking))
+            .await
+            .map_err(StorageError::from)??;
 
     let audit = open_audit(audit_file, &limits, &clock).await?;
     audit.record(started(demand));
@@ -126,12 +146,16 @@ pub async fn serve(
     audit.record(confined_entry("compile workers", Some(&workers)));
     hold("compile workers are", demand, &workers)?;
     let catalog = registry.catalog.clone();
+    // Off the way of any call; one that comes earlier counts what it needs for itself.
+    tokio::spawn(volumes.clone().count());
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
-        providers: Providers::new(&limits, Arc::clone(&clock)),
+        volumes,
+        providers: Providers::new(Arc::clone(&clock)),
         audit: audit.clone(),
+        policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });
@@ -145,7 +169,12 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
-    let tls = server_config(foundation.identity.certificate())?;
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(&clock),
+    )?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
     let publishing = Arc::clone(&foundation);
@@ -155,7 +184,7 @@ pub async fn serve(
     note(outcome, &profile);
     ready(address);
 
-    let listener = Listener::new(socket, tls, &limits);
+    let listener = Listener::new(socket, tls, clients, &limits);
     let shutdown = async {
         shutdown.await;
         audit.record(Entry::new("drain", Outcome::Allowed).kept());
@@ -163,7 +192,7 @@ pub async fn serve(
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
-        never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
@@ -260,12 +289,33 @@ fn note(outcome: ProfileOutcome, profile: &Path) {
 }
 
 /// What touches the disk at a start.
-fn lay(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Foundation, Registry), ServeError> {
+fn lay(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Foundation, Registry, Volumes), ServeError> {
     let foundation = Foundation::lay(config, clock)?;
     let tenants = foundation.directory.tenant_ids();
     let Foundation { storage, data, .. } = &foundation;
     let registry = Registry::open(storage, clock, data, &tenants, &config.limits)?;
-    Ok((foundation, registry))
+    let numbers: Vec<_> = tenants.iter().map(|tenant| tenant.number()).collect();
+    let limits = volume_limits(&config.limits);
+    let volumes = Volumes::open(data.volumes(), limits, config.volumes.clone(), &numbers)?;
+    Ok((foundation, registry, volumes))
+}
+
+fn volume_limits(limits: &Limits) -> VolumeLimits {
+    VolumeLimits {
+        max_volumes_per_tenant: limits.max_volumes_per_tenant,
+        max_volume_bytes: limits.max_volume_bytes,
+        max_volume_bytes_per_tenant: limits.max_volume_bytes_per_tenant,
+        max_files_per_volume: limits.max_files_per_volume,
+        max_open_files_per_instance: count(limits.max_open_files_per_instance),
+        max_open_files_per_tenant: count(limits.max_open_files_per_tenant),
+        max_open_files: count(limits.max_open_files),
+        max_file_operations_per_tenant: count(limits.max_file_operations_per_tenant),
+        max_path_bytes: count(limits.max_path_bytes),
+        max_path_depth: count(limits.max_path_depth),
+    }
 }
 
 fn sandbox_limits(limits: &Limits) -> SandboxLimits {
@@ -282,17 +332,77 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
-async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+/// Keeps the certificates what they should be: renews the server's in time, reads files anew when asked
+/// to, and ends sessions whose certificate is no longer good. A failure leaves what was there.
+async fn keep_certificates(
+    foundation: &Arc<Foundation>,
+    audit: &Audit,
+    clock: Arc<dyn WallClock>,
+    reload: &Notify,
+) -> std::convert::Infallible {
+    let every = |period| interval_at(Instant::now() + period, period);
+    let (mut renewal, mut verification) = (every(RENEWAL_INTERVAL), every(VERIFY_INTERVAL));
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let (foundation, now) = (Arc::clone(&foundation), clock.now());
-        match blocking(move || foundation.identity.renew_if_due(now)).await {
-            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        let (foundation, audit, now) = (Arc::clone(foundation), audit.clone(), clock.now());
+        let done = tokio::select! {
+            () = reload.notified() => blocking(move || reload_certificates(&foundation, &audit, now)).await,
+            _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
+            _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the certificates were not looked after");
         }
+    }
+}
+
+fn renew(foundation: &Foundation, now: Timestamp) {
+    match foundation.identity.renew_if_due(now) {
+        Ok(true) => tracing::info!("the server's certificate was renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+    }
+}
+
+/// Each part is taken as a whole or stays as it was, whatever becomes of the other.
+fn reload_certificates(foundation: &Foundation, audit: &Audit, now: Timestamp) {
+    if let Some(files) = &foundation.server {
+        let part = "the operator's server certificate";
+        note_reload(
+            part,
+            foundation.identity.certificate().load(files, now),
+            audit,
+        );
+    }
+    let reloaded = foundation.clients.reload();
+    let ended = reloaded.as_ref().copied().unwrap_or_default();
+    note_reload("the authorities of clients", reloaded.map(drop), audit);
+    note_ended(ended);
+}
+
+fn note_reload(part: &'static str, reloaded: Result<(), IdentityError>, audit: &Audit) {
+    let entry = Entry::new("reload", Outcome::Allowed).object(part).kept();
+    match reloaded {
+        Ok(()) => {
+            tracing::info!("{part}: read anew");
+            audit.record(entry);
+        }
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "{part}: as before; mend the file and send SIGHUP again"
+            );
+            let why = error.to_string();
+            audit.record(entry.outcome(Outcome::Failed).why(Some(&why)));
+        }
+    }
+}
+
+fn note_ended(certificates: usize) {
+    if certificates > 0 {
+        tracing::warn!(
+            certificates,
+            "certificates of open connections are no longer good; their sessions end"
+        );
     }
 }
 

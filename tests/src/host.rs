@@ -22,7 +22,11 @@ pub struct HostOptions {
     log_level: Option<String>,
     is_log_for_people: bool,
     is_open: bool,
+    demands_confinement: bool,
+    volumes: Vec<(String, String)>,
     server_names: Vec<String>,
+    files: Vec<(String, String)>,
+    tables: String,
     audit_file: Option<PathBuf>,
     sandbox: Option<String>,
     lacks_landlock: bool,
@@ -76,9 +80,33 @@ impl HostOptions {
         self
     }
 
+    /// Confined in every way, or it does not start.
+    pub fn confined(mut self) -> Self {
+        self.demands_confinement = true;
+        self
+    }
+
+    /// A directory of the machine as a volume: the lines of its table.
+    pub fn volume(mut self, name: &str, lines: &str) -> Self {
+        self.volumes.push((name.to_owned(), lines.to_owned()));
+        self
+    }
+
     /// A name that clients know it by.
     pub fn server_name(mut self, name: &str) -> Self {
         self.server_names.push(name.to_owned());
+        self
+    }
+
+    /// A file in the directory that it is started in.
+    pub fn file(mut self, name: &str, content: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// A table of the configuration file.
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
         self
     }
 
@@ -94,6 +122,9 @@ impl HostOptions {
         } else if self.is_open {
             text.push_str("sandbox = \"off\"\n");
         }
+        if self.demands_confinement {
+            text.push_str("sandbox = \"require\"\n");
+        }
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
         }
@@ -104,6 +135,10 @@ impl HostOptions {
         text.push_str("[limits]\n");
         for (name, value) in &self.limits {
             text.push_str(&format!("{name} = {value}\n"));
+        }
+        text.push_str(&self.tables);
+        for (name, lines) in &self.volumes {
+            text.push_str(&format!("[volumes.{name}]\n{lines}\n"));
         }
         text
     }
@@ -134,6 +169,11 @@ impl TestHost {
     pub async fn start_with(options: HostOptions) -> Arc<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
+        for (name, content) in &options.files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
         let process = Process::start(directory.path(), options.lacks_landlock).await;
         Arc::new(TestHost {
             directory,

@@ -32,7 +32,11 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["landlock", "seccompiler"], &["host/src/confinement/"]),
     (
         &["rustix"],
-        &["host/src/confinement/", "host/src/sandbox/processor.rs"],
+        &[
+            "host/src/confinement/",
+            "host/src/sandbox/processor.rs",
+            "host/src/volume/",
+        ],
     ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
@@ -55,6 +59,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
             "audit",
             "server",
             "bootstrap",
@@ -104,6 +109,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
             "audit",
             "session",
             "provider",
@@ -124,6 +130,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -149,6 +156,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "volume",
             "capability",
             "budget",
             "account",
@@ -157,11 +165,34 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    (
+        "capability",
+        &["sandbox::State", "sandbox::CallLabel", "volume"],
+    ),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "account",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
+    ),
     ("audit", &["storage", "config", "clock"]),
-    ("config", &["storage"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use rpc_host_client::{Client, Options, Profile};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::task::spawn_blocking;
 
 use super::{guests, raw};
 
@@ -200,7 +201,8 @@ async fn upload(client: &Client, ready: impl Fn()) -> Result<()> {
     let base = u64::from(std::process::id()) << 32;
     loop {
         let number = base + NUMBER.fetch_add(1, Ordering::Relaxed);
-        let wasm = wat::parse_str(guests::expensive(number))?;
+        let wasm = spawn_blocking(move || wat::parse_str(guests::expensive(number)));
+        let wasm = wasm.await??;
         let uploaded = client.upload_module(wasm);
         ready();
         if let Ok(module) = uploaded.await {

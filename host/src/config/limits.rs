@@ -48,6 +48,24 @@ macro_rules! limits {
             }
         }
 
+        impl Limits {
+            /// The limit of this name, if there is one.
+            pub fn value(&self, name: &str) -> Option<u64> {
+                match name {
+                    $($name => Some(self.$field),)+
+                    _ => None,
+                }
+            }
+
+            /// Lowers the limit of this name to `value`, if it is above that.
+            pub(super) fn lower(&mut self, name: &str, value: u64) {
+                match name {
+                    $($name => self.$field = self.$field.min(value),)+
+                    _ => {}
+                }
+            }
+        }
+
         impl LimitsTable {
             fn bounded(&self) -> Result<Limits, ConfigError> {
                 Ok(Limits { $($field: match self.$field {
@@ -78,6 +96,13 @@ limits! {
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
     /// Connections at once from one address (IPv6: one network of 64 bits).
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
+    /// New connections in a minute from one address; those beyond are closed at once.
+    max_connections_per_minute_per_address, "max-connections-per-minute-per-address" = 6000, at most 1_000_000;
+    /// Failed authentications in a minute from one address; the next are answered late, and after as
+    /// many again, connections from there are closed at once until some time has passed.
+    max_failed_authentications_per_minute_per_address, "max-failed-authentications-per-minute-per-address" = 60, at most 60_000;
+    /// Bytes of the certificates that a client presents, all together.
+    max_client_certificate_bytes, "max-client-certificate-bytes" = 16 * KIB, at most 64 * KIB;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
     /// Calls of the node into one client under way at once, and into what it serves under one name.
@@ -128,6 +153,8 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Patterns of what may be granted, in the configuration, of one tenant, and of one call.
+    max_patterns_per_policy, "max-patterns-per-policy" = 64, at most 128;
     /// Grants of one registration.
     max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
     /// Bytes of all grants of one registration as text, the values of its environment included.
@@ -146,6 +173,26 @@ limits! {
     max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
     /// Bytes of WIT text that describe what a client serves.
     max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
+    /// Volumes of one tenant's own.
+    max_volumes_per_tenant, "max-volumes-per-tenant" = 16, at most 4096;
+    /// Bytes of one volume of a tenant's own.
+    max_volume_bytes, "max-volume-bytes" = GIB, at most 1024 * GIB;
+    /// Bytes of all volumes of one tenant's own.
+    max_volume_bytes_per_tenant, "max-volume-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
+    /// Files and directories in one volume.
+    max_files_per_volume, "max-files-per-volume" = 10_000, at most 1_000_000;
+    /// Files and listings that one instance has open.
+    max_open_files_per_instance, "max-open-files-per-instance" = 32, at most 512;
+    /// Files and listings that all instances of one tenant have open.
+    max_open_files_per_tenant, "max-open-files-per-tenant" = 128, at most 65_536;
+    /// Files and listings that all instances of the node have open.
+    max_open_files, "max-open-files" = 512, at most 1_000_000;
+    /// File operations of one tenant under way at once, each of which keeps a thread busy; further ones wait.
+    max_file_operations_per_tenant, "max-file-operations-per-tenant" = 8, at most 64;
+    /// Bytes of a path from the root of its volume.
+    max_path_bytes, "max-path-bytes" = KIB, at most 4095;
+    /// Names in such a path.
+    max_path_depth, "max-path-depth" = 32, at most 128;
     /// Bytes of one file of the audit log; then a new one is begun.
     max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
     /// Files of the audit log that are kept; the oldest goes.
@@ -206,6 +253,20 @@ impl LimitsTable {
                 upper_value: limits.max_stored_bytes_per_tenant,
                 lower_value: &mut limits.max_upload_bytes,
                 lower_was_set: self.max_upload_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-volume-bytes",
+                upper: "max-volume-bytes-per-tenant",
+                upper_value: limits.max_volume_bytes_per_tenant,
+                lower_value: &mut limits.max_volume_bytes,
+                lower_was_set: self.max_volume_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-open-files-per-tenant",
+                upper: "max-open-files",
+                upper_value: limits.max_open_files,
+                lower_value: &mut limits.max_open_files_per_tenant,
+                lower_was_set: self.max_open_files_per_tenant.is_some(),
             },
         ];
         for pair in pairs {

@@ -33,7 +33,7 @@ use super::{Digest, ImportName, RegistryError, record};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{Batch, Expect, Storage, StorageError, encode, file};
-use crate::tenant::{ReadPermit, TenantId, TokenId, tenant_key};
+use crate::tenant::{Credential, ReadPermit, TenantId, tenant_key};
 
 /// What is known of a module without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Module {
     pub size_bytes: u64,
     /// When it was uploaded first.
     pub uploaded_at: Timestamp,
-    /// By the holder of which token.
-    pub uploaded_by: TokenId,
+    /// By whose token or certificate.
+    pub uploaded_by: Credential,
     /// Its imports that registrations answer.
     pub imports: Arc<[ImportName]>,
 }
@@ -62,9 +62,6 @@ struct Inner {
     tenants: PathBuf,
     staging: PathBuf,
     max_upload_bytes: u64,
-    max_uploads: u64,
-    max_modules: u64,
-    max_stored_bytes: u64,
     shelves: RwLock<HashMap<TenantId, Shelf>>,
     /// Held over a commit or a removal, disk included, by threads that may block: a file and its
     /// record come and go together.
@@ -94,9 +91,6 @@ impl Modules {
             tenants: data.tenants(),
             staging: data.staging(),
             max_upload_bytes: limits.max_upload_bytes,
-            max_uploads: limits.max_uploads_per_tenant,
-            max_modules: limits.max_modules_per_tenant,
-            max_stored_bytes: limits.max_stored_bytes_per_tenant,
             shelves: RwLock::new(HashMap::new()),
             changing: Mutex::new(()),
         };

@@ -25,6 +25,7 @@ use super::{
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::Grants;
+use crate::volume::Mount;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -66,6 +67,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }
@@ -349,3 +352,6 @@ fn log_lines(label: &CallLabel, stream: &'static str, text: &str) {
             stream, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use super::limiter::Limiter;
 use super::output::Output;
 use super::{Handles, InstanceId, Outside, Setting};
 use crate::budget::Budget;
-use crate::capability::{self, Grants, LogCtx};
+use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
@@ -33,6 +33,7 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    files: FilesCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -60,10 +61,19 @@ impl State {
             stdout,
             stderr,
             log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
+            files: FilesCtx::new(setting.mounts.clone()),
             grants,
             outside,
             handles,
             resources,
+        }
+    }
+
+    /// What it has of files, and of open ones.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            ctx: &mut self.files,
+            table: &mut self.table,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
 //! | `isolation` | every operation on what another tenant has |
 //! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
@@ -27,6 +28,7 @@
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
+//! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -42,6 +44,7 @@ mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
@@ -72,6 +75,8 @@ mod tokens;
 mod traps;
 mod uploads;
 mod values;
+mod volume_limits;
+mod volumes;
 mod wasi;
 mod wire;
 mod written_by_hand;
