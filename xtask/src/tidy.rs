@@ -30,7 +30,14 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
     (&["landlock", "seccompiler"], &["host/src/confinement/"]),
-    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
+    (
+        &["rustix"],
+        &[
+            "host/src/confinement/",
+            "host/src/sandbox/processor.rs",
+            "host/src/volume/",
+        ],
+    ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),

@@ -12,8 +12,9 @@ use wasmtime::component::{ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
-use super::engine::TICK;
+use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
+use super::rest::Rest;
 use super::share::Taken;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
@@ -91,8 +92,7 @@ pub struct Instance {
 }
 
 impl Sandbox {
-    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest within
-    /// one tick of the epoch.
+    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When there is no place in time, or the guest fails at its start.
@@ -126,9 +126,12 @@ impl Sandbox {
         store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
         store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            budget.spend(TICK)?;
-            Ok(UpdateDeadline::Yield(1))
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
+            budget.spend(TICK * ticks)?;
+            let rest = Box::pin(Rest::until(state.deadline));
+            Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
         let starting = prepared.pre.instantiate_async(&mut store);
         let started = timeout_at(deadline, starting).await;
@@ -181,8 +184,7 @@ impl Instance {
         self.store.data().id
     }
 
-    /// Calls the function at `index` of its component. Dropping the future ends the guest within one
-    /// tick of the epoch.
+    /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When the arguments do not fit, or however the guest ended. The instance is of no use then.
@@ -200,6 +202,7 @@ impl Instance {
                 "no function has this index".to_owned(),
             ));
         };
+        self.store.data_mut().deadline = deadline;
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, lent) = self.lowered(function, arguments)?;
@@ -212,7 +215,7 @@ impl Instance {
             })?;
             func.call_async(&mut *store, &vals, &mut results).await
         };
-        // The guest yields at every tick, so a call that is late or dropped ends there.
+        // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
             Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => {}
@@ -268,6 +271,7 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),

@@ -19,6 +19,9 @@
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
+//! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
+//! | `rest` | what a guest does between two turns |
+//! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
 //! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
@@ -44,9 +47,14 @@ mod instance;
 mod interface;
 mod limiter;
 mod link;
+mod mill;
 mod output;
 mod outside;
 mod prepared;
+mod processor;
+mod quick;
+mod rest;
+mod run_queue;
 mod share;
 mod sniff;
 mod state;
@@ -54,6 +62,7 @@ mod trap;
 mod turns;
 mod types;
 mod values;
+mod ways;
 mod wit;
 mod worker;
 
@@ -83,6 +92,7 @@ use crate::confinement::Enforcement;
 use artifact::Sealer;
 use compile::Compiler;
 use share::Shares;
+use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -154,7 +164,8 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
-    _ticker: engine::Ticker,
+    /// Where the work of calls is done.
+    ways: Ways,
 }
 
 impl Sandbox {
@@ -169,7 +180,7 @@ impl Sandbox {
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
-            _ticker: engine::Ticker::start(&engine)?,
+            ways: Ways::start(engine::Ticker::start(&engine)?)?,
             engine,
         })
     }

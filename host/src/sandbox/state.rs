@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rpc_host_protocol::types::Name;
+use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
@@ -21,6 +22,10 @@ pub(crate) struct State {
     pub(super) account: Arc<Account>,
     /// What its work is spent from.
     pub(super) budget: Budget,
+    /// Until when it works, on what it works on now.
+    pub(super) deadline: Instant,
+    /// Of the turn that it has now.
+    pub(super) ticks_of_turn: u32,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limiter: Limiter,
@@ -60,6 +65,8 @@ impl State {
             id,
             limits: *limits,
             budget: setting.budget.clone(),
+            deadline: setting.deadline,
+            ticks_of_turn: 1,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
             limiter: Limiter::new(limits.max_memory_bytes, &account),

@@ -15,6 +15,7 @@
 //! | `programs` | names served by programs, from the command line |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
+//! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
 //! | `leases` | what clients serve, and for how long |
 //! | `localisation` | a module's import moved to a client, and back |
@@ -51,6 +52,7 @@ mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+mod fairness;
 mod imports;
 mod isolation;
 mod leases;
@@ -64,6 +66,7 @@ mod providers_under_load;
 mod quotas;
 mod registrations;
 mod reverse_calls;
+mod runaway;
 mod secrets;
 mod stand_ins;
 mod swap_under_load;
