@@ -22,6 +22,7 @@ pub struct HostOptions {
     is_log_for_people: bool,
     is_open: bool,
     server_names: Vec<String>,
+    log_kept: Option<usize>,
 }
 
 impl HostOptions {
@@ -51,6 +52,12 @@ impl HostOptions {
     /// Not confined, so that whoever runs the tests can look at what the process has open.
     pub fn open(mut self) -> Self {
         self.is_open = true;
+        self
+    }
+
+    /// Only so many lines of the log are kept to look at, for nodes that log for hours.
+    pub fn log_kept(mut self, lines: usize) -> Self {
+        self.log_kept = Some(lines);
         self
     }
 
@@ -85,6 +92,7 @@ impl HostOptions {
 /// A running node. Killed when dropped, and its data with it.
 pub struct TestHost {
     directory: TempDir,
+    log_kept: Option<usize>,
     process: Mutex<Process>,
     counter: AtomicU32,
 }
@@ -107,9 +115,10 @@ impl TestHost {
     pub async fn start_with(options: HostOptions) -> Arc<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
-        let process = Process::start(directory.path()).await;
+        let process = Process::start(directory.path(), options.log_kept).await;
         Arc::new(TestHost {
             directory,
+            log_kept: options.log_kept,
             process: Mutex::new(process),
             counter: AtomicU32::new(0),
         })
@@ -272,7 +281,7 @@ impl TestHost {
     pub async fn start_again(&self) {
         let running = self.with_process(|process| process.ended.is_none());
         assert!(!running, "the node is still running");
-        let process = Process::start(self.directory.path()).await;
+        let process = Process::start(self.directory.path(), self.log_kept).await;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
@@ -298,7 +307,7 @@ fn data(directory: &Path) -> PathBuf {
 }
 
 impl Process {
-    async fn start(directory: &Path) -> Process {
+    async fn start(directory: &Path, log_kept: Option<usize>) -> Process {
         let mut child = std::process::Command::new(binary())
             .args([
                 "serve",
@@ -317,8 +326,8 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the binary can be run");
-        let log = Log::of(child.stderr.take().expect("a pipe"));
-        let stdout = Log::of(child.stdout.take().expect("a pipe"));
+        let log = Log::of(child.stderr.take().expect("a pipe"), log_kept);
+        let stdout = Log::of(child.stdout.take().expect("a pipe"), None);
         let ready = in_time("a ready line", stdout.first()).await;
         let address = ready
             .as_deref()

@@ -24,6 +24,7 @@
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
+//! | `hostile` | programs that mean no good, one after the other |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -44,6 +45,7 @@ mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+mod hostile;
 mod imports;
 mod leases;
 mod limits;
