@@ -7,6 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
+use crate::capability::GrantError;
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -37,20 +38,27 @@ pub enum HostError {
     Value(#[from] ValueError),
 }
 
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
-            // It was told in full where it came about.
-            return *failure;
-        }
-        let (code, fault) = match &error {
+impl HostError {
+    /// What it is for programs, and whose doing.
+    pub fn code_and_fault(&self) -> (ErrorCode, Fault) {
+        match self {
             HostError::Tenant(error) => tenant(error),
             HostError::Registry(error) => registry(error),
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
             HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
-        };
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
+            // It was told in full where it came about.
+            return *failure;
+        }
+        let (code, fault) = error.code_and_fault();
         if fault == Fault::Host && code == ErrorCode::Internal {
             return internal(&error);
         }
@@ -116,6 +124,7 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::InvalidName
         | TenantError::UnknownRole
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),
@@ -128,7 +137,6 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownGrant(_)
         | RegistryError::UnknownLimit { .. }
         | RegistryError::LimitOutOfBounds { .. }
         | RegistryError::EmptyUpload
@@ -148,6 +156,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         RegistryError::Unbound { .. } | RegistryError::NotOffered { .. } => {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
+        RegistryError::Grant(error) => grant(error),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }
@@ -156,6 +165,18 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
+    }
+}
+
+fn grant(error: &GrantError) -> (ErrorCode, Fault) {
+    match error {
+        GrantError::Unknown { .. } | GrantError::Malformed { .. } | GrantError::Twice { .. } => {
+            (ErrorCode::InvalidArgument, Fault::Peer)
+        }
+        GrantError::TooMany { .. } | GrantError::TooLong { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Peer)
+        }
+        GrantError::NotServed { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
     }
 }
 
@@ -186,7 +207,11 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::TooMuchData { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
-        SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
+        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        SandboxError::Busy | SandboxError::CompilerBusy { .. } => {
+            (ErrorCode::Unavailable, Fault::Host)
+        }
+        SandboxError::CompilerQueueFull { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }

@@ -1,12 +1,13 @@
 //! From a configuration to a node that serves, and to its end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
@@ -55,6 +56,12 @@ pub enum ServeError {
         /// What is lacking.
         missing: String,
     },
+    /// The audit log.
+    #[error(
+        "{0}; name another one with `file` in `[audit]` of the configuration, or say `enabled = false` \
+         there"
+    )]
+    Audit(StorageError),
     /// The data directory, or a background thread that is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -65,19 +72,27 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When the kernel lacks what the configuration requires, or the data directory cannot be made.
-pub fn confine(config: &Config) -> Result<(), ServeError> {
+pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     if config.sandbox == SandboxDemand::Off {
         tracing::warn!("the node is not confined: --sandbox is off");
-        return Ok(());
+        return Ok(Confined(None));
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
-    hold(
-        "the node is",
-        config.sandbox,
-        confinement::node(&config.data),
-    )
+    let mut places = vec![config.data.as_path()];
+    let audit = config.audit.as_deref().and_then(Path::parent);
+    if let Some(outside) = audit.filter(|directory| !directory.starts_with(&config.data)) {
+        file::create_directory(outside)?;
+        places.push(outside);
+    }
+    let enforcement = confinement::node(&places);
+    hold("the node is", config.sandbox, &enforcement)?;
+    Ok(Confined(Some(enforcement)))
 }
+
+/// How this process is confined: in no way, where `--sandbox` is off.
+#[derive(Clone, Debug)]
+pub struct Confined(Option<Enforcement>);
 
 /// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
 ///
@@ -85,17 +100,22 @@ pub fn confine(config: &Config) -> Result<(), ServeError> {
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
+    confined: Confined,
     ready: impl FnOnce(SocketAddr),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
+    let audit_file = config.audit.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
         .await
         .map_err(StorageError::from)??;
 
+    let audit = open_audit(audit_file, &limits, &clock).await?;
+    audit.record(started(demand));
+    audit.record(confined_entry("node", confined.0.as_ref()));
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
     let workers = sandbox.compiler_confinement().await;
@@ -103,13 +123,15 @@ pub async fn serve(
         enforced: Vec::new(),
         missing: vec![error.to_string()],
     });
-    hold("compile workers are", demand, workers)?;
+    audit.record(confined_entry("compile workers", Some(&workers)));
+    hold("compile workers are", demand, &workers)?;
     let catalog = registry.catalog.clone();
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
         providers: Providers::new(&limits, Arc::clone(&clock)),
+        audit: audit.clone(),
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });
@@ -134,6 +156,10 @@ pub async fn serve(
     ready(address);
 
     let listener = Listener::new(socket, tls, &limits);
+    let shutdown = async {
+        shutdown.await;
+        audit.record(Entry::new("drain", Outcome::Allowed).kept());
+    };
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
@@ -144,14 +170,59 @@ pub async fn serve(
     if let Err(error) = catalog.write_notes().await {
         tracing::error!(%error, "what clients have called was not written down");
     }
+    audit.record(Entry::new("stop", Outcome::Allowed).kept());
+    let _lost = blocking(move || audit.close())
+        .await
+        .map_err(StorageError::from)?;
     Ok(())
+}
+
+/// Nothing is recorded where the configuration says so.
+async fn open_audit(
+    path: Option<PathBuf>,
+    limits: &Limits,
+    clock: &Arc<dyn WallClock>,
+) -> Result<Audit, ServeError> {
+    let Some(path) = path else {
+        tracing::warn!("there is no audit log: it is off in the configuration");
+        return Ok(Audit::default());
+    };
+    let (limits, clock) = (limits.clone(), Arc::clone(clock));
+    let opened = blocking(move || Audit::open(path, &limits, clock)).await;
+    opened
+        .map_err(StorageError::from)?
+        .map_err(ServeError::Audit)
+}
+
+fn started(demand: SandboxDemand) -> Entry {
+    let detail = format!("version {}, --sandbox {demand}", env!("CARGO_PKG_VERSION"));
+    Entry::new("start", Outcome::Allowed).detail(&detail).kept()
+}
+
+/// How a process is confined, for the audit log.
+fn confined_entry(whose: &str, enforcement: Option<&Enforcement>) -> Entry {
+    let (outcome, detail) = match enforcement {
+        None => (Outcome::Refused, "--sandbox is off".to_owned()),
+        Some(Enforcement { enforced, missing }) if missing.is_empty() => {
+            (Outcome::Allowed, enforced.join(", "))
+        }
+        Some(Enforcement { enforced, missing }) => {
+            let (enforced, missing) = (enforced.join(", "), missing.join(", "));
+            (
+                Outcome::Failed,
+                format!("missing: {missing}; enforced: {enforced}"),
+            )
+        }
+    };
+    let entry = Entry::new("confine", outcome).object(whose);
+    entry.detail(&detail).kept()
 }
 
 /// Says what the kernel enforces, and holds it to what the operator demands.
 fn hold(
     whose: &'static str,
     demand: SandboxDemand,
-    enforcement: Enforcement,
+    enforcement: &Enforcement,
 ) -> Result<(), ServeError> {
     let Enforcement { enforced, missing } = enforcement;
     let (enforced, lacks) = (enforced.join(", "), missing.join(", "));
@@ -204,6 +275,9 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         compile_timeout_ms: limits.compile_timeout_ms,
         max_compile_memory_bytes: limits.max_compile_memory_bytes,
         max_parallel_compiles: u32::try_from(limits.max_parallel_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles: u32::try_from(limits.max_queued_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles_per_tenant: u32::try_from(limits.max_queued_compiles_per_tenant)
+            .unwrap_or(u32::MAX),
         max_artifact_bytes: limits.max_artifact_bytes,
     }
 }
@@ -233,9 +307,9 @@ mod tests {
             missing: missing.iter().map(|&it| it.to_owned()).collect(),
         };
         let lacking = enforcement(&["landlock-tcp (the kernel is too old)"]);
-        hold("the node is", SandboxDemand::BestEffort, lacking.clone()).unwrap();
-        hold("the node is", SandboxDemand::Require, enforcement(&[])).unwrap();
-        let refused = hold("the node is", SandboxDemand::Require, lacking).unwrap_err();
+        hold("the node is", SandboxDemand::BestEffort, &lacking).unwrap();
+        hold("the node is", SandboxDemand::Require, &enforcement(&[])).unwrap();
+        let refused = hold("the node is", SandboxDemand::Require, &lacking).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the node is not confined by landlock-tcp (the kernel is too old); use a newer kernel, or \

@@ -9,6 +9,7 @@
 //! | `log` | the node's log, line by line, and waiting for a line |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
 //! | `register_history` | what was written and read at the same time, and whether that can be |
+//! | `operations` | which operations there are |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //! | `hostile` | programs that mean no good, each with the end that it has to come to |
@@ -31,6 +32,7 @@ mod guest;
 mod host;
 pub mod hostile;
 mod log;
+mod operations;
 mod raw_peer;
 mod register_history;
 mod tenant;
@@ -43,6 +45,7 @@ pub use documented::documented;
 pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
+pub use operations::operation_names;
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
 pub use tenant::TestTenant;

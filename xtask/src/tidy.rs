@@ -54,6 +54,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -102,6 +103,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "audit",
             "session",
             "provider",
             "registry",
@@ -114,13 +116,20 @@ const HOST: &[(&str, &[&str])] = &[
             "clock",
             "chain",
             "budget",
+            "account",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
     (
         "error",
         &[
-            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+            "provider",
+            "registry",
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "chain",
         ],
     ),
     (
@@ -138,18 +147,26 @@ const HOST: &[(&str, &[&str])] = &[
     // Files that are whole or not there, for artifacts; nothing else of storage.
     (
         "sandbox",
-        &["capability", "budget", "confinement", "storage::file"],
+        &[
+            "capability",
+            "budget",
+            "account",
+            "confinement",
+            "storage::file",
+        ],
     ),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "hex"]),
+    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    ("audit", &["storage", "config", "clock"]),
     ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &["budget"]),
-    ("budget", &[]),
+    ("chain", &["budget", "account"]),
+    ("budget", &["account"]),
+    ("account", &[]),
     ("hex", &[]),
 ];
 

@@ -56,7 +56,8 @@ impl Serve {
         // Reads files that are out of reach a moment later.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // While there is one thread: what holds for it holds for all that it starts.
-        rpc_host::confine(&config).map_err(|error| Problem::new(error.to_string()))?;
+        let confined = rpc_host::confine(&config);
+        let confined = confined.map_err(|error| Problem::new(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()
@@ -69,7 +70,7 @@ impl Serve {
                 // Whether anybody reads it is not the node's business.
                 let _unread = print::stdout(&format!("listening on {bound}\n"));
             };
-            rpc_host::serve(config, ready, shutdown)
+            rpc_host::serve(config, confined, ready, shutdown)
                 .await
                 .map_err(|error| Problem::new(error.to_string()))
         })

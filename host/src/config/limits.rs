@@ -98,6 +98,8 @@ limits! {
     max_call_timeout_ms, "max-call-timeout-ms" = 5 * MINUTE, at most 24 * HOUR;
     /// Bytes of linear memory and tables of one instance.
     max_memory_bytes, "max-memory-bytes" = 256 * MIB, at most 4 * GIB;
+    /// Bytes of linear memory and tables of all instances of one tenant together.
+    max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
     /// Bytes of one reply.
@@ -126,6 +128,10 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Grants of one registration.
+    max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
+    /// Bytes of all grants of one registration as text, the values of its environment included.
+    max_grant_bytes_per_registration, "max-grant-bytes-per-registration" = 16 * KIB, at most 24 * KIB;
     /// Modules of one tenant.
     max_modules_per_tenant, "max-modules-per-tenant" = 1024, at most 1_000_000;
     /// Uploads of one tenant under way at once.
@@ -140,6 +146,16 @@ limits! {
     max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
     /// Bytes of WIT text that describe what a client serves.
     max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
+    /// Bytes of one file of the audit log; then a new one is begun.
+    max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
+    /// Files of the audit log that are kept; the oldest goes.
+    max_audit_files, "max-audit-files" = 16, at most 1024;
+    /// Lines of the audit log that one tenant, or all strangers together, cause in a second, but for changes.
+    max_audit_lines_per_second, "max-audit-lines-per-second" = 50, at most 10_000;
+    /// Modules of all tenants that wait to be compiled.
+    max_queued_compiles, "max-queued-compiles" = 256, at most 65_536;
+    /// The same of one tenant. One of its modules at a time is compiled.
+    max_queued_compiles_per_tenant, "max-queued-compiles-per-tenant" = 32, at most 4096;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }
@@ -176,6 +192,13 @@ impl LimitsTable {
                 upper_value: limits.max_lease_ms,
                 lower_value: &mut limits.min_lease_ms,
                 lower_was_set: self.min_lease_ms.is_some(),
+            },
+            Pair {
+                lower: "max-queued-compiles-per-tenant",
+                upper: "max-queued-compiles",
+                upper_value: limits.max_queued_compiles,
+                lower_value: &mut limits.max_queued_compiles_per_tenant,
+                lower_was_set: self.max_queued_compiles_per_tenant.is_some(),
             },
             Pair {
                 lower: "max-upload-bytes",
@@ -255,9 +278,15 @@ mod tests {
                 "{}",
                 row.name
             );
-            let unit = ["-ms", "-ms-per-call", "-bytes", "-bytes-per-tenant"]
-                .iter()
-                .any(|u| row.name.ends_with(u));
+            let unit = [
+                "-ms",
+                "-ms-per-call",
+                "-bytes",
+                "-bytes-per-tenant",
+                "-bytes-per-registration",
+            ]
+            .iter()
+            .any(|u| row.name.ends_with(u));
             assert!(
                 unit || row.name.starts_with("max-"),
                 "{} has no unit",

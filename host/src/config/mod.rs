@@ -3,6 +3,7 @@
 //! Raw text is read once, here, into types that cannot hold a value out of bounds. Nothing below
 //! this folder reads the environment, a configuration file or a flag.
 
+mod audit;
 mod data_dir;
 mod demand;
 mod error;
@@ -13,6 +14,8 @@ mod node_key;
 mod profile;
 mod serve;
 
+use audit::AuditTable;
+pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
-use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use super::{
+    AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
+};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -47,6 +49,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How much of its confinement the node insists on. Default `best-effort`.
     pub sandbox: SandboxDemand,
+    /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
+    pub audit: Option<PathBuf>,
     /// What the node allows.
     pub limits: Limits,
 }
@@ -62,6 +66,8 @@ struct FileTable {
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
+    #[serde(default)]
+    audit: AuditTable,
     #[serde(default)]
     limits: LimitsTable,
 }
@@ -96,12 +102,12 @@ impl Config {
             });
         }
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        let data = flags.data.or(file.data);
+        let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
-            data: flags
-                .data
-                .or(file.data)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            audit: file.audit.file(&data),
+            data,
             server_names: names?,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
@@ -145,6 +151,8 @@ mod tests {
             (LogFormat::Human, LogLevel::Info)
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
+        let audit = Path::new("rpc-host-data/audit/audit.jsonl");
+        assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
     }
 

@@ -39,10 +39,10 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `data` and those that this program cannot do without, to
+/// Takes every right to files but those in `places` and those that this program cannot do without, to
 /// connect by TCP, and to signal others.
-pub(super) fn only_what_serving_needs(data: &Path, enforcement: &mut Enforcement) {
-    note(&some(data), enforcement);
+pub(super) fn only_what_serving_needs(places: &[&Path], enforcement: &mut Enforcement) {
+    note(&some(places), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -60,7 +60,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
+fn some(places: &[&Path]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -68,7 +68,8 @@ fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let others = [(Path::new(NOTHING), nothing), (data, change)];
+    let places = places.iter().map(|place| (*place, change));
+    let others = [(Path::new(NOTHING), nothing)].into_iter().chain(places);
     let rules = program.chain(read).chain(others);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {

@@ -353,7 +353,7 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => enforcement = node(&place().join("data")),
+        "node" => enforcement = node(&[&place().join("data")]),
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
     }

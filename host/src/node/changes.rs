@@ -6,7 +6,8 @@ use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
 
 use super::Node;
 use super::contract::check;
-use crate::capability::Grants;
+use crate::capability::{GrantError, Grants};
+use crate::config::Limits;
 use crate::error::HostError;
 use crate::registry::{
     Bindings, IfRevision, Narrowing, Proposed, RegisterOptions, Registration, RegistrationName,
@@ -36,7 +37,7 @@ impl Wanted {
             .iter()
             .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
         let options = RegisterOptions {
-            grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
+            grants: granted(node, &request.grants).map_err(RegistryError::from)?,
             narrowing: Narrowing::parse(request.limits, &node.limits)?,
             bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
             sealed: request.sealed,
@@ -74,6 +75,21 @@ impl Wanted {
     }
 }
 
+/// Grants that may be had on this node, and no more of them than a registration may have.
+fn granted(node: &Node, texts: &[String]) -> Result<Grants, GrantError> {
+    let Limits {
+        max_grants_per_registration,
+        max_grant_bytes_per_registration,
+        ..
+    } = node.limits;
+    Grants::parse(texts)?
+        .within(
+            max_grants_per_registration,
+            max_grant_bytes_per_registration,
+        )?
+        .served()
+}
+
 /// What a client means by the number of a revision that it insists on.
 fn if_revision(number: Option<u64>) -> IfRevision {
     match number {
@@ -83,12 +99,19 @@ fn if_revision(number: Option<u64>) -> IfRevision {
     }
 }
 
+/// What a change came to.
+pub(super) struct Changed {
+    pub(super) registration: Arc<Registration>,
+    /// Whether it made a revision, and not found all as it is wished for.
+    pub(super) is_new: bool,
+}
+
 /// Makes a change. What is made is exactly what was checked, however many make changes at once.
 pub(super) async fn change(
     node: &Node,
     permit: &DeployPermit,
     wanted: Wanted,
-) -> Result<Arc<Registration>, HostError> {
+) -> Result<Changed, HostError> {
     let catalog = &node.registry.catalog;
     let Wanted {
         name,
@@ -104,7 +127,10 @@ pub(super) async fn change(
         let proposal = match proposed {
             Proposed::Stands(registration) => {
                 providers.registered(tenant, name.as_str(), promoted);
-                return Ok(registration);
+                return Ok(Changed {
+                    registration,
+                    is_new: false,
+                });
             }
             Proposed::Change(proposal) => proposal,
         };
@@ -116,7 +142,10 @@ pub(super) async fn change(
                 name = %changed.name, revision = changed.current.number,
                 digest = %changed.current.digest, "registration changed"
             );
-            return Ok(changed);
+            return Ok(Changed {
+                registration: changed,
+                is_new: true,
+            });
         }
     }
     Err(RegistryError::Unsettled { name }.into())

@@ -10,7 +10,8 @@ use rpc_host_protocol::operation::{
 };
 
 use super::Node;
-use super::changes::{Wanted, change};
+use super::audited::Pending;
+use super::changes::{Changed, Wanted, change};
 use super::inspection::{describe, inspect};
 use super::provide::promote;
 use super::uploads::entry;
@@ -25,19 +26,22 @@ pub(super) async fn operate(
     principal: &Principal,
     session: SessionId,
     operation: Operation,
+    asked: &mut Pending,
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => {
-            changed(node, principal, Wanted::register(node, request)).await
+            changed(node, principal, Wanted::register(node, request), asked).await
         }
-        Operation::Swap(request) => changed(node, principal, Wanted::swap(request)).await,
-        Operation::Rollback(request) => changed(node, principal, Wanted::rollback(request)).await,
+        Operation::Swap(request) => changed(node, principal, Wanted::swap(request), asked).await,
+        Operation::Rollback(request) => {
+            changed(node, principal, Wanted::rollback(request), asked).await
+        }
         Operation::Promote(request) => {
             let permit = principal.permit_deploy()?;
             let wanted = Wanted::register(node, request)?;
             let promoted = promote(node, &permit, wanted).await?;
-            Ok(encode_envelope(&entry_of(&promoted)))
+            Ok(encode_envelope(&entry_of(&promoted, asked)))
         }
         Operation::Providers {} => {
             let permit = principal.permit_read()?;
@@ -49,22 +53,28 @@ pub(super) async fn operate(
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
+            let sees = sees_values(principal);
             let entries = registrations
                 .iter()
-                .map(|one| registration(node, &permit, one));
+                .map(|one| registration(node, &permit, one, sees));
             Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
         }
         Operation::Show(request) => {
             let permit = principal.permit_read()?;
             let found = catalog.show(&permit, &request.name)?;
-            Ok(encode_envelope(&registration(node, &permit, &found)?))
+            Ok(encode_envelope(&registration(
+                node,
+                &permit,
+                &found,
+                sees_values(principal),
+            )?))
         }
         Operation::History(request) => {
             let permit = principal.permit_read()?;
             let revisions = catalog.history(&permit, &request.name).await?;
             let entries: Vec<_> = revisions
                 .iter()
-                .map(|one| revision(&request.name, one))
+                .map(|one| revision(&request.name, one, sees_values(principal)))
                 .collect();
             Ok(encode_envelope(&entries))
         }
@@ -139,6 +149,7 @@ pub(super) async fn operate(
                 .directory
                 .create_token(&permit, role, expires_at)
                 .await?;
+            asked.note(|entry| entry.object(&issued.description.id.to_string()));
             Ok(encode_envelope(&NewToken {
                 entry: token(&of, &issued.description),
                 token: issued.token.expose().to_string(),
@@ -162,14 +173,34 @@ async fn changed(
     node: &Node,
     principal: &Principal,
     wanted: Result<Wanted, HostError>,
+    asked: &mut Pending,
 ) -> Result<Vec<u8>, HostError> {
     let permit = principal.permit_deploy()?;
     let changed = change(node, &permit, wanted?).await?;
-    Ok(encode_envelope(&entry_of(&changed)))
+    Ok(encode_envelope(&entry_of(&changed, asked)))
 }
 
-fn entry_of(registration: &Registration) -> RevisionEntry {
-    revision(registration.name.as_str(), &registration.current)
+/// What a change came to, for the client and for the audit log.
+fn entry_of(changed: &Changed, asked: &mut Pending) -> RevisionEntry {
+    let Registration { name, current, .. } = &*changed.registration;
+    if !changed.is_new {
+        asked.changes_nothing();
+    }
+    let entry = revision(name.as_str(), current, true);
+    asked.note(|told| {
+        let forced = told.detail.as_deref().map(|detail| format!(", {detail}"));
+        let detail = format!("revision {}{}", current.number, forced.unwrap_or_default());
+        told.digest(&entry.digest)
+            .grants(&entry.grants)
+            .detail(&detail)
+    });
+    entry
+}
+
+/// Whether somebody is shown what the environment of a module holds, which may be secrets: those who could
+/// read it anyway, by a module of their own in its place.
+fn sees_values(principal: &Principal) -> bool {
+    principal.permit_deploy().is_ok()
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -201,7 +232,7 @@ fn tenant_or_own(principal: &Principal, name: Option<String>) -> Result<TenantNa
     })
 }
 
-fn revision(name: &str, revision: &Revision) -> RevisionEntry {
+fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry {
     let bindings = revision.bindings.iter();
     let limits = revision.narrowing.set().into_iter();
     RevisionEntry {
@@ -211,7 +242,10 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         grants: revision
             .grants
             .iter()
-            .map(|grant| grant.to_string())
+            .map(|grant| match sees_values {
+                true => grant.to_string(),
+                false => grant.redacted(),
+            })
             .collect(),
         limits: limits
             .map(|(name, value)| (name.to_owned(), value))
@@ -230,13 +264,18 @@ fn registration(
     node: &Node,
     permit: &ReadPermit,
     registration: &Registration,
+    sees_values: bool,
 ) -> Result<RegistrationEntry, HostError> {
     let module = node
         .registry
         .modules
         .show(permit, &registration.current.digest)?;
     Ok(RegistrationEntry {
-        current: revision(registration.name.as_str(), &registration.current),
+        current: revision(
+            registration.name.as_str(),
+            &registration.current,
+            sees_values,
+        ),
         size_bytes: module.size_bytes,
     })
 }

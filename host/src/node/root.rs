@@ -4,6 +4,7 @@
 //! again, and objects that it made stay good. All of them go with the call.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
@@ -11,6 +12,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use super::Node;
 use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
+use crate::account::Account;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::registry::{Registration, RegistryError};
@@ -23,12 +25,16 @@ use crate::tenant::CallPermit;
 pub(super) struct Caller {
     /// That it may.
     pub(super) permit: CallPermit,
+    /// What its tenant uses.
+    pub(super) account: Arc<Account>,
     /// Its tenant's name.
     pub(super) tenant: Arc<str>,
     /// Names the call in the log.
     pub(super) call: Arc<str>,
     /// The session that the call came in by.
     pub(super) session: SessionId,
+    /// When the call began, since 1970.
+    pub(super) began_at: Duration,
 }
 
 /// A call from outside.
@@ -159,7 +165,10 @@ impl Root {
         if instance.is_none() {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
+                account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
+                grants: Arc::clone(&member.registration.current.grants),
+                began_at: self.caller.began_at,
                 deadline,
                 budget,
                 outside: Some(Links {

@@ -33,7 +33,7 @@ pub use name::RegistrationName;
 pub use narrowing::Narrowing;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision, Wish};
 pub use targets::Targets;
-pub(crate) use targets::files;
+pub(crate) use targets::{files, owner};
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::called::Called;
 use super::{Bindings, Digest, Narrowing, RegistrationName};
 use crate::capability::Grants;
 use crate::clock::Timestamp;
-use crate::tenant::{TenantId, TokenId};
+use crate::tenant::{Credential, TenantId};
 
 /// One state of a registration. Never changed; a change is another revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct Revision {
     /// The module that answers.
     pub digest: Digest,
     /// What it may do.
-    pub grants: Grants,
+    pub grants: Arc<Grants>,
     /// How it is limited.
     pub narrowing: Narrowing,
     /// Who answers its imports.
@@ -28,8 +28,8 @@ pub struct Revision {
     pub restores: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token.
-    pub created_by: TokenId,
+    /// By whose token or certificate.
+    pub created_by: Credential,
 }
 
 /// A name of a tenant and what it currently stands for.

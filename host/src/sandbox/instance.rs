@@ -21,7 +21,9 @@ use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
+use crate::account::Account;
 use crate::budget::Budget;
+use crate::capability::Grants;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -49,8 +51,14 @@ impl InstanceId {
 pub struct Setting {
     /// Whose calls it is for.
     pub label: CallLabel,
+    /// Of whose memory it takes.
+    pub account: Arc<Account>,
     /// What it may use.
     pub limits: CallLimits,
+    /// What it may do beyond computing: at most that by which its component was linked.
+    pub grants: Arc<Grants>,
+    /// When the call from outside began, since 1970.
+    pub began_at: Duration,
     /// Until when it has to be there.
     pub deadline: Instant,
     /// What it spends from, with others.
@@ -78,7 +86,6 @@ pub struct Instance {
     prepared: Arc<Prepared>,
     label: CallLabel,
     timeout: Duration,
-    max_memory_bytes: u64,
     stdout: Output,
     stderr: Output,
     _places: Places,
@@ -95,17 +102,10 @@ impl Sandbox {
         prepared: &Arc<Prepared>,
         setting: Setting,
     ) -> Result<Instance, SandboxError> {
-        let Setting {
-            label,
-            limits,
-            deadline,
-            budget,
-            outside,
-            is_inner,
-        } = setting;
+        let (deadline, is_inner) = (setting.deadline, setting.is_inner);
         // A place first: the engine refuses an instance more than it has room for, a place waits.
-        let leads_on = outside.is_some();
-        let places = self.places_for(prepared, &label, leads_on, is_inner);
+        let leads_on = setting.outside.is_some();
+        let places = self.places_for(prepared, &setting.label, leads_on, is_inner);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -114,14 +114,13 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(
-            InstanceId::next(),
-            &label,
-            &limits,
-            budget.clone(),
-            outside,
-            prepared.resources(),
-        );
+        let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        let Setting {
+            label,
+            limits,
+            budget,
+            ..
+        } = setting;
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -142,13 +141,12 @@ impl Sandbox {
                     prepared: Arc::clone(prepared),
                     label,
                     timeout: limits.timeout,
-                    max_memory_bytes: limits.max_memory_bytes,
                     stdout,
                     stderr,
                     _places: places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, limits.max_memory_bytes, &error),
+            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
         log_output(&label, "stdout", &stdout);
@@ -275,7 +273,7 @@ impl Instance {
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
         let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, self.max_memory_bytes, error)
+        failed(&self.store, label, stderr, error)
     }
 }
 
@@ -323,13 +321,11 @@ fn failed(
     store: &Store<State>,
     label: &CallLabel,
     stderr: &Output,
-    max_memory_bytes: u64,
     error: &wasmtime::Error,
 ) -> SandboxError {
     let (printed, _) = stderr.take();
     log_lines(label, "stderr", &printed);
-    let refused = store.data().limiter.has_refused();
-    trap::classify(error, &printed, refused.then_some(max_memory_bytes))
+    trap::classify(error, &printed, store.data().limiter.refusal())
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.

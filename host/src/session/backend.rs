@@ -23,7 +23,7 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the peer has to be turned away.
-    fn authenticate(&self, token: Option<&str>, peer: IpAddr) -> Result<Principal, Failure>;
+    fn authenticate(&self, token: Option<&str>, origin: Origin) -> Result<Principal, Failure>;
 
     /// Whether the token is still good. Asked before each exchange, so it has to be cheap.
     fn still_valid(&self, principal: &Principal) -> bool;
@@ -39,7 +39,7 @@ pub trait Backend: Send + Sync + 'static {
     fn operate(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         operation: Operation,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
@@ -47,6 +47,7 @@ pub trait Backend: Send + Sync + 'static {
     fn begin_upload(
         &self,
         principal: &Principal,
+        origin: Origin,
         header: UploadHeader,
     ) -> impl Future<Output = Result<UploadStart<Self::Upload>, Failure>> + Send;
 
@@ -54,6 +55,7 @@ pub trait Backend: Send + Sync + 'static {
     fn provide(
         &self,
         principal: &Principal,
+        origin: Origin,
         provide: Provide,
         reach: Reach,
     ) -> impl Future<Output = Result<Leased, Failure>> + Send;
@@ -62,7 +64,7 @@ pub trait Backend: Send + Sync + 'static {
     fn withdraw(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         withdraw: Withdraw,
     ) -> Result<(), Failure>;
 
@@ -71,6 +73,15 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A session is over, and its reach has ended. Whatever its client served, it serves no more.
     fn session_ended(&self, principal: &Principal, session: SessionId);
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session that it came in by.
+    pub session: SessionId,
+    /// The address at the other end.
+    pub peer: IpAddr,
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
@@ -94,8 +105,8 @@ pub enum UploadStart<U> {
 /// A call that a client makes.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
-    /// The session that it came in by.
-    pub session: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Its number in that session.
     pub exchange: ExchangeId,
     /// Module, function, time left.

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
-use super::{Backend, Fellows, SessionEnd, SessionId, end};
+use super::{Backend, Fellows, Origin, SessionEnd, SessionId, end};
 use crate::config::Limits;
 use crate::shutdown::Stopping;
 use crate::transport::frames::{self, FrameReader, Outbox};
@@ -105,7 +105,8 @@ where
     let mut end = None;
     let mut is_known = false;
     let talk = async {
-        let entered = enter(id, &mut reader, hello_deadline, peer, context, &outbox).await;
+        let origin = Origin { session: id, peer };
+        let entered = enter(origin, &mut reader, hello_deadline, context, &outbox).await;
         let leave_deadline = match entered {
             Ok(mut session) => {
                 drop(doorstep);
@@ -149,10 +150,9 @@ where
 
 /// Hello and welcome.
 async fn enter<R, B>(
-    id: SessionId,
+    origin: Origin,
     reader: &mut FrameReader<R>,
     hello_deadline: Instant,
-    peer: IpAddr,
     context: SessionContext<B>,
     outbox: &Outbox,
 ) -> Result<Session<B>, SessionEnd>
@@ -165,7 +165,7 @@ where
         hello = handshake::hello(reader, hello_deadline) => hello?,
         _deadline = context.stopping.clone().begun() => return Err(SessionEnd::Refused(end::stopping())),
     };
-    let (version, principal) = handshake::admit(&*context.backend, &hello, peer)?;
+    let (version, principal) = handshake::admit(&*context.backend, &hello, origin)?;
     let span = Span::current();
     span.record("tenant", display(principal.tenant_name()));
     span.record("role", display(principal.role()));
@@ -174,11 +174,11 @@ where
         client = printable(&hello.client, MAX_LOGGED_NAME_BYTES),
         "session begins"
     );
-    let welcome = handshake::welcome(version, id, &principal, &context.limits);
+    let welcome = handshake::welcome(version, origin.session, &principal, &context.limits);
     // A writer that has failed ends the session by itself.
     let _ended = outbox.send(welcome.encode(ExchangeId::CONNECTION)).await;
     reader.set_max_payload_bytes(MAX_FRAME_PAYLOAD_BYTES);
-    Ok(Session::new(id, context, principal, outbox.clone()))
+    Ok(Session::new(origin, context, principal, outbox.clone()))
 }
 
 /// Waits for the peer to close its side, for a while.

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `isolation` | every operation on what another tenant has |
+//! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
@@ -36,6 +38,7 @@
 )]
 
 mod artifacts;
+mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
@@ -47,6 +50,7 @@ mod deadlines;
 mod drain;
 mod hostile;
 mod imports;
+mod isolation;
 mod leases;
 mod limits;
 mod links;

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::session::{
-    Backend, CallReply, CallRequest, Connection, Fellows, Reach, SessionContext, SessionEnd,
-    SessionId, UploadSink, UploadStart, serve,
+    Backend, CallReply, CallRequest, Connection, Fellows, Origin, Reach, SessionContext,
+    SessionEnd, SessionId, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
 use crate::tenant::Principal;
@@ -63,7 +63,7 @@ impl Drop for Running<'_> {
 impl Backend for Arc<FakeNode> {
     type Upload = FakeUpload;
 
-    fn authenticate(&self, token: Option<&str>, _: IpAddr) -> Result<Principal, Failure> {
+    fn authenticate(&self, token: Option<&str>, _: Origin) -> Result<Principal, Failure> {
         match token {
             Some(TOKEN) => Ok(Principal::for_tests("team")),
             _ => Err(Failure::new(
@@ -106,7 +106,7 @@ impl Backend for Arc<FakeNode> {
     async fn operate(
         &self,
         _: &Principal,
-        _: SessionId,
+        _: Origin,
         operation: Operation,
     ) -> Result<Vec<u8>, Failure> {
         Ok(operation.name().as_bytes().to_vec())
@@ -115,6 +115,7 @@ impl Backend for Arc<FakeNode> {
     async fn begin_upload(
         &self,
         _: &Principal,
+        _: Origin,
         header: UploadHeader,
     ) -> Result<UploadStart<FakeUpload>, Failure> {
         match header.digest.as_str() {
@@ -134,6 +135,7 @@ impl Backend for Arc<FakeNode> {
     async fn provide(
         &self,
         _: &Principal,
+        _: Origin,
         provide: Provide,
         reach: Reach,
     ) -> Result<Leased, Failure> {
@@ -146,9 +148,9 @@ impl Backend for Arc<FakeNode> {
         })
     }
 
-    fn withdraw(&self, _: &Principal, session: SessionId, _: Withdraw) -> Result<(), Failure> {
+    fn withdraw(&self, _: &Principal, origin: Origin, _: Withdraw) -> Result<(), Failure> {
         let mut served_by = self.served_by.lock().unwrap();
-        served_by.retain(|reach| reach.session() != session);
+        served_by.retain(|reach| reach.session() != origin.session);
         Ok(())
     }
 
