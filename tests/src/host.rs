@@ -157,8 +157,8 @@ impl TestHost {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
         let mut child = Process::spawn(directory.path(), options.lacks_landlock);
-        let log = Log::of(child.stderr.take().expect("a pipe"));
-        let ready = Log::of(child.stdout.take().expect("a pipe"));
+        let log = Log::of(child.stderr.take().expect("a pipe"), None);
+        let ready = Log::of(child.stdout.take().expect("a pipe"), None);
         let first = in_time("its end", ready.first()).await;
         if first.is_some() {
             let _killed = child.kill();

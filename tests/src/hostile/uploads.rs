@@ -116,7 +116,7 @@ pub(super) fn programs() -> Vec<Program> {
         "U2" "more-than-the-window" Middling, "sends more than was asked for yet",
             beyond_the_window => Expect::AllWell;
         "U2" "other-than-announced" Cheap, "sends other bytes than its digest says",
-            |scene| sends(scene, 10, 10) => invalid(&["digest"]);
+            |scene| sends(scene, 10, 10) => invalid(&["was declared"]);
         "U3" "breaks-off" Middling, "begins as many uploads as it may, sends half of each, and hangs up",
             breaks_off => Expect::AllWell;
         "U9" "cut" Slow, "a good component, cut off anywhere",

@@ -95,7 +95,7 @@ fn every_threat_is_answered_for() {
     let readme = fs::read_to_string(root.join("tests/hostile/README.md")).unwrap();
     let listed: Vec<&str> = readme
         .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" | ").next())
+        .filter_map(|line| Some(line.strip_prefix("| ")?.split_once(" | ")?.0))
         .filter(|row| {
             let (letter, number) = row.split_at(1.min(row.len()));
             "UREPA".contains(letter) && !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
