@@ -7,7 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
-use crate::capability::GrantError;
+use crate::capability::{GrantError, PolicyError};
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -33,6 +33,9 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// What may be granted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -47,7 +50,7 @@ impl HostError {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
-            HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         }
     }
 }
@@ -123,6 +126,9 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         TenantError::InvalidName
         | TenantError::UnknownRole
+        | TenantError::InvalidWeight { .. }
+        | TenantError::Policy(_)
+        | TenantError::Limit(_)
         | TenantError::InvalidTokenId
         | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
@@ -137,8 +143,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownLimit { .. }
-        | RegistryError::LimitOutOfBounds { .. }
+        | RegistryError::Limit(_)
         | RegistryError::EmptyUpload
         | RegistryError::UploadTooLong { .. }
         | RegistryError::UploadTooShort { .. }
@@ -157,6 +162,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
         RegistryError::Grant(error) => grant(error),
+        RegistryError::NotAllowed { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }

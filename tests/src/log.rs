@@ -105,7 +105,10 @@ impl Log {
     ) {
         let find = || {
             self.0.read(|state| {
-                let behind = state.lines.iter().skip(mark.saturating_sub(state.forgotten));
+                let behind = state
+                    .lines
+                    .iter()
+                    .skip(mark.saturating_sub(state.forgotten));
                 let found = behind.filter(|line| is_it(line)).count();
                 (found >= count).then_some(())
             })

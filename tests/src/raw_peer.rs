@@ -20,8 +20,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::hostile::connect_from;
 use crate::host::TestHost;
+use crate::hostile::connect_from;
 use crate::in_time;
 
 /// A connection to a node over TLS, and nothing that would keep its user from breaking a rule.
@@ -178,6 +178,7 @@ impl RawPeer {
             function: function.to_owned(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         let arguments = encode_arguments(arguments, &[]);

@@ -157,9 +157,23 @@ const HOST: &[(&str, &[&str])] = &[
     ),
     // The engine's linker is typed by what a store holds.
     ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "account",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &["capability::Policy", "capability::PolicyError", "storage"],
+    ),
     ("audit", &["storage", "config", "clock"]),
-    ("config", &["storage"]),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),

@@ -115,6 +115,8 @@ pub(super) fn run(shared: &Shared, file: &mut LogFile, mut last_seq: u64) -> u64
                 shared.settle();
                 continue;
             }
+            // What was left out in this second was left out for good.
+            Work::End if shared.settle_all() => continue,
             Work::End => break,
         };
         let lost = record.seq.saturating_sub(last_seq).saturating_sub(1);

@@ -10,16 +10,20 @@
 //! | `kind` | the kinds of grants |
 //! | `grant`, `subject` | one grant and its parameters, and the parsing of their text |
 //! | `grants` | all grants of a registration |
+//! | `policy` | what may be granted, as patterns |
+//! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
 
 mod clock;
+mod force;
 mod grant;
 mod grants;
 mod kind;
 mod log;
+mod policy;
 mod random;
 mod subject;
 mod wasi_base;
@@ -27,10 +31,12 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 pub use kind::{Kind, Kinds};
 pub(crate) use log::LogCtx;
+pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
 pub(crate) use wasi_base::wasi_ctx;
 

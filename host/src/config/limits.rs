@@ -48,6 +48,24 @@ macro_rules! limits {
             }
         }
 
+        impl Limits {
+            /// The limit of this name, if there is one.
+            pub fn value(&self, name: &str) -> Option<u64> {
+                match name {
+                    $($name => Some(self.$field),)+
+                    _ => None,
+                }
+            }
+
+            /// Lowers the limit of this name to `value`, if it is above that.
+            pub(super) fn lower(&mut self, name: &str, value: u64) {
+                match name {
+                    $($name => self.$field = self.$field.min(value),)+
+                    _ => {}
+                }
+            }
+        }
+
         impl LimitsTable {
             fn bounded(&self) -> Result<Limits, ConfigError> {
                 Ok(Limits { $($field: match self.$field {
@@ -78,6 +96,13 @@ limits! {
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
     /// Connections at once from one address (IPv6: one network of 64 bits).
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
+    /// New connections in a minute from one address; those beyond are closed at once.
+    max_connections_per_minute_per_address, "max-connections-per-minute-per-address" = 6000, at most 1_000_000;
+    /// Failed authentications in a minute from one address; the next are answered late, and after as
+    /// many again, connections from there are closed at once until some time has passed.
+    max_failed_authentications_per_minute_per_address, "max-failed-authentications-per-minute-per-address" = 60, at most 60_000;
+    /// Bytes of the certificates that a client presents, all together.
+    max_client_certificate_bytes, "max-client-certificate-bytes" = 16 * KIB, at most 64 * KIB;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
     /// Calls of the node into one client under way at once, and into what it serves under one name.
@@ -128,6 +153,8 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Patterns of what may be granted, in the configuration, of one tenant, and of one call.
+    max_patterns_per_policy, "max-patterns-per-policy" = 64, at most 128;
     /// Grants of one registration.
     max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
     /// Bytes of all grants of one registration as text, the values of its environment included.

@@ -353,7 +353,10 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => enforcement = node(&[&place().join("data")]),
+        "node" => {
+            let read = place().join("read/operators.pem");
+            enforcement = node(&[&place().join("data")], &[&read]);
+        }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
     }

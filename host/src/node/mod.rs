@@ -35,13 +35,14 @@ use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
 use crate::audit::Audit;
+use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, TenantError};
+use crate::tenant::{Certificate, Directory, Principal};
 use audited::Pending;
 
 /// What a node consists of. A clone is another handle to the same.
@@ -62,6 +63,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Where decisions are recorded.
     pub audit: Audit,
+    /// What the node allows to be granted.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// The time of day.
@@ -88,13 +91,15 @@ impl std::ops::Deref for Node {
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
 
-    fn authenticate(&self, token: Option<&str>, origin: Origin) -> Result<Principal, Failure> {
-        let principal = match token {
-            Some(token) => self.directory.authenticate(token),
-            None => Err(TenantError::Unauthenticated),
-        };
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        origin: Origin,
+    ) -> Result<Principal, Failure> {
+        let principal = self.directory.admit(token, certificate);
         let principal = principal.map_err(HostError::from);
-        audited::hello(&self.audit, token, origin, &principal);
+        audited::hello(&self.audit, (token, certificate), origin, &principal);
         Ok(principal?)
     }
 

@@ -207,8 +207,8 @@ impl Sealer {
         let component = unsafe { Component::deserialize(engine, &compiled.code) };
         // The seal says that it is for this engine and its settings, so it is the component itself that
         // does not fit: its memories, tables or instances are more than the pool has for one.
-        let component = component
-            .map_err(|error| SandboxError::NoSuchRoom(error.root_cause().to_string()))?;
+        let component =
+            component.map_err(|error| SandboxError::NoSuchRoom(error.root_cause().to_string()))?;
         Ok(Opened {
             component,
             wit: compiled.wit,

@@ -345,3 +345,6 @@ fn log_lines(label: &CallLabel, stream: &'static str, text: &str) {
             stream, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::credential::CertificateId;
 use super::standing::Standing;
-use super::{Role, TenantError, TenantName};
+use super::{Credential, Role, TenantError, TenantName};
 use crate::clock::Timestamp;
 
 const SCHEME: &str = "rpc-host://";
@@ -106,6 +106,12 @@ impl Certificate {
             says,
             standing: Arc::new(Standing::until(Some(expires_at))),
         }
+    }
+
+    /// Names it, for the record; none where it is for nobody.
+    pub fn credential(&self) -> Option<Credential> {
+        let (_, id) = self.says.as_ref()?;
+        Some(Credential::Certificate(id.clone()))
     }
 
     /// It is genuine no more. Sessions that came in by it are no longer valid.

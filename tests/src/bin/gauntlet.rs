@@ -191,16 +191,16 @@ fn table(outcome: &Outcome, course: &Course) -> String {
         );
         row("threads", pair(|lap| lap.vitals.threads.to_string()));
         row("descriptors", pair(open));
-        row("connections", pair(|lap| lap.vitals.connections.to_string()));
+        row(
+            "connections",
+            pair(|lap| lap.vitals.connections.to_string()),
+        );
         row(
             "data directory",
             pair(|lap| format!("{:.1} MB", megabytes(lap.disk_bytes))),
         );
         let logged = last.log_bytes.saturating_sub(first.log_bytes);
-        row(
-            "log",
-            format!("{:.1} MB", megabytes(logged)),
-        );
+        row("log", format!("{:.1} MB", megabytes(logged)));
     }
     let width = rows.iter().map(|(what, _)| what.chars().count()).max();
     let width = width.unwrap_or_default();

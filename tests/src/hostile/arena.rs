@@ -18,7 +18,7 @@ use crate::{HostOptions, PATIENCE, RawPeer, TestHost, TestTenant, component, in_
 
 /// What the victim has and nobody else must hear of.
 pub(super) const SECRET: &str = "secret-victim";
-pub(super) const MAX_CALLS_IN_FLIGHT: u64 = 64;
+pub(super) const MAX_CALLS_IN_FLIGHT: u64 = 32;
 pub(super) const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 /// A quarter of all strangers.
 pub(super) const STRANGERS_PER_ADDRESS: usize = 64;
@@ -179,11 +179,17 @@ impl Arena {
             panic!("{problem}");
         }
         self.connected(self.connections).await;
-        self.all_places_are_free().await;
+        self.take_all_places("hold").await;
+    }
+
+    /// Has every place used to the full once, so that what an engine keeps of each for the next instance is
+    /// there from the beginning.
+    pub async fn warm(&self) {
+        self.take_all_places("fill-and-hold").await;
     }
 
     /// Takes every place for an instance that the node has, all at once, and gives them back.
-    async fn all_places_are_free(&self) {
+    async fn take_all_places(&self, function: &str) {
         let log = self.host.log();
         let mark = log.mark();
         let mut held: Vec<(RawPeer, Vec<ExchangeId>)> = Vec::new();
@@ -195,15 +201,14 @@ impl Arena {
                 let mut peer = holder.raw_peer().await;
                 let mut ids = Vec::new();
                 for _ in 0..now {
-                    ids.push(peer.call("holder", "hold", &[]).await);
+                    ids.push(peer.call("holder", function, &[]).await);
                 }
                 held.push((peer, ids));
                 left -= now;
             }
         }
-        let is_held = |line: &str| {
-            line.contains("\"target\":\"guest\"") && line.contains("a place is taken")
-        };
+        let is_held =
+            |line: &str| line.contains("\"target\":\"guest\"") && line.contains("a place is taken");
         log.seen_since(mark, "every place taken", self.places, is_held)
             .await;
         for (peer, ids) in &mut held {
@@ -257,7 +262,11 @@ fn guests_of(programs: &[Program]) -> Guests {
             assert_eq!(*options, registered.options, "two guests are named {name}");
             continue;
         }
-        guests.push((name.clone(), registered.guest.bytes(), registered.options.clone()));
+        guests.push((
+            name.clone(),
+            registered.guest.bytes(),
+            registered.options.clone(),
+        ));
     }
     Arc::new(guests)
 }
@@ -340,7 +349,9 @@ impl Scene {
 pub(crate) async fn connect_from(to: &str, source: Ipv4Addr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.bind((source, 0).into())?;
-    let stream = socket.connect(to.parse().map_err(std::io::Error::other)?).await?;
+    let stream = socket
+        .connect(to.parse().map_err(std::io::Error::other)?)
+        .await?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }

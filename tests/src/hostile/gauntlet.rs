@@ -17,7 +17,7 @@ const LAPS: u64 = 20;
 /// Of those, so many to warm up: what they take is not counted as growth.
 const WARM_UP: usize = 5;
 /// Places for instances.
-const PLACES: usize = 512;
+const PLACES: usize = 192;
 /// Unexpected ends after which it makes no sense to go on.
 const MAX_SURPRISES: usize = 20;
 /// How long the victim waits between two calls.
@@ -139,6 +139,7 @@ pub async fn gauntlet(
         programs: programs.len(),
         ..Outcome::default()
     };
+    arena.warm().await;
     arena.is_well().await;
     outcome.laps.push(lap(&arena, 0));
     let begun = Instant::now();
@@ -215,7 +216,9 @@ async fn run_one(arena: Arc<Arena>, programs: Arc<Vec<Program>>, seed: u64) -> E
     let running = tokio::spawn(async move {
         let program = programs.iter().find(|program| program.name == name);
         match program {
-            Some(program) => program.expect.check(&program.run(arena.scene(choice)).await),
+            Some(program) => program
+                .expect
+                .check(&program.run(arena.scene(choice)).await),
             None => Err("it is gone".to_owned()),
         }
     });

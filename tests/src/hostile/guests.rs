@@ -27,11 +27,7 @@ const SPENT: Expect = Expect::Failure(
     ByGuest,
     &["used more than 20 ms of processor time"],
 );
-const LATE: Expect = Expect::Failure(
-    DeadlineExceeded,
-    ByGuest,
-    &["did not end within 150 ms"],
-);
+const LATE: Expect = Expect::Failure(DeadlineExceeded, ByGuest, &["did not end within 150 ms"]);
 
 const fn trapped(parts: &'static [&'static str]) -> Expect {
     Expect::Failure(Trapped, ByGuest, parts)
@@ -42,7 +38,12 @@ const fn too_much(parts: &'static [&'static str]) -> Expect {
 }
 
 /// A guest under the name of its program.
-pub(super) fn registered(name: &str, guest: Guest, limits: Narrowed, grants: &[&str]) -> Registered {
+pub(super) fn registered(
+    name: &str,
+    guest: Guest,
+    limits: Narrowed,
+    grants: &[&str],
+) -> Registered {
     Registered {
         name: name.to_owned(),
         guest,
@@ -249,7 +250,12 @@ fn with_more() -> Vec<Program> {
             Middling,
             "never ends the allocation of room for its argument",
             call_with(
-                registered("room-for-arguments-loop", Written("r02-realloc-loop"), CPU, &[]),
+                registered(
+                    "room-for-arguments-loop",
+                    Written("r02-realloc-loop"),
+                    CPU,
+                    &[],
+                ),
                 "run",
                 vec![text("anything")],
             ),
@@ -297,7 +303,11 @@ fn with_more() -> Vec<Program> {
                 "look-up",
                 vec![text("metadata.internal")],
             ),
-            Expect::Failure(PermissionDenied, Fault::Tenant, &["needs the grant `sockets`"]),
+            Expect::Failure(
+                PermissionDenied,
+                Fault::Tenant,
+                &["needs the grant `sockets`"],
+            ),
         ),
         program(
             "E4",
@@ -359,7 +369,11 @@ fn with_others() -> Vec<Program> {
     };
     let deep = (0..17).map(|number| match number {
         0 => hop("deep-chain", "deep-1", NO_LIMIT),
-        number => hop(&format!("deep-{number}"), &format!("deep-{}", number + 1), NO_LIMIT),
+        number => hop(
+            &format!("deep-{number}"),
+            &format!("deep-{}", number + 1),
+            NO_LIMIT,
+        ),
     });
     vec![
         Program {
@@ -468,7 +482,12 @@ fn with_others() -> Vec<Program> {
             name: "traps",
             what: "traps at once",
             cost: Cheap,
-            attack: call("traps", Made(|| plain("(func (export \"run\") unreachable)", &["run"])), NO_LIMIT, "run"),
+            attack: call(
+                "traps",
+                Made(|| plain("(func (export \"run\") unreachable)", &["run"])),
+                NO_LIMIT,
+                "run",
+            ),
             expect: trapped(&["panicked or aborted"]),
         },
     ]

@@ -45,7 +45,10 @@ pub(super) fn functions() -> Vec<u8> {
 /// Four thousand million functions, says its header.
 pub(super) fn claimed_functions() -> Vec<u8> {
     let types = section(1, &[1, 0x60, 0, 0]);
-    around(&[types, section(3, &[leb(u64::from(u32::MAX)), vec![0]].concat())])
+    around(&[
+        types,
+        section(3, &[leb(u64::from(u32::MAX)), vec![0]].concat()),
+    ])
 }
 
 /// A million types.
@@ -61,7 +64,10 @@ pub(super) fn segments() -> Vec<u8> {
 
 /// More imports than there may be.
 pub(super) fn imports() -> Vec<u8> {
-    around(&[section(1, &[1, 0x60, 0, 0]), many(2, 50_001, &[1, b'a', 1, b'b', 0, 0])])
+    around(&[
+        section(1, &[1, 0x60, 0, 0]),
+        many(2, 50_001, &[1, b'a', 1, b'b', 0, 0]),
+    ])
 }
 
 /// Functions with as many local variables as there may be, four hundred million in all.
@@ -134,7 +140,7 @@ pub(super) fn dense_calls() -> Vec<u8> {
 
 /// One function of many blocks, with a jump to each of them from each of them.
 pub(super) fn jumps() -> Vec<u8> {
-    let depth: u64 = 1500;
+    let depth: u64 = 1400;
     let labels: Vec<u8> = (0..depth).flat_map(leb).collect();
     // Each jump stands behind a condition of its own, so that what follows it can be reached.
     let jump = [0x20, 0, 0x04, 0x40, 0x20, 0, 0x0e];
@@ -144,7 +150,31 @@ pub(super) fn jumps() -> Vec<u8> {
     let inner = [begin.repeat(count), jump.repeat(count), end.repeat(count)].concat();
     let code = [vec![0], inner, vec![0x0b]].concat();
     let function = [leb(code.len() as u64), code].concat();
-    around(&[section(1, &[1, 0x60, 1, 0x7f, 0]), many(3, 1, &[0]), many(10, 1, &function)])
+    around(&[
+        section(1, &[1, 0x60, 1, 0x7f, 0]),
+        many(3, 1, &[0]),
+        many(10, 1, &function),
+    ])
+}
+
+/// One function of five megabytes of nothing.
+pub(super) fn long_function() -> Vec<u8> {
+    let code = [vec![0], vec![0x01; 5 << 20], vec![0x0b]].concat();
+    let function = [leb(code.len() as u64), code].concat();
+    around(&[
+        section(1, &[1, 0x60, 0, 0]),
+        many(3, 1, &[0]),
+        many(10, 1, &function),
+    ])
+}
+
+/// A function whose name is long.
+pub(super) fn long_name() -> Vec<u8> {
+    let name = "x".repeat(100_000);
+    super::program::plain(
+        "(func (export \"NAME\"))".replace("NAME", &name).as_str(),
+        &[&name],
+    )
 }
 
 /// One function of fifty thousand blocks in one another.

@@ -30,7 +30,9 @@ mod vitals;
 pub(crate) use arena::connect_from;
 pub use arena::{Arena, Scene};
 pub use gauntlet::{Course, Lap, Outcome, Surprise, gauntlet};
-pub use program::{Attack, Cost, Doing, End, Expect, Guest, Program, Registered, choose, guests as guests_folder};
+pub use program::{
+    Attack, Cost, Doing, End, Expect, Guest, Program, Registered, choose, guests as guests_folder,
+};
 pub use seed::Seed;
 pub use threats::{Held, THREATS, Threat};
 pub use vitals::Vitals;

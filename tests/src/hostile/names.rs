@@ -2,7 +2,9 @@
 
 use rpc_host_protocol::cbor::encode_value;
 use rpc_host_protocol::message::{CallHeader, Message, Provide, ProvideScope};
-use rpc_host_protocol::operation::{ByDigest, Named, RegistrationEntry, RevisionEntry, Swap, SwapTo};
+use rpc_host_protocol::operation::{
+    ByDigest, Named, RegistrationEntry, RevisionEntry, Swap, SwapTo,
+};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation, Value};
 
 use super::Scene;
@@ -40,6 +42,8 @@ macro_rules! clients {
 fn needed() -> Vec<Registered> {
     vec![
         registered("asker", Guest::Written("r19-asker"), &[], &[]),
+        registered("logs-without", Guest::Written("r11-log"), &[], &[]),
+        registered("logs-with", Guest::Written("r11-log"), &[], &["log"]),
         registered("sleeper", Guest::Written("r13-pollables"), &[], &[]),
         registered("trapper", Guest::Made(trap_and_sum), &[], &[]),
         bound(
@@ -118,6 +122,12 @@ pub(super) fn programs() -> Vec<Program> {
             looks_around => Expect::AllWell;
         "E12" "swap-for-other-types" Middling, "points a name at a module with other types than others count on",
             other_target => Expect::Failure(FailedPrecondition, Fault::Peer, &[]);
+        "E11" "widens-its-calls" Middling, "calls with patterns that allow what its module has no grant for",
+            widens => Expect::Failure(PermissionDenied, Fault::Tenant, &["needs the grant `log`"]);
+        "E11" "is-narrowed" Middling, "a module with a grant, in a call that allows none",
+            is_narrowed => Expect::Failure(PermissionDenied, Fault::Tenant, &["log"]);
+        "E4" "grants-itself" Middling, "registers with grants that there are not, that nobody allowed, and too many",
+            grants_itself => Expect::AllWell;
         "E14" "serves-the-nodes-names" Middling, "offers to serve names of the node, in several spellings",
             serves_reserved => Expect::AllWell;
         "U11" "odd-names" Cheap, "registers and asks for names that are paths, or clear a terminal, or are no names",
@@ -176,6 +186,7 @@ async fn goes_round(mut scene: Scene) -> End {
         function: "ask".to_owned(),
         timeout_ms: None,
         within: Some(called.0),
+        allow: None,
         lease: None,
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
@@ -196,6 +207,7 @@ async fn never_answers(mut scene: Scene) -> End {
         function: "ask".to_owned(),
         timeout_ms: Some(200),
         within: None,
+        allow: None,
         lease: None,
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
@@ -238,14 +250,14 @@ async fn withdraws(mut scene: Scene) -> End {
 async fn other_types(mut scene: Scene) -> End {
     let mut peer = serving(&mut scene).await;
     let answers: [&[u8]; 8] = [
-        &[0x20],                   // -1
+        &[0x20],                         // -1
         &[0x1b, 0, 0, 0, 1, 0, 0, 0, 0], // beyond 32 bits
-        &[0xf9, 0x7e, 0],          // not a number
-        &[0x61, b'7'],             // text
-        &[0xf6],                   // null
-        &[0x81, 7],                // a list
-        &[0xd9, 0x72, 0x70, 7],    // a handle
-        &[],                       // nothing at all
+        &[0xf9, 0x7e, 0],                // not a number
+        &[0x61, b'7'],                   // text
+        &[0xf6],                         // null
+        &[0x81, 7],                      // a list
+        &[0xd9, 0x72, 0x70, 7],          // a handle
+        &[],                             // nothing at all
     ];
     for value in answers {
         let id = ask(&mut peer, 1).await;
@@ -299,7 +311,7 @@ async fn cancels_anywhere(mut scene: Scene) -> End {
     End::AllWell
 }
 
-async fn after_a_trap( scene: Scene) -> End {
+async fn after_a_trap(scene: Scene) -> End {
     for function in ["trap", "once", "once", "trap", "once"] {
         let end = scene.call("trapper", function, &[]).await;
         let is_right = match &end {
@@ -332,7 +344,7 @@ fn alike(one: End, name: &str, other: End, other_name: &str, code: ErrorCode) ->
     }
 }
 
-async fn guesses_names( scene: Scene) -> End {
+async fn guesses_names(scene: Scene) -> End {
     let (foreign, absent) = (super::arena::SECRET, "secret-or-not");
     let one = scene.call(foreign, "add", &[]).await;
     let other = scene.call(absent, "add", &[]).await;
@@ -356,7 +368,7 @@ async fn guesses_modules(mut scene: Scene) -> End {
     alike(one, &foreign, other, &absent, NotFound)
 }
 
-async fn guesses_tenants( scene: Scene) -> End {
+async fn guesses_tenants(scene: Scene) -> End {
     let (foreign, absent) = (scene.victim.to_string(), "tenant-of-nobody");
     let one = End::of(scene.tenant.client.tenant_show(&foreign).await);
     let other = End::of(scene.tenant.client.tenant_show(absent).await);
@@ -367,7 +379,7 @@ async fn guesses_tenants( scene: Scene) -> End {
     alike(one, &foreign, other, absent, code)
 }
 
-async fn looks_around( scene: Scene) -> End {
+async fn looks_around(scene: Scene) -> End {
     let client = &scene.tenant.client;
     let told = format!(
         "{:?} {:?} {:?} {:?} {:?}",
@@ -412,6 +424,82 @@ async fn other_target(mut scene: Scene) -> End {
     }
 }
 
+async fn call_allowing(mut scene: Scene, name: &str, allow: &[&str]) -> End {
+    let mut peer = scene.peer().await;
+    let id = peer.fresh_id();
+    let header = CallHeader {
+        module: name.to_owned(),
+        function: "long".to_owned(),
+        timeout_ms: None,
+        within: None,
+        allow: Some(allow.iter().map(|pattern| (*pattern).to_owned()).collect()),
+        lease: None,
+    };
+    let arguments = rpc_host_protocol::cbor::encode_arguments(&[], &[]);
+    peer.send(id, Message::Call { header, arguments }).await;
+    ended(peer.outcome(id).await)
+}
+
+async fn widens(scene: Scene) -> End {
+    call_allowing(scene, "logs-without", &["log", "env:*=*"]).await
+}
+
+async fn is_narrowed(scene: Scene) -> End {
+    call_allowing(scene, "logs-with", &[]).await
+}
+
+async fn grants_itself(mut scene: Scene) -> End {
+    let mut peer = scene.peer().await;
+    let held = Operation::Show(Named {
+        name: "held".to_owned(),
+    });
+    let Ok(held) = peer.operate::<RegistrationEntry>(held).await else {
+        return End::Odd("the name is not there".to_owned());
+    };
+    let many: Vec<String> = (0..300).map(|number| format!("env:K{number}=x")).collect();
+    let long = format!("env:K={}", "x".repeat(100_000));
+    let one = |grant: &str| vec![grant.to_owned()];
+    for grants in [
+        one("clock:precise"),
+        one("http:metadata.internal:80"),
+        one("root"),
+        one("fs:../../etc=rw"),
+        one("kv:a/b=rw"),
+        one("log "),
+        one("env:A\0B=x"),
+        one("*"),
+        one(&long),
+        many,
+    ] {
+        let shown = format!("{:.60?}", grants);
+        let register = rpc_host_protocol::operation::Register {
+            name: "granted".to_owned(),
+            digest: held.current.digest.clone(),
+            grants,
+            limits: Default::default(),
+            bindings: Default::default(),
+            sealed: false,
+            if_revision: None,
+            force: true,
+        };
+        let outcome = peer
+            .operate::<RevisionEntry>(Operation::Register(register))
+            .await;
+        match outcome {
+            Err(failure)
+                if [
+                    InvalidArgument,
+                    PermissionDenied,
+                    ResourceExhausted,
+                    FailedPrecondition,
+                ]
+                .contains(&failure.code) => {}
+            other => return End::Odd(format!("{other:?} to the grants {shown}")),
+        }
+    }
+    End::AllWell
+}
+
 async fn serves_reserved(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
     for (name, codes) in [
@@ -420,10 +508,19 @@ async fn serves_reserved(mut scene: Scene) -> End {
         ("wasi:keyvalue/store@0.2.0", &[PermissionDenied]),
         ("rpc-host:guest/log@0.1.0", &[PermissionDenied]),
         ("rpc-host:anything", &[PermissionDenied]),
-        ("WASI:cli/environment@0.2.0", &[PermissionDenied, InvalidArgument]),
-        ("Rpc-Host:guest/log@0.1.0", &[PermissionDenied, InvalidArgument]),
+        (
+            "WASI:cli/environment@0.2.0",
+            &[PermissionDenied, InvalidArgument],
+        ),
+        (
+            "Rpc-Host:guest/log@0.1.0",
+            &[PermissionDenied, InvalidArgument],
+        ),
         ("w\u{430}si:cli/environment", &[InvalidArgument]),
-        ("wasi:cli\0/environment", &[PermissionDenied, InvalidArgument]),
+        (
+            "wasi:cli\0/environment",
+            &[PermissionDenied, InvalidArgument],
+        ),
     ] {
         for scope in [ProvideScope::Session, ProvideScope::Tenant] {
             let offer = Provide {
@@ -450,8 +547,19 @@ async fn odd_names(mut scene: Scene) -> End {
     };
     let long = "x".repeat(100_000);
     for name in [
-        "", "..", "/", "../../etc/passwd", "a\0b", "\u{1b}[2J", "a\nb", "\u{202e}cba", "A", &long,
-        "sha256:00", "revision:1", "c\u{430}lc",
+        "",
+        "..",
+        "/",
+        "../../etc/passwd",
+        "a\0b",
+        "\u{1b}[2J",
+        "a\nb",
+        "\u{202e}cba",
+        "A",
+        &long,
+        "sha256:00",
+        "revision:1",
+        "c\u{430}lc",
     ] {
         let register = rpc_host_protocol::operation::Register {
             name: name.to_owned(),
@@ -524,7 +632,9 @@ async fn wit_without_end(mut scene: Scene) -> End {
         ..offer("hostile:wide/it@0.1.0")
     };
     match peer.provide(offer).await {
-        Err(failure) if [InvalidArgument, ResourceExhausted].contains(&failure.code) => End::AllWell,
+        Err(failure) if [InvalidArgument, ResourceExhausted].contains(&failure.code) => {
+            End::AllWell
+        }
         other => End::Odd(format!("{other:?} to a type without end")),
     }
 }

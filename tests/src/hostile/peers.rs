@@ -6,7 +6,9 @@ use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::frame::{FLAG_MORE, HEADER_BYTES, Header};
 use rpc_host_protocol::message::{Beat, CallHeader, Hello, Message, Release};
-use rpc_host_protocol::operation::{Named, Register, TokenCreate, TokenList, TokenRevoke};
+use rpc_host_protocol::operation::{
+    Named, Register, TenantSettings, TokenCreate, TokenList, TokenRevoke,
+};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -16,7 +18,9 @@ use super::program::{Attack, Cost, End, Expect, Guest, Program};
 use crate::{RawPeer, hello};
 
 use Cost::{Slow, Some as Middling};
-use ErrorCode::{InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated, Unimplemented};
+use ErrorCode::{
+    InvalidArgument, PermissionDenied, ResourceExhausted, Unauthenticated, Unimplemented,
+};
 
 const CONNECTION: ExchangeId = ExchangeId::CONNECTION;
 
@@ -200,13 +204,24 @@ async fn random_bytes(mut scene: Scene) -> End {
 
 async fn random_messages(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
-    for kind in [Kind::Call, Kind::Request, Kind::Upload, Kind::Provide, Kind::Withdraw] {
+    for kind in [
+        Kind::Call,
+        Kind::Request,
+        Kind::Upload,
+        Kind::Provide,
+        Kind::Withdraw,
+    ] {
         let id = peer.fresh_id();
         let words = (0..=scene.seed.below(64)).map(|_| scene.seed.clone().next().to_be_bytes());
         let payload = words.collect::<Vec<_>>().concat();
         scene.seed.next();
-        peer.send_raw(&RawMessage { kind, flags: 0, id, payload })
-            .await;
+        peer.send_raw(&RawMessage {
+            kind,
+            flags: 0,
+            id,
+            payload,
+        })
+        .await;
         match peer.outcome(id).await {
             Err(failure) if failure.code == InvalidArgument => {}
             other => return End::Odd(format!("{other:?} to a {kind:?} of nonsense")),
@@ -219,8 +234,13 @@ async fn all_malformed(mut peer: RawPeer, bad: &[(Kind, Vec<u8>)]) -> End {
     for (kind, payload) in bad {
         let id = peer.fresh_id();
         let (kind, payload) = (*kind, payload.clone());
-        peer.send_raw(&RawMessage { kind, flags: 0, id, payload })
-            .await;
+        peer.send_raw(&RawMessage {
+            kind,
+            flags: 0,
+            id,
+            payload,
+        })
+        .await;
         match peer.outcome(id).await {
             Err(failure) if (failure.code, failure.fault) == (InvalidArgument, Fault::Peer) => {}
             other => return End::Odd(format!("{other:?} to a malformed {kind:?}")),
@@ -252,8 +272,13 @@ async fn deep_envelope(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
     let id = peer.fresh_id();
     let payload = [0xa1, 0x61, b'a'].repeat(10_000);
-    peer.send_raw(&RawMessage { kind: Kind::Request, flags: 0, id, payload })
-        .await;
+    peer.send_raw(&RawMessage {
+        kind: Kind::Request,
+        flags: 0,
+        id,
+        payload,
+    })
+    .await;
     ended(peer.outcome(id).await)
 }
 
@@ -272,6 +297,7 @@ fn call_of(module: &str, function: &str, arguments: Vec<u8>) -> Message {
             function: function.to_owned(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         },
         arguments,
@@ -309,19 +335,19 @@ async fn claimed_items(mut scene: Scene) -> End {
 
 async fn odd_items(mut scene: Scene) -> End {
     let items: [&[u8]; 13] = [
-        &[0xc2, 0x41, 1],                         // a big number
-        &[0xfb, 0x40, 0, 0, 0, 0, 0, 0, 0],       // 2.0
-        &[0xf9, 0x7e, 0],                         // not a number
-        &[0xf6],                                  // null
-        &[0xf7],                                  // undefined
-        &[0xe0],                                  // a simple value of no meaning
-        &[0xf8, 0x20],                            // another
-        &[0x61, 0xff],                            // text that is none
-        &[0x18, 2],                               // 2, longer than it has to be
+        &[0xc2, 0x41, 1],                                        // a big number
+        &[0xfb, 0x40, 0, 0, 0, 0, 0, 0, 0],                      // 2.0
+        &[0xf9, 0x7e, 0],                                        // not a number
+        &[0xf6],                                                 // null
+        &[0xf7],                                                 // undefined
+        &[0xe0],                                                 // a simple value of no meaning
+        &[0xf8, 0x20],                                           // another
+        &[0x61, 0xff],                                           // text that is none
+        &[0x18, 2],                                              // 2, longer than it has to be
         &[0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], // beyond 63 bits
-        &[0x5f, 0x41, 1, 0xff],                   // bytes in pieces
-        &[0xff],                                  // the end of something
-        &[0x1c],                                  // a length that is reserved
+        &[0x5f, 0x41, 1, 0xff],                                  // bytes in pieces
+        &[0xff],                                                 // the end of something
+        &[0x1c],                                                 // a length that is reserved
     ];
     all_refused(scene.peer().await, &items).await
 }
@@ -369,7 +395,8 @@ async fn reset_in_mid_call(mut scene: Scene) -> End {
     }
     if scene.seed.below(2) == 0 {
         // The node has at least read them.
-        peer.send(CONNECTION, Message::Ping(Beat { nonce: 1 })).await;
+        peer.send(CONNECTION, Message::Ping(Beat { nonce: 1 }))
+            .await;
         peer.message().await;
     }
     peer.reset();
@@ -499,7 +526,9 @@ async fn cancels(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
     let mut begun = Vec::new();
     for _ in 0..super::arena::MAX_CALLS_IN_FLIGHT / 2 {
-        let id = peer.call("sum", "add", &[Value::S64(2), Value::S64(3)]).await;
+        let id = peer
+            .call("sum", "add", &[Value::S64(2), Value::S64(3)])
+            .await;
         peer.send(id, Message::Cancel).await;
         peer.send(id, Message::Cancel).await;
         begun.push(id);
@@ -518,7 +547,9 @@ async fn cancels(mut scene: Scene) -> End {
 
 async fn releases(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
-    let id = peer.call("sum", "add", &[Value::S64(2), Value::S64(3)]).await;
+    let id = peer
+        .call("sum", "add", &[Value::S64(2), Value::S64(3)])
+        .await;
     let handles = (0..5000).map(|handle| (handle, u32::MAX)).collect();
     peer.send(id, Message::Release(Release { handles })).await;
     if peer.outcome(id).await != Ok(vec![5]) {
@@ -537,7 +568,7 @@ async fn says_hello(mut scene: Scene, versions: Vec<u32>) -> End {
     parted(peer).await
 }
 
-async fn reserved( scene: Scene) -> End {
+async fn reserved(scene: Scene) -> End {
     let mut frame = Header {
         length_bytes: 0,
         kind: Kind::Ping,
@@ -572,7 +603,11 @@ async fn no_tls(mut scene: Scene) -> End {
 
 /// The head of a record of a handshake, and of a first message of 16 MB in it.
 async fn nonsense_tls(mut scene: Scene) -> End {
-    let hello = [&[0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff][..], &[0xa5; 16_380]].concat();
+    let hello = [
+        &[0x16, 3, 1, 0x40, 0, 1, 0xff, 0xff, 0xff][..],
+        &[0xa5; 16_380],
+    ]
+    .concat();
     hung_up_on(&mut scene, &hello).await
 }
 
@@ -614,7 +649,9 @@ async fn strangers(mut scene: Scene) -> End {
 async fn guesses(mut scene: Scene) -> End {
     let source = scene.address();
     let real = scene.reader.clone();
-    let other_secret: String = (0..4).map(|_| format!("{:016x}", scene.seed.next())).collect();
+    let other_secret: String = (0..4)
+        .map(|_| format!("{:016x}", scene.seed.next()))
+        .collect();
     let (id, _secret) = real.rsplit_once('_').expect("a token has a secret");
     let tokens = [
         None,
@@ -649,6 +686,16 @@ fn named(name: &str) -> Named {
     }
 }
 
+/// Settings that give more than anybody has.
+fn settings(name: &str) -> TenantSettings {
+    TenantSettings {
+        name: name.to_owned(),
+        allow: Some(vec!["any".to_owned()]),
+        weight: Some(1000),
+        ..TenantSettings::default()
+    }
+}
+
 fn registering(name: &str) -> Register {
     Register {
         name: name.to_owned(),
@@ -676,16 +723,16 @@ fn of_admins() -> Vec<Operation> {
         new_token(None, "reader"),
         new_token(None, "admin"),
         Operation::TokenList(TokenList { tenant: None }),
-        Operation::TokenRevoke(TokenRevoke {
-            id: "0".repeat(16),
-        }),
+        Operation::TokenRevoke(TokenRevoke { id: "0".repeat(16) }),
     ]
 }
 
 /// What takes the right to operate the node.
 fn of_operators(scene: &Scene) -> Vec<Operation> {
     vec![
-        Operation::TenantCreate(named("mine")),
+        Operation::TenantCreate(settings("mine")),
+        Operation::TenantSet(settings(&scene.tenant.name)),
+        Operation::TenantSet(settings(&scene.victim)),
         Operation::TenantList {},
         Operation::TenantRemove(named(&scene.victim)),
         Operation::TenantRemove(named("default")),

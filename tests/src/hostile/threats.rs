@@ -99,28 +99,28 @@ pub const THREATS: &[Threat] = &[
     ),
     row(
         "E8",
-        Open("not claimed: against side channels of the processor there is what the engine does by itself"),
+        Open(
+            "not claimed: against side channels of the processor there is what the engine does by itself",
+        ),
     ),
     row("E9", Programs),
     row("E10", Programs),
-    row(
-        "E11",
-        Tests(&[
-            "tests/tests/all/links.rs#tenants_never_link_to_one_another",
-            "tests/tests/all/links.rs#each_module_has_its_own_grants_whoever_calls_it",
-        ]),
-    ),
+    row("E11", Programs),
     row("E12", Programs),
     row(
         "E13",
-        Tests(&["tests/tests/all/links.rs#an_object_is_as_good_as_before_when_its_maker_was_swapped"]),
+        Tests(&[
+            "tests/tests/all/links.rs#an_object_is_as_good_as_before_when_its_maker_was_swapped",
+        ]),
     ),
     row("E14", Programs),
     row("E15", Programs),
     row("E16", Programs),
     row(
         "E17",
-        Open("by construction: the node makes one engine, and no type of the sandbox lets a second one in"),
+        Open(
+            "by construction: the node makes one engine, and no type of the sandbox lets a second one in",
+        ),
     ),
     row("P1", Programs),
     row("P2", Programs),
@@ -147,12 +147,24 @@ pub const THREATS: &[Threat] = &[
     row("P17", Programs),
     row(
         "A1",
-        Open("no client certificates in this version: tokens are the only proof of identity"),
+        Tests(&[
+            "host/src/transport/client_trust/tests.rs#whatever_is_wrong_with_a_certificate_its_client_is_told_the_same",
+        ]),
     ),
-    row("A2", Tests(&["tests/tests/all/tokens.rs#a_token_expires"])),
+    row(
+        "A2",
+        Tests(&[
+            "tests/tests/all/tokens.rs#a_token_expires",
+            "host/src/transport/client_trust/tests.rs#certificates_are_good_from_their_first_second_to_their_last",
+        ]),
+    ),
     row(
         "A3",
-        Tests(&["tests/tests/all/tokens.rs#a_revoked_token_is_worth_nothing_at_once"]),
+        Tests(&[
+            "tests/tests/all/tokens.rs#a_revoked_token_is_worth_nothing_at_once",
+            "host/src/transport/client_trust/tests.rs#revocation_fails_closed",
+            "host/src/transport/client_trust/tests.rs#a_bad_file_keeps_what_was_there",
+        ]),
     ),
     row(
         "A4",
@@ -161,7 +173,10 @@ pub const THREATS: &[Threat] = &[
     row("A5", Programs),
     row(
         "A6",
-        Open("no client certificates in this version, so none that could contradict a token"),
+        Tests(&[
+            "tests/tests/all/certificates.rs#what_a_client_shows_belongs_together_or_it_stays_out",
+            "host/src/transport/client_trust/tests.rs#only_one_name_of_one_form_says_who_somebody_is",
+        ]),
     ),
     row("A7", Programs),
     row(
@@ -170,6 +185,8 @@ pub const THREATS: &[Threat] = &[
     ),
     row(
         "A9",
-        Open("certificates are read at the start in this version, so none is swapped under load"),
+        Tests(&[
+            "tests/tests/all/certificates.rs#nobody_who_is_good_is_turned_away_while_files_are_replaced",
+        ]),
     ),
 ];

@@ -52,16 +52,18 @@ pub(super) fn programs() -> Vec<Program> {
         "U4" "claimed-functions" Cheap, "a header that says there are four thousand million functions",
             large::claimed_functions => too_much(&["4294967295 functions, the limit is 200000"]);
         "U5" "million-types" Slow, "a million types",
-            large::types => too_much(&["1000000 types, the limit is 100000"]);
+            large::types => too_much(&["100001 types, the limit is 100000"]);
         "U5" "many-segments" Middling, "a hundred thousand and one data segments",
             large::segments => too_much(&["100001 data and element segments, the limit is 100000"]);
         "U5" "many-imports" Middling, "fifty thousand and one imports",
             large::imports => too_much(&["50001 imports, the limit is 50000"]);
-        "U5" "many-locals" Dear, "functions with four hundred million local variables in all",
-            large::locals => too_much(&[]);
+        "U5" "many-locals" Slow, "functions with four hundred million local variables in all",
+            large::locals => too_much(&["locals of functions, the limit is 5000000"]);
         "U5" "one-local-too-many" Slow, "a function with 50001 local variables",
             large::one_local_too_many => invalid(&["too many locals"]);
-        "U6" "many-jumps" Dear, "one function of three thousand jumps to three thousand places",
+        "U6" "long-function" Middling, "one function of five megabytes",
+            large::long_function => too_much(&["bytes in one function, the limit is 4194304"]);
+        "U6" "many-jumps" Dear, "one function of jumps to fourteen hundred places from each of them",
             large::jumps => too_much(&[]);
         "U6" "deep-blocks" Dear, "one function of fifty thousand blocks in one another",
             large::blocks => too_much(&[]);
@@ -83,6 +85,8 @@ pub(super) fn programs() -> Vec<Program> {
             || crate::component("(component)") => invalid(&["function"]);
         "U11" "name-that-is-none" Slow, "exports a function whose name clears a terminal",
             odd_name => invalid(&["not valid"]);
+        "U11" "long-name" Cheap, "exports a function with a name of a hundred kilobytes",
+            large::long_name => too_much(&["the limit is 16384"]);
         "U12" "custom-section" Dear, "33 megabytes of a section that nobody needs",
             large::custom => too_much(&["bytes of custom sections"]);
         "U13" "large-images" Dear, "a few hundred bytes that become 64 megabytes of memory images",
@@ -263,4 +267,3 @@ async fn flipped(mut scene: Scene) -> End {
         },
     }
 }
-

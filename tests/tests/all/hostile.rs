@@ -26,7 +26,12 @@ async fn every_hostile_program_ends_as_it_has_to_and_nobody_else_notices() {
             wrong.push(format!("{} {}: {problem}", program.row, program.name));
         }
         arena.is_well().await;
-        println!("{:>6} ms  {} {}", begun.elapsed().as_millis(), program.row, program.name);
+        println!(
+            "{:>6} ms  {} {}",
+            begun.elapsed().as_millis(),
+            program.row,
+            program.name
+        );
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
@@ -89,7 +94,11 @@ fn every_threat_is_answered_for() {
         }
     }
     for program in &programs {
-        assert!(known.contains(program.row), "{} is for no threat", program.name);
+        assert!(
+            known.contains(program.row),
+            "{} is for no threat",
+            program.name
+        );
     }
     // The list that people read is the same.
     let readme = fs::read_to_string(root.join("tests/hostile/README.md")).unwrap();
@@ -98,7 +107,9 @@ fn every_threat_is_answered_for() {
         .filter_map(|line| Some(line.strip_prefix("| ")?.split_once(" | ")?.0))
         .filter(|row| {
             let (letter, number) = row.split_at(1.min(row.len()));
-            "UREPA".contains(letter) && !number.is_empty() && number.bytes().all(|it| it.is_ascii_digit())
+            "UREPA".contains(letter)
+                && !number.is_empty()
+                && number.bytes().all(|it| it.is_ascii_digit())
         })
         .collect();
     let rows: Vec<&str> = THREATS.iter().map(|threat| threat.row).collect();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
 //! | `isolation` | every operation on what another tenant has |
 //! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
@@ -42,6 +43,7 @@ mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
