@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_tests::hostile::{Arena, Course, Lap, Outcome, Seed, gauntlet, programs};
+use rpc_host_tests::hostile::{Arena, Course, Ground, Lap, Outcome, Seed, gauntlet, programs};
 
 const USAGE: &str = "usage: cargo xtask gauntlet [--runs N] [--seed S] [--again PROGRAM:SEED]
 
@@ -90,10 +90,15 @@ async fn again(name: &str, seed: u64) -> bool {
         eprintln!("error: there is no program `{name}`");
         return false;
     };
-    let arena = Arena::start(std::slice::from_ref(program), 64, TENANTS).await;
+    let ground = Ground {
+        places: 64,
+        tenants: TENANTS,
+        compile_timeout: Duration::from_secs(30),
+    };
+    let arena = Arena::start(std::slice::from_ref(program), ground).await;
     let mut seed = Seed::new(seed);
     // What chose the program.
-    seed.next();
+    seed.draw();
     let end = program.run(arena.scene(seed)).await;
     println!("{} {name}: {}", program.row, program.what);
     println!("{end:?}");

@@ -40,6 +40,18 @@ pub struct Arena {
     connections: u64,
 }
 
+/// How large an arena is.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground {
+    /// Places for instances.
+    pub places: usize,
+    /// Tenants that attack.
+    pub tenants: usize,
+    /// What a module may take to compile. Some programs take all of it, and those that attack have to
+    /// be compiled themselves, all at once on a machine that may be busy.
+    pub compile_timeout: Duration,
+}
+
 struct Attacker {
     tenant: Arc<TestTenant>,
     reader: String,
@@ -65,8 +77,14 @@ pub struct Scene {
 }
 
 impl Arena {
-    /// A node with so many places for instances, and so many tenants that attack it with these programs.
-    pub async fn start(programs: &[Program], places: usize, tenants: usize) -> Arena {
+    /// A node with tenants that attack it with these programs.
+    pub async fn start(programs: &[Program], ground: Ground) -> Arena {
+        let Ground {
+            places,
+            tenants,
+            compile_timeout,
+        } = ground;
+        let compile_timeout_ms = u64::try_from(compile_timeout.as_millis()).unwrap_or(u64::MAX);
         let options = HostOptions::new()
             .log_kept(KEPT_LOG_LINES)
             .limit("max-live-instances", places as u64)
@@ -83,7 +101,7 @@ impl Arena {
             .limit("handshake-timeout-ms", 3000)
             .limit("frame-timeout-ms", 1000)
             .limit("write-timeout-ms", 2000)
-            .limit("compile-timeout-ms", 5000)
+            .limit("compile-timeout-ms", compile_timeout_ms)
             .limit("max-compile-memory-bytes", 384 << 20)
             .limit("max-artifact-bytes", 16 << 20);
         let host = TestHost::start_with(options).await;
@@ -308,7 +326,7 @@ impl Scene {
 
     /// An address that hardly anybody else comes from.
     pub(super) fn address(&mut self) -> Ipv4Addr {
-        loopback(self.seed.next())
+        loopback(self.seed.draw())
     }
 
     /// A connection on which nothing was said yet.

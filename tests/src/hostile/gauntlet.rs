@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::arena::Arena;
+use super::arena::{Arena, Ground};
 use super::program::{Program, choose};
 use super::seed::Seed;
 use super::vitals::Vitals;
@@ -18,6 +18,8 @@ const LAPS: u64 = 20;
 const WARM_UP: usize = 5;
 /// Places for instances.
 const PLACES: usize = 192;
+/// Time to compile one module.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Unexpected ends after which it makes no sense to go on.
 const MAX_SURPRISES: usize = 20;
 /// How long the victim waits between two calls.
@@ -125,7 +127,7 @@ fn slope(points: &[(f64, f64)]) -> f64 {
 
 /// What the run of this number chooses by.
 fn seed_of(course: &Course, run: u64) -> u64 {
-    Seed::new(course.seed ^ run.wrapping_mul(0xa24b_aed4_963e_e407)).next()
+    Seed::new(course.seed ^ run.wrapping_mul(0xa24b_aed4_963e_e407)).draw()
 }
 
 /// Runs a course. `progress` is told of each lap.
@@ -134,7 +136,12 @@ pub async fn gauntlet(
     course: Course,
     mut progress: impl FnMut(&Lap, Duration),
 ) -> Outcome {
-    let arena = Arc::new(Arena::start(&programs, PLACES, course.tenants).await);
+    let ground = Ground {
+        places: PLACES,
+        tenants: course.tenants,
+        compile_timeout: COMPILE_TIMEOUT,
+    };
+    let arena = Arc::new(Arena::start(&programs, ground).await);
     let mut outcome = Outcome {
         programs: programs.len(),
         ..Outcome::default()

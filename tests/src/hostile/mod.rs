@@ -28,7 +28,7 @@ mod uploads;
 mod vitals;
 
 pub(crate) use arena::connect_from;
-pub use arena::{Arena, Scene};
+pub use arena::{Arena, Ground, Scene};
 pub use gauntlet::{Course, Lap, Outcome, Surprise, gauntlet};
 pub use program::{
     Attack, Cost, Doing, End, Expect, Guest, Program, Registered, choose, guests as guests_folder,

@@ -197,7 +197,7 @@ async fn frames_of_nothing(mut scene: Scene) -> End {
 
 async fn random_bytes(mut scene: Scene) -> End {
     let mut peer = scene.peer().await;
-    let words = (0..64).map(|_| scene.seed.next().to_be_bytes());
+    let words = (0..64).map(|_| scene.seed.draw().to_be_bytes());
     peer.send_bytes(&words.collect::<Vec<_>>().concat()).await;
     parted(peer).await
 }
@@ -212,9 +212,9 @@ async fn random_messages(mut scene: Scene) -> End {
         Kind::Withdraw,
     ] {
         let id = peer.fresh_id();
-        let words = (0..=scene.seed.below(64)).map(|_| scene.seed.clone().next().to_be_bytes());
+        let words = (0..=scene.seed.below(64)).map(|_| scene.seed.clone().draw().to_be_bytes());
         let payload = words.collect::<Vec<_>>().concat();
-        scene.seed.next();
+        scene.seed.draw();
         peer.send_raw(&RawMessage {
             kind,
             flags: 0,
@@ -650,14 +650,14 @@ async fn guesses(mut scene: Scene) -> End {
     let source = scene.address();
     let real = scene.reader.clone();
     let other_secret: String = (0..4)
-        .map(|_| format!("{:016x}", scene.seed.next()))
+        .map(|_| format!("{:016x}", scene.seed.draw()))
         .collect();
     let (id, _secret) = real.rsplit_once('_').expect("a token has a secret");
     let tokens = [
         None,
         Some(String::new()),
         Some("rpch_0000000000000000".to_owned()),
-        Some(format!("rpch_{:016x}_{other_secret}", scene.seed.next())),
+        Some(format!("rpch_{:016x}_{other_secret}", scene.seed.draw())),
         Some(format!("{id}_{other_secret}")),
         Some(real.to_uppercase()),
         Some(format!("{real}0")),

@@ -152,7 +152,7 @@ fn odd_name() -> Vec<u8> {
 
 /// A digest of nothing in particular.
 fn some_digest(scene: &mut Scene) -> String {
-    let words = (0..4).map(|_| format!("{:016x}", scene.seed.next()));
+    let words = (0..4).map(|_| format!("{:016x}", scene.seed.draw()));
     format!("sha256:{}", words.collect::<String>())
 }
 

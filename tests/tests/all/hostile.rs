@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rpc_host_tests::hostile::{
-    Arena, Guest, Held, Program, Seed, THREATS, guests_folder, programs,
+    Arena, Ground, Guest, Held, Program, Seed, THREATS, guests_folder, programs,
 };
 
 /// Enough for the deepest chain of calls within the part of the places that a tenant may have.
@@ -15,7 +15,12 @@ const PLACES: usize = 64;
 #[tokio::test(flavor = "multi_thread")]
 async fn every_hostile_program_ends_as_it_has_to_and_nobody_else_notices() {
     let programs = programs();
-    let arena = Arena::start(&programs, PLACES, 1).await;
+    let ground = Ground {
+        places: PLACES,
+        tenants: 1,
+        compile_timeout: Duration::from_secs(8),
+    };
+    let arena = Arena::start(&programs, ground).await;
     arena.is_well().await;
     let mut wrong = Vec::new();
     for (number, program) in programs.iter().enumerate() {
