@@ -14,6 +14,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod gauntlet;
 mod guest_environment;
 mod guest_toolchain;
 mod modules;
@@ -42,6 +43,8 @@ commands:
   neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
+  gauntlet [--runs N] [--seed S] [--again PROGRAM:SEED]
+                        run hostile programs in random order (20000), many at once, and watch the node
 
   WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
     installed   the target is part of the present Rust toolchain
@@ -80,6 +83,7 @@ enum Command {
     Neighbour { short: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
+    Gauntlet { arguments: Vec<String> },
 }
 
 impl Command {
@@ -97,6 +101,9 @@ impl Command {
             },
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
+            Some("gauntlet") => Ok(Self::Gauntlet {
+                arguments: arguments.map(str::to_owned).collect(),
+            }),
             Some(other) => Err(format!("there is no command `{other}`")),
         }
     }
@@ -163,6 +170,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
+        Command::Gauntlet { arguments } => gauntlet::run(&Workspace::locate()?, &arguments)?,
     }
     Ok(())
 }
@@ -213,5 +221,11 @@ mod tests {
         assert_eq!(parse("fuzz --seconds=5"), Ok(Command::Fuzz { seconds: 5 }));
         assert!(parse("fuzz --seconds 0").is_err());
         assert!(parse("fuzz frame").is_err());
+        let gauntlet = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+            Ok(Command::Gauntlet { arguments })
+        };
+        assert_eq!(parse("gauntlet"), gauntlet(&[]));
+        assert_eq!(parse("gauntlet --runs 5"), gauntlet(&["--runs", "5"]));
     }
 }

@@ -30,6 +30,7 @@
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
 //! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
+//! | `hostile` | programs that mean no good, one after the other |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -53,6 +54,7 @@ mod confinement;
 mod deadlines;
 mod drain;
 mod fairness;
+mod hostile;
 mod imports;
 mod isolation;
 mod leases;
