@@ -6,6 +6,7 @@
 mod data_dir;
 mod demand;
 mod error;
+mod http;
 mod limits;
 mod listen;
 mod log;
@@ -16,6 +17,8 @@ mod serve;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
+#[cfg(feature = "http")]
+pub use http::HttpConfig;
 pub use limits::{LIMITS, LimitRow, Limits};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};

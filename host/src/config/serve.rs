@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::http::HttpTable;
 use super::limits::LimitsTable;
 use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
 
@@ -49,6 +50,9 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// What the node allows.
     pub limits: Limits,
+    /// Requests of guests to hosts outside.
+    #[cfg(feature = "http")]
+    pub http: super::HttpConfig,
 }
 
 /// The configuration file as written.
@@ -64,6 +68,7 @@ struct FileTable {
     sandbox: Option<SandboxDemand>,
     #[serde(default)]
     limits: LimitsTable,
+    http: Option<HttpTable>,
 }
 
 impl Config {
@@ -95,6 +100,7 @@ impl Config {
                 limit: MAX_SERVER_NAMES,
             });
         }
+        let http = HttpTable::resolve(file.http)?;
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
@@ -107,6 +113,8 @@ impl Config {
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
             limits: file.limits.resolve()?,
+            #[cfg(feature = "http")]
+            http,
         })
     }
 }

@@ -15,13 +15,13 @@ use super::crossing::{Crossing, take_back};
 use super::engine::TICK;
 use super::handles::MAX_OBJECTS;
 use super::output::Output;
-use super::share::Taken;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
 use crate::budget::Budget;
+use crate::share::Taken;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;

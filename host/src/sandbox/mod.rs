@@ -18,7 +18,6 @@
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
-//! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
@@ -44,7 +43,6 @@ mod link;
 mod output;
 mod outside;
 mod prepared;
-mod share;
 mod sniff;
 mod state;
 mod trap;
@@ -75,9 +73,9 @@ pub use worker::{
 
 use crate::capability::Grants;
 use crate::confinement::Enforcement;
+use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
-use share::Shares;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]

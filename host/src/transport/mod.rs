@@ -6,6 +6,8 @@ mod error;
 pub mod frames;
 mod identity;
 mod listener;
+#[cfg(feature = "http")]
+mod outgoing_tls;
 mod tls;
 
 pub use admission::{ConnectionRoom, Doorstep};
@@ -13,4 +15,6 @@ pub use authority::{Authority, IdentityError};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
 pub use listener::{Arrival, Listener, Secured};
+#[cfg(feature = "http")]
+pub use outgoing_tls::{OutgoingTls, OutgoingTlsError};
 pub use tls::{ServerCertificate, server_config};
