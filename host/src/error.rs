@@ -7,6 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
+use crate::capability::GrantError;
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -128,7 +129,6 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownGrant(_)
         | RegistryError::UnknownLimit { .. }
         | RegistryError::LimitOutOfBounds { .. }
         | RegistryError::EmptyUpload
@@ -148,6 +148,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         RegistryError::Unbound { .. } | RegistryError::NotOffered { .. } => {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
+        RegistryError::Grant(error) => grant(error),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }
@@ -156,6 +157,18 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
+    }
+}
+
+fn grant(error: &GrantError) -> (ErrorCode, Fault) {
+    match error {
+        GrantError::Unknown { .. } | GrantError::Malformed { .. } | GrantError::Twice { .. } => {
+            (ErrorCode::InvalidArgument, Fault::Peer)
+        }
+        GrantError::TooMany { .. } | GrantError::TooLong { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Peer)
+        }
+        GrantError::NotServed { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
     }
 }
 

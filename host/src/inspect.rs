@@ -2,7 +2,7 @@
 
 use rpc_host_protocol::operation::{FunctionEntry, ImportEntry, Inspection};
 
-use crate::capability::Grants;
+use crate::capability::Kinds;
 use crate::registry::Digest;
 use crate::sandbox::{self, Function, Import, SandboxError};
 
@@ -13,7 +13,7 @@ use crate::sandbox::{self, Function, Import, SandboxError};
 pub fn inspect_component(bytes: &[u8]) -> Result<Inspection, SandboxError> {
     let world = sandbox::inspect_component(bytes)?;
     let imports = world.imports.iter().map(|(name, callable)| {
-        import_entry(&sandbox::standing(name, *callable, &Grants::default()))
+        import_entry(&sandbox::standing(name, *callable, Kinds::default()))
     });
     Ok(Inspection {
         digest: Digest::of(bytes).to_string(),

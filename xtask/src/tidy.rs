@@ -120,7 +120,13 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
-            "provider", "registry", "sandbox", "tenant", "storage", "chain",
+            "provider",
+            "registry",
+            "sandbox",
+            "capability",
+            "tenant",
+            "storage",
+            "chain",
         ],
     ),
     (

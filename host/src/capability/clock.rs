@@ -1,4 +1,5 @@
-//! Clocks of one millisecond: enough to tell the time by, too coarse to time a neighbour with.
+//! Clocks of one millisecond: enough to tell the time by, too coarse to time a neighbour with. And those
+//! that a grant puts in their place: as good as the system's, or standing still.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,11 +16,13 @@ impl HostWallClock for CoarseWallClock {
     }
 
     fn now(&self) -> Duration {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        Duration::from_millis(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+        Duration::from_millis(u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX))
     }
+}
+
+fn since_1970() -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.unwrap_or_default()
 }
 
 /// The time since the instance was made, so that it tells nothing of the node.
@@ -43,5 +46,66 @@ impl HostMonotonicClock for CoarseMonotonicClock {
     fn now(&self) -> u64 {
         let elapsed_ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         elapsed_ms.saturating_mul(1_000_000)
+    }
+}
+
+const FINEST: Duration = Duration::from_nanos(1);
+
+/// The time of day, as the system tells it.
+pub(super) struct PreciseWallClock;
+
+impl HostWallClock for PreciseWallClock {
+    fn resolution(&self) -> Duration {
+        FINEST
+    }
+
+    fn now(&self) -> Duration {
+        since_1970()
+    }
+}
+
+/// The time since the instance was made, to the nanosecond.
+pub(super) struct PreciseMonotonicClock {
+    start: Instant,
+}
+
+impl PreciseMonotonicClock {
+    pub(super) fn new() -> Self {
+        PreciseMonotonicClock {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl HostMonotonicClock for PreciseMonotonicClock {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// A clock that stands at the time at which the call began.
+pub(super) struct FrozenClock(pub(super) Duration);
+
+impl HostWallClock for FrozenClock {
+    fn resolution(&self) -> Duration {
+        RESOLUTION
+    }
+
+    fn now(&self) -> Duration {
+        self.0
+    }
+}
+
+impl HostMonotonicClock for FrozenClock {
+    fn resolution(&self) -> u64 {
+        u64::try_from(RESOLUTION.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> u64 {
+        0
     }
 }

@@ -6,6 +6,7 @@
 use rpc_host_protocol::error::printable;
 use wasmtime::component::{HasData, Linker};
 
+use super::{Grants, Kind, MissingGrant};
 use crate::sandbox::{CallLabel, State};
 
 pub(super) const INTERFACE: &str = "rpc-host:guest/log";
@@ -19,6 +20,7 @@ mod bindings {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "rpc-host:guest/guest",
+        imports: { default: trappable },
     });
 }
 
@@ -42,33 +44,53 @@ impl LogCtx {
     }
 }
 
+/// The log, and whether it is granted.
+struct LogView<'a> {
+    log: &'a mut LogCtx,
+    grants: &'a Grants,
+}
+
 struct HasLog;
 
 impl HasData for HasLog {
-    type Data<'a> = &'a mut LogCtx;
+    type Data<'a> = LogView<'a>;
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_bindings::<State, HasLog>(linker, |state| &mut state.log)
+    add_bindings::<State, HasLog>(linker, |state| LogView {
+        log: &mut state.log,
+        grants: &state.grants,
+    })
 }
 
-impl Host for LogCtx {
-    fn log(&mut self, level: Level, message: String, fields: Vec<Field>) {
-        self.lines = self.lines.saturating_add(1);
+impl Host for LogView<'_> {
+    fn log(&mut self, level: Level, message: String, fields: Vec<Field>) -> wasmtime::Result<()> {
+        if !self.grants.has(Kind::Log) {
+            let called = format!("{INTERFACE}.log");
+            let grant = Kind::Log.as_str();
+            return Err(MissingGrant {
+                called,
+                grant,
+                is_withheld: true,
+            }
+            .into());
+        }
+        let log = &mut *self.log;
+        log.lines = log.lines.saturating_add(1);
         let CallLabel {
             tenant,
             module,
             call,
-        } = &self.label;
-        if self.lines > MAX_LINES {
-            if self.lines == MAX_LINES + 1 {
+        } = &log.label;
+        if log.lines > MAX_LINES {
+            if log.lines == MAX_LINES + 1 {
                 tracing::warn!(target: "guest", %tenant, %module, %call, limit = MAX_LINES,
                     "lines over the limit are dropped");
             }
-            return;
+            return Ok(());
         }
-        let message = printable(&message, self.max_line_bytes);
-        let left_bytes = self.max_line_bytes.saturating_sub(message.len());
+        let message = printable(&message, log.max_line_bytes);
+        let left_bytes = log.max_line_bytes.saturating_sub(message.len());
         let fields: Vec<String> = fields
             .iter()
             .take(MAX_FIELDS)
@@ -89,5 +111,6 @@ impl Host for LogCtx {
             Level::Warn => line!(WARN),
             Level::Error => line!(ERROR),
         }
+        Ok(())
     }
 }

@@ -7,40 +7,59 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `grant` | the grants there are, and the parsing of their text |
+//! | `kind` | the kinds of grants |
+//! | `grant`, `subject` | one grant and its parameters, and the parsing of their text |
+//! | `grants` | all grants of a registration |
 //! | `wasi_base` | the part of WASI that gives no power |
-//! | `clock` | clocks too coarse to time a neighbour with |
+//! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
+//! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
 
 mod clock;
 mod grant;
+mod grants;
+mod kind;
 mod log;
+mod random;
+mod subject;
 mod wasi_base;
 
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-pub use grant::{Grant, Grants, UnknownGrant};
+pub use grant::Grant;
+pub use grants::{GrantError, Grants};
+pub use kind::{Kind, Kinds};
 pub(crate) use log::LogCtx;
+pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
 pub(crate) use wasi_base::wasi_ctx;
 
 use crate::sandbox::State;
 
 /// A guest called what it has no grant for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the module called `{called}`, which needs the grant `{grant}`{}", remedy(.grant))]
+#[error("the module called `{called}`, which needs the grant `{grant}`; {}", self.remedy())]
 pub struct MissingGrant {
     /// Interface and function.
     pub called: String,
-    /// The grant.
+    /// The grant: its kind, or what such a grant would be called.
     pub grant: &'static str,
+    /// Whether the module is registered with it, and the node, the tenant or the caller does not allow it.
+    pub is_withheld: bool,
 }
 
-fn remedy(grant: &str) -> String {
-    if grant.parse::<Grant>().is_ok() {
-        format!("; register it with `--grant {grant}`")
-    } else {
-        "; this node has no such grant to give".to_owned()
+impl MissingGrant {
+    fn remedy(&self) -> String {
+        match Kind::called(self.grant) {
+            Some(_) if self.is_withheld => {
+                "it is registered with it, but the node, the tenant or the caller does not allow it now"
+                    .to_owned()
+            }
+            Some(kind) if kind.is_served() => {
+                format!("register it with `--grant {}`", kind.form())
+            }
+            _ => "this node has no such grant to give".to_owned(),
+        }
     }
 }
 
@@ -49,8 +68,8 @@ fn remedy(grant: &str) -> String {
 pub(crate) enum Offer {
     /// Served to every module.
     Served,
-    /// Served by this grant.
-    Granted(Grant),
+    /// Served by grants of this kind.
+    Granted(Kind),
     /// Inert for want of this grant.
     Ungranted(&'static str),
     /// It is not the node's; another registration may answer.
@@ -66,8 +85,8 @@ pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     Ok(linker)
 }
 
-/// What the node has for the interface `name` under `grants`.
-pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
+/// What the node has for the interface `name` under grants of these kinds.
+pub(crate) fn offer(name: &str, kinds: Kinds) -> Offer {
     let (interface, version) = match name.split_once('@') {
         Some((interface, version)) => (interface, semver::Version::parse(version).ok()),
         None => (name, None),
@@ -79,7 +98,7 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
             .is_some_and(|version| version.major == major && version.minor == minor)
     };
     match package {
-        "wasi:http" if is_version(0, 2) => Offer::Ungranted("http"),
+        "wasi:http" if is_version(0, 2) => Offer::Ungranted(Kind::Http.as_str()),
         "wasi:sockets" if is_version(0, 2) => Offer::Ungranted("sockets"),
         _ if package.starts_with("wasi:") && wasi_base::INTERFACES.contains(&interface) => {
             if is_version(0, 2) {
@@ -89,9 +108,9 @@ pub(crate) fn offer(name: &str, grants: &Grants) -> Offer {
             }
         }
         "rpc-host:guest" if interface == log::INTERFACE => {
-            match (is_version(0, 1), grants.allows(Grant::Log)) {
-                (true, true) => Offer::Granted(Grant::Log),
-                (true, false) => Offer::Ungranted(Grant::Log.as_str()),
+            match (is_version(0, 1), kinds.has(Kind::Log)) {
+                (true, true) => Offer::Granted(Kind::Log),
+                (true, false) => Offer::Ungranted(Kind::Log.as_str()),
                 (false, _) => {
                     Offer::Unknown("is of a version that this node does not have".to_owned())
                 }
@@ -119,10 +138,13 @@ fn is_bindable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(of_the_alphabet)
 }
 
-/// Links a capability that is granted.
-pub(crate) fn link(linker: &mut Linker<State>, grant: Grant) -> wasmtime::Result<()> {
-    match grant {
-        Grant::Log => log::add_to_linker(linker),
+/// Links the interfaces of a kind that is granted. Which grants of it an instance has in force is looked at
+/// again at each use.
+pub(crate) fn link(linker: &mut Linker<State>, kind: Kind) -> wasmtime::Result<()> {
+    match kind {
+        Kind::Log => log::add_to_linker(linker),
+        // Not offered as interfaces of their own.
+        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Kv | Kind::Http => Ok(()),
     }
 }
 
@@ -132,23 +154,23 @@ mod tests {
 
     #[test]
     fn nothing_with_power_is_offered_without_a_grant() {
-        let (none, log) = (Grants::default(), Grants::from_iter([Grant::Log]));
-        assert_eq!(offer("wasi:cli/environment@0.2.12", &none), Offer::Served);
+        let (none, log) = (Kinds::default(), Kinds::from_iter([Kind::Log]));
+        assert_eq!(offer("wasi:cli/environment@0.2.12", none), Offer::Served);
         assert_eq!(
-            offer("wasi:http/types@0.2.10", &none),
+            offer("wasi:http/types@0.2.10", none),
             Offer::Ungranted("http")
         );
         assert_eq!(
-            offer("wasi:sockets/tcp@0.2.9", &none),
+            offer("wasi:sockets/tcp@0.2.9", none),
             Offer::Ungranted("sockets")
         );
         assert_eq!(
-            offer("rpc-host:guest/log@0.1.0", &none),
+            offer("rpc-host:guest/log@0.1.0", none),
             Offer::Ungranted("log")
         );
         assert_eq!(
-            offer("rpc-host:guest/log@0.1.0", &log),
-            Offer::Granted(Grant::Log)
+            offer("rpc-host:guest/log@0.1.0", log),
+            Offer::Granted(Kind::Log)
         );
         for unknown in [
             "wasi:cli/environment@0.3.0",
@@ -163,7 +185,7 @@ mod tests {
             "",
         ] {
             assert!(
-                matches!(offer(unknown, &log), Offer::Unknown(_)),
+                matches!(offer(unknown, log), Offer::Unknown(_)),
                 "{unknown}"
             );
         }
@@ -173,7 +195,7 @@ mod tests {
             "wasi",
             "wasi-like:cli/run",
         ] {
-            assert_eq!(offer(bindable, &log), Offer::Bindable, "{bindable}");
+            assert_eq!(offer(bindable, log), Offer::Bindable, "{bindable}");
         }
     }
 }

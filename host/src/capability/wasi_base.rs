@@ -1,18 +1,22 @@
 //! The part of WASI 0.2 that gives no power, interface by interface.
 //!
 //! No arguments, an empty environment, a closed stdin, stdout and stderr kept up to a limit, no
-//! directories, coarse clocks, random numbers. Sockets and HTTP are not here.
+//! directories, coarse clocks, random numbers. Sockets and HTTP are not here. Some grants put something
+//! else behind these interfaces: an environment, another clock, numbers that are not random.
+
+use std::time::Duration;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{StdoutStream, WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
+use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random as wasi_random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::clock::{CoarseMonotonicClock, CoarseWallClock};
+use super::clock::{self, CoarseMonotonicClock, CoarseWallClock};
+use super::{Clock, Grants, random};
 use crate::sandbox::State;
 
 /// Random bytes that a guest may ask for at once.
@@ -55,9 +59,11 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     io::streams::add_to_linker::<State, HasTable>(l, |state| state.ctx().table)?;
     clocks::wall_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
     clocks::monotonic_clock::add_to_linker::<State, WasiClocks>(l, State::clocks)?;
-    random::random::add_to_linker::<State, WasiRandom>(l, |state| state.ctx().ctx.random())?;
-    random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.ctx().ctx.random())?;
-    random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    wasi_random::random::add_to_linker::<State, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    wasi_random::insecure::add_to_linker::<State, WasiRandom>(l, |state| state.ctx().ctx.random())?;
+    wasi_random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| {
+        state.ctx().ctx.random()
+    })?;
     filesystem::preopens::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
     filesystem::types::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
     cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
@@ -74,16 +80,33 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 /// What stands behind these interfaces for one instance. Everything that is not set here is closed or
-/// empty by default.
+/// empty by default. `began_at` is when the call began, since 1970.
 pub(crate) fn wasi_ctx(
     stdout: impl StdoutStream + 'static,
     stderr: impl StdoutStream + 'static,
+    grants: &Grants,
+    began_at: Duration,
 ) -> WasiCtx {
-    WasiCtxBuilder::new()
-        .stdout(stdout)
+    let mut wasi = WasiCtxBuilder::new();
+    wasi.stdout(stdout)
         .stderr(stderr)
-        .wall_clock(CoarseWallClock)
-        .monotonic_clock(CoarseMonotonicClock::new())
-        .max_random_size(MAX_RANDOM_BYTES)
-        .build()
+        .max_random_size(MAX_RANDOM_BYTES);
+    for (key, value) in grants.env() {
+        wasi.env(key, value);
+    }
+    match grants.clock() {
+        None => wasi
+            .wall_clock(CoarseWallClock)
+            .monotonic_clock(CoarseMonotonicClock::new()),
+        Some(Clock::Precise) => wasi
+            .wall_clock(clock::PreciseWallClock)
+            .monotonic_clock(clock::PreciseMonotonicClock::new()),
+        Some(Clock::Frozen) => wasi
+            .wall_clock(clock::FrozenClock(began_at))
+            .monotonic_clock(clock::FrozenClock(began_at)),
+    };
+    if let Some(seed) = grants.seed() {
+        random::seed(&mut wasi, seed);
+    }
+    wasi.build()
 }

@@ -126,6 +126,10 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Grants of one registration.
+    max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
+    /// Bytes of all grants of one registration as text, the values of its environment included.
+    max_grant_bytes_per_registration, "max-grant-bytes-per-registration" = 16 * KIB, at most 24 * KIB;
     /// Modules of one tenant.
     max_modules_per_tenant, "max-modules-per-tenant" = 1024, at most 1_000_000;
     /// Uploads of one tenant under way at once.
@@ -274,9 +278,15 @@ mod tests {
                 "{}",
                 row.name
             );
-            let unit = ["-ms", "-ms-per-call", "-bytes", "-bytes-per-tenant"]
-                .iter()
-                .any(|u| row.name.ends_with(u));
+            let unit = [
+                "-ms",
+                "-ms-per-call",
+                "-bytes",
+                "-bytes-per-tenant",
+                "-bytes-per-registration",
+            ]
+            .iter()
+            .any(|u| row.name.ends_with(u));
             assert!(
                 unit || row.name.starts_with("max-"),
                 "{} has no unit",

@@ -45,6 +45,7 @@ pub(super) async fn call(
         tenant: Arc::from(principal.tenant_name().as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
         session: call.session,
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
         deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
@@ -147,6 +148,8 @@ async fn of_module(
         let setting = Setting {
             label: caller.label(registration),
             limits: call_limits(bounds.limits, deadline),
+            grants: Arc::clone(&registration.current.grants),
+            began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,

@@ -6,7 +6,8 @@ use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
 
 use super::Node;
 use super::contract::check;
-use crate::capability::Grants;
+use crate::capability::{GrantError, Grants};
+use crate::config::Limits;
 use crate::error::HostError;
 use crate::registry::{
     Bindings, IfRevision, Narrowing, Proposed, RegisterOptions, Registration, RegistrationName,
@@ -36,7 +37,7 @@ impl Wanted {
             .iter()
             .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
         let options = RegisterOptions {
-            grants: Grants::parse(&request.grants).map_err(RegistryError::from)?,
+            grants: granted(node, &request.grants).map_err(RegistryError::from)?,
             narrowing: Narrowing::parse(request.limits, &node.limits)?,
             bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
             sealed: request.sealed,
@@ -72,6 +73,21 @@ impl Wanted {
             promoted: None,
         })
     }
+}
+
+/// Grants that may be had on this node, and no more of them than a registration may have.
+fn granted(node: &Node, texts: &[String]) -> Result<Grants, GrantError> {
+    let Limits {
+        max_grants_per_registration,
+        max_grant_bytes_per_registration,
+        ..
+    } = node.limits;
+    Grants::parse(texts)?
+        .within(
+            max_grants_per_registration,
+            max_grant_bytes_per_registration,
+        )?
+        .served()
 }
 
 /// What a client means by the number of a revision that it insists on.

@@ -49,22 +49,28 @@ pub(super) async fn operate(
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
+            let sees = sees_values(principal);
             let entries = registrations
                 .iter()
-                .map(|one| registration(node, &permit, one));
+                .map(|one| registration(node, &permit, one, sees));
             Ok(encode_envelope(&entries.collect::<Result<Vec<_>, _>>()?))
         }
         Operation::Show(request) => {
             let permit = principal.permit_read()?;
             let found = catalog.show(&permit, &request.name)?;
-            Ok(encode_envelope(&registration(node, &permit, &found)?))
+            Ok(encode_envelope(&registration(
+                node,
+                &permit,
+                &found,
+                sees_values(principal),
+            )?))
         }
         Operation::History(request) => {
             let permit = principal.permit_read()?;
             let revisions = catalog.history(&permit, &request.name).await?;
             let entries: Vec<_> = revisions
                 .iter()
-                .map(|one| revision(&request.name, one))
+                .map(|one| revision(&request.name, one, sees_values(principal)))
                 .collect();
             Ok(encode_envelope(&entries))
         }
@@ -169,7 +175,13 @@ async fn changed(
 }
 
 fn entry_of(registration: &Registration) -> RevisionEntry {
-    revision(registration.name.as_str(), &registration.current)
+    revision(registration.name.as_str(), &registration.current, true)
+}
+
+/// Whether somebody is shown what the environment of a module holds, which may be secrets: those who could
+/// read it anyway, by a module of their own in its place.
+fn sees_values(principal: &Principal) -> bool {
+    principal.permit_deploy().is_ok()
 }
 
 /// A token is named by its id alone; whose it is decides who may revoke it. A token of a tenant that
@@ -201,7 +213,7 @@ fn tenant_or_own(principal: &Principal, name: Option<String>) -> Result<TenantNa
     })
 }
 
-fn revision(name: &str, revision: &Revision) -> RevisionEntry {
+fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry {
     let bindings = revision.bindings.iter();
     let limits = revision.narrowing.set().into_iter();
     RevisionEntry {
@@ -211,7 +223,10 @@ fn revision(name: &str, revision: &Revision) -> RevisionEntry {
         grants: revision
             .grants
             .iter()
-            .map(|grant| grant.to_string())
+            .map(|grant| match sees_values {
+                true => grant.to_string(),
+                false => grant.redacted(),
+            })
             .collect(),
         limits: limits
             .map(|(name, value)| (name.to_owned(), value))
@@ -230,13 +245,18 @@ fn registration(
     node: &Node,
     permit: &ReadPermit,
     registration: &Registration,
+    sees_values: bool,
 ) -> Result<RegistrationEntry, HostError> {
     let module = node
         .registry
         .modules
         .show(permit, &registration.current.digest)?;
     Ok(RegistrationEntry {
-        current: revision(registration.name.as_str(), &registration.current),
+        current: revision(
+            registration.name.as_str(),
+            &registration.current,
+            sees_values,
+        ),
         size_bytes: module.size_bytes,
     })
 }

@@ -82,7 +82,9 @@ pub(super) async fn promote(
         if node.registry.modules.find(tenant, &digest).is_none() {
             return Err(RegistryError::NoSuchModule { digest }.into());
         }
-        let loading = node.targets.load_module(tenant, digest, &options.grants);
+        let loading = node
+            .targets
+            .load_module(tenant, digest, options.grants.kinds());
         let mut contract = Contract::default();
         contract.serves(serving.contract(), loading.await?.functions());
         contract.holds(&wanted.name).map_err(RegistryError::from)?;

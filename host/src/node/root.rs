@@ -4,6 +4,7 @@
 //! again, and objects that it made stay good. All of them go with the call.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
@@ -29,6 +30,8 @@ pub(super) struct Caller {
     pub(super) call: Arc<str>,
     /// The session that the call came in by.
     pub(super) session: SessionId,
+    /// When the call began, since 1970.
+    pub(super) began_at: Duration,
 }
 
 /// A call from outside.
@@ -160,6 +163,8 @@ impl Root {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
+                grants: Arc::clone(&member.registration.current.grants),
+                began_at: self.caller.began_at,
                 deadline,
                 budget,
                 outside: Some(Links {

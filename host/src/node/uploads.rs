@@ -5,7 +5,7 @@ use rpc_host_protocol::message::UploadHeader;
 use rpc_host_protocol::operation::{ImportStanding, ModuleEntry};
 
 use super::Node;
-use crate::capability::Grants;
+use crate::capability::Kinds;
 use crate::error::HostError;
 use crate::registry::{Digest, ImportName, Module, Upload, UploadStart as Start, files};
 use crate::session::{UploadSink, UploadStart};
@@ -63,7 +63,7 @@ impl NodeUpload {
         let files = files(modules, tenant, &digest, staged.path().to_owned());
         // Without any grant: what is refused now is refused with every grant.
         let sandbox = node.targets.sandbox();
-        let (artifact, prepared) = sandbox.check(&files, Grants::default()).await?;
+        let (artifact, prepared) = sandbox.check(&files, Kinds::default()).await?;
         let imports = prepared.imports().iter();
         let imports = imports.filter(|import| import.standing == ImportStanding::Unbound);
         let imports = ImportName::collect(imports.map(|import| &*import.name))?;

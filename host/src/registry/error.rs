@@ -1,7 +1,7 @@
 //! What this layer refuses, and what it cannot do.
 
 use super::{Breach, Digest, ImportName, RegistrationName};
-use crate::capability::UnknownGrant;
+use crate::capability::GrantError;
 use crate::storage::{Stopped, StorageError};
 use crate::tenant::{TenantId, tenant_key};
 
@@ -75,9 +75,9 @@ pub enum RegistryError {
         /// How many it may have.
         limit: usize,
     },
-    /// Not a grant.
+    /// Not grants, or none that are to be had here.
     #[error(transparent)]
-    UnknownGrant(#[from] UnknownGrant),
+    Grant(#[from] GrantError),
     /// Not a limit of a registration.
     #[error("a registration has no limit `{limit}`; known limits are {known}")]
     UnknownLimit {

@@ -10,7 +10,7 @@ use super::{
     Bindings, Digest, ImportName, Module, Narrowing, Registration, RegistrationName, RegistryError,
     Revision,
 };
-use crate::capability::Grants;
+use crate::capability::{Grant, Grants};
 use crate::clock::Timestamp;
 use crate::storage::{Entry, Key, StorageError, damaged, decode};
 use crate::tenant::{TenantId, owned};
@@ -113,11 +113,7 @@ impl From<&Revision> for RevisionRecord {
         Self {
             number: revision.number,
             digest: revision.digest.to_string(),
-            grants: revision
-                .grants
-                .iter()
-                .map(|grant| grant.to_string())
-                .collect(),
+            grants: revision.grants.iter().map(Grant::to_string).collect(),
             limits: limits
                 .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
@@ -195,7 +191,7 @@ impl RevisionRecord {
         Ok(Revision {
             number: self.number,
             digest: self.digest.parse().map_err(broken)?,
-            grants: Grants::parse(&self.grants).map_err(|error| broken(error.into()))?,
+            grants: Arc::new(Grants::parse(&self.grants).map_err(|error| broken(error.into()))?),
             narrowing: Narrowing::restore(limits).map_err(broken)?,
             bindings: Bindings::collect(bindings).map_err(broken)?,
             sealed: self.sealed,

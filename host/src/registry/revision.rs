@@ -16,7 +16,7 @@ pub struct Revision {
     /// The module that answers.
     pub digest: Digest,
     /// What it may do.
-    pub grants: Grants,
+    pub grants: Arc<Grants>,
     /// How it is limited.
     pub narrowing: Narrowing,
     /// Who answers its imports.

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::OnceCell;
 
 use super::{Digest, Modules, Registration, Revision};
-use crate::capability::Grants;
+use crate::capability::Kinds;
 use crate::sandbox::{ModuleFiles, Prepared, Sandbox, SandboxError};
 use crate::tenant::TenantId;
 
@@ -25,7 +25,7 @@ const MAX_LOADED_BYTES: u64 = 2 << 30;
 struct Key {
     tenant: TenantId,
     digest: Digest,
-    grants: Grants,
+    kinds: Kinds,
 }
 
 #[derive(Clone)]
@@ -73,10 +73,11 @@ impl Targets {
     /// When the component cannot be loaded; the next call tries again.
     pub async fn load(&self, registration: &Registration) -> Result<Arc<Prepared>, SandboxError> {
         let Revision { digest, grants, .. } = &registration.current;
-        self.load_module(registration.tenant, *digest, grants).await
+        let kinds = grants.kinds();
+        self.load_module(registration.tenant, *digest, kinds).await
     }
 
-    /// A module under these grants, ready for calls. Loading goes on if the caller gives up, so that
+    /// A module under grants of these kinds, ready for calls. Loading goes on if the caller gives up, so that
     /// impatient callers cannot keep a large component from ever being loaded.
     ///
     /// # Errors
@@ -85,12 +86,12 @@ impl Targets {
         &self,
         tenant: TenantId,
         digest: Digest,
-        grants: &Grants,
+        kinds: Kinds,
     ) -> Result<Arc<Prepared>, SandboxError> {
         let key = Key {
             tenant,
             digest,
-            grants: grants.clone(),
+            kinds,
         };
         let cell = self.inner.cell(&key);
         if let Some(prepared) = cell.get() {
@@ -189,7 +190,7 @@ impl Inner {
     async fn prepare(&self, key: &Key) -> Result<Arc<Prepared>, SandboxError> {
         let wasm = self.modules.path(key.tenant, &key.digest);
         let files = files(&self.modules, key.tenant, &key.digest, wasm);
-        self.sandbox.prepare(&files, key.grants.clone()).await
+        self.sandbox.prepare(&files, key.kinds).await
     }
 }
 
@@ -203,7 +204,7 @@ mod tests {
         let key = |number: u8| Key {
             tenant: Principal::for_tests("team").tenant(),
             digest: Digest::from_hex(&format!("{number:02x}").repeat(32)).unwrap(),
-            grants: Grants::default(),
+            kinds: Kinds::default(),
         };
         let mut loaded = HashMap::new();
         for number in 0..5 {

@@ -10,7 +10,7 @@ use wasmtime::component::{Component, Linker, ResourceType};
 
 use super::types::Converter;
 use super::{Function, Imported, SandboxError, State, link};
-use crate::capability::{self, Grants, MissingGrant, Offer};
+use crate::capability::{self, Kinds, MissingGrant, Offer};
 
 /// Functions and resources that are linked one by one: stand-ins, and those that others answer. All of
 /// WASI has some hundreds; a component chooses the names of interfaces and functions, and may import one
@@ -39,11 +39,11 @@ pub(super) struct Imports {
 }
 
 /// What stands behind an import of this name; `callable` says whether there is anything to call.
-pub(crate) fn standing(name: &str, callable: bool, grants: &Grants) -> Import {
-    let (standing, note) = match capability::offer(name, grants) {
+pub(crate) fn standing(name: &str, callable: bool, kinds: Kinds) -> Import {
+    let (standing, note) = match capability::offer(name, kinds) {
         _ if !callable => (ImportStanding::TypesOnly, "holds types only".to_owned()),
         Offer::Served => (ImportStanding::Granted, "served, gives no power".to_owned()),
-        Offer::Granted(grant) => (ImportStanding::Granted, format!("granted by `{grant}`")),
+        Offer::Granted(kind) => (ImportStanding::Granted, format!("granted by `{kind}`")),
         Offer::Ungranted(grant) => (
             ImportStanding::Inert,
             format!("a call of it fails: it needs the grant `{grant}`"),
@@ -72,13 +72,13 @@ pub(super) fn define(
     engine: &Engine,
     linker: &mut Linker<State>,
     component: &Component,
-    grants: &Grants,
+    kinds: Kinds,
     converter: &mut Converter,
 ) -> Result<Imports, SandboxError> {
     let mut definer = Definer {
         engine,
         linker,
-        grants,
+        kinds,
         converter,
         items_left: MAX_LINKED_ITEMS,
         imported: 0,
@@ -127,7 +127,7 @@ fn refused(name: &str, reason: &str) -> Import {
 struct Definer<'a> {
     engine: &'a Engine,
     linker: &'a mut Linker<State>,
-    grants: &'a Grants,
+    kinds: Kinds,
     converter: &'a mut Converter,
     items_left: usize,
     /// How many functions others answer.
@@ -155,14 +155,14 @@ impl Definer<'_> {
             }
         }
         let callable = !functions.is_empty() || !resources.is_empty();
-        let mut import = standing(name, callable, self.grants);
+        let mut import = standing(name, callable, self.kinds);
         if !callable {
             return Ok(import);
         }
-        match capability::offer(name, self.grants) {
+        match capability::offer(name, self.kinds) {
             Offer::Served | Offer::Unknown(_) => {}
-            Offer::Granted(grant) => {
-                capability::link(self.linker, grant).map_err(SandboxError::setup)?
+            Offer::Granted(kind) => {
+                capability::link(self.linker, kind).map_err(SandboxError::setup)?
             }
             Offer::Ungranted(grant) => {
                 self.spend(functions.len().saturating_add(resources.len()))?;
@@ -195,8 +195,8 @@ impl Definer<'_> {
     }
 
     fn function(&mut self, name: &str, function: &ComponentFunc) -> Result<Import, SandboxError> {
-        let mut import = standing(name, true, self.grants);
-        if capability::offer(name, self.grants) == Offer::Bindable {
+        let mut import = standing(name, true, self.kinds);
+        if capability::offer(name, self.kinds) == Offer::Bindable {
             self.spend(1)?;
             let function = self.converter.function(None, name, function)?;
             import.functions.push(function.clone());
@@ -243,6 +243,7 @@ fn inert(
         let missing = MissingGrant {
             called: format!("{interface}.{function}"),
             grant,
+            is_withheld: false,
         };
         instance.func_new(function, move |_, _, _, _| Err(missing.clone().into()))?;
     }
@@ -272,8 +273,8 @@ mod tests {
             let wasm = wat::parse_str(text).unwrap();
             let component = Component::from_binary(&engine, &wasm).unwrap();
             let mut linker = Linker::new(&engine);
-            let (grants, mut converter) = (Grants::default(), Converter::new());
-            define(&engine, &mut linker, &component, &grants, &mut converter)
+            let (kinds, mut converter) = (Kinds::default(), Converter::new());
+            define(&engine, &mut linker, &component, kinds, &mut converter)
         };
         for package in ["wasi:http", "acme:many"] {
             assert_eq!(defined(package, 1000).unwrap().all.len(), 10);

@@ -21,6 +21,7 @@ use super::{
     trap, values,
 };
 use crate::budget::Budget;
+use crate::capability::Grants;
 use crate::share::Taken;
 
 /// Handles that a guest may hold.
@@ -51,6 +52,10 @@ pub struct Setting {
     pub label: CallLabel,
     /// What it may use.
     pub limits: CallLimits,
+    /// What it may do beyond computing: at most that by which its component was linked.
+    pub grants: Arc<Grants>,
+    /// When the call from outside began, since 1970.
+    pub began_at: Duration,
     /// Until when it has to be there.
     pub deadline: Instant,
     /// What it spends from, with others.
@@ -95,17 +100,10 @@ impl Sandbox {
         prepared: &Arc<Prepared>,
         setting: Setting,
     ) -> Result<Instance, SandboxError> {
-        let Setting {
-            label,
-            limits,
-            deadline,
-            budget,
-            outside,
-            is_inner,
-        } = setting;
+        let (deadline, is_inner) = (setting.deadline, setting.is_inner);
         // A place first: the engine refuses an instance more than it has room for, a place waits.
-        let leads_on = outside.is_some();
-        let places = self.places_for(prepared, &label, leads_on, is_inner);
+        let leads_on = setting.outside.is_some();
+        let places = self.places_for(prepared, &setting.label, leads_on, is_inner);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -114,14 +112,13 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(
-            InstanceId::next(),
-            &label,
-            &limits,
-            budget.clone(),
-            outside,
-            prepared.resources(),
-        );
+        let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        let Setting {
+            label,
+            limits,
+            budget,
+            ..
+        } = setting;
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);

@@ -71,7 +71,7 @@ pub use worker::{
     compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,
 };
 
-use crate::capability::Grants;
+use crate::capability::Kinds;
 use crate::confinement::Enforcement;
 use crate::share::Shares;
 use artifact::Sealer;
@@ -159,7 +159,7 @@ impl Sandbox {
         })
     }
 
-    /// Loads a component for calls under `grants`: from its artifact where that is right, and else by
+    /// Loads a component for calls under grants of these kinds: from its artifact where that is right, and else by
     /// compiling it. An artifact that is missing, stale, foreign or changed is replaced, and never run.
     ///
     /// # Errors
@@ -168,7 +168,7 @@ impl Sandbox {
     pub async fn prepare(
         &self,
         module: &ModuleFiles,
-        grants: Grants,
+        kinds: Kinds,
     ) -> Result<Arc<Prepared>, SandboxError> {
         let opened = match self.open(module, &module.artifact).await {
             Ok(opened) => opened,
@@ -179,11 +179,11 @@ impl Sandbox {
                 self.open(module, &module.artifact).await?
             }
         };
-        Ok(Arc::new(self.link(opened, grants).await?))
+        Ok(Arc::new(self.link(opened, kinds).await?))
     }
 
-    /// Compiles a component and checks that it can be loaded for calls under `grants`, which gives what
-    /// it is. The artifact is put in its place by whoever keeps the component; a component that is not
+    /// Compiles a component and checks that it can be loaded for calls under grants of these kinds,
+    /// which gives what it is. The artifact is put in its place by whoever keeps the component; a component that is not
     /// kept has none.
     ///
     /// # Errors
@@ -191,11 +191,11 @@ impl Sandbox {
     pub async fn check(
         &self,
         module: &ModuleFiles,
-        grants: Grants,
+        kinds: Kinds,
     ) -> Result<(SealedArtifact, Prepared), SandboxError> {
         let sealed = self.compile(module).await?;
         let opened = self.open(module, sealed.path()).await?;
-        let prepared = self.link(opened, grants).await?;
+        let prepared = self.link(opened, kinds).await?;
         Ok((sealed, prepared))
     }
 
@@ -232,13 +232,9 @@ impl Sandbox {
         blocking(move || sealer.open(&engine, &artifact, &binding)).await
     }
 
-    async fn link(
-        &self,
-        opened: artifact::Opened,
-        grants: Grants,
-    ) -> Result<Prepared, SandboxError> {
+    async fn link(&self, opened: artifact::Opened, kinds: Kinds) -> Result<Prepared, SandboxError> {
         let (engine, linker) = (self.engine.clone(), self.linker.clone());
-        blocking(move || Prepared::link(&engine, linker, opened, grants)).await
+        blocking(move || Prepared::link(&engine, linker, opened, kinds)).await
     }
 }
 

@@ -10,9 +10,9 @@ use super::artifact::Opened;
 use super::import::Imports;
 use super::types::Converter;
 use super::{Function, Functions, Import, SandboxError, State, engine, import, types};
-use crate::capability::Grants;
+use crate::capability::Kinds;
 
-/// A component with its grants, checked and linked: all that a call needs but the instance.
+/// A component with what it is granted, checked and linked: all that a call needs but the instance.
 pub struct Prepared {
     pub(super) pre: InstancePre<State>,
     pub(super) exports: Vec<ComponentExportIndex>,
@@ -29,11 +29,11 @@ impl Prepared {
         runtime: &Engine,
         mut linker: Linker<State>,
         opened: Opened,
-        grants: Grants,
+        kinds: Kinds,
     ) -> Result<Prepared, SandboxError> {
         let Opened { component, wit } = opened;
         let mut converter = Converter::new();
-        let imports = import::define(runtime, &mut linker, &component, &grants, &mut converter)?;
+        let imports = import::define(runtime, &mut linker, &component, kinds, &mut converter)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
             SandboxError::InvalidComponent(format!(
                 "an import does not fit what the node has: {error:#}"

@@ -8,9 +8,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{CallLabel, CallLimits, Handles, InstanceId, Links, Outside};
+use super::{Handles, InstanceId, Outside, Setting};
 use crate::budget::Budget;
-use crate::capability::{self, LogCtx};
+use crate::capability::{self, Grants, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(super) limiter: Limiter,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
+    /// The grants that are in force for it, which may be fewer than those it was linked by.
+    pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
@@ -35,27 +37,23 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(super) fn new(
-        id: InstanceId,
-        label: &CallLabel,
-        limits: &CallLimits,
-        budget: Budget,
-        links: Option<Links>,
-        resources: Arc<[Name]>,
-    ) -> State {
+    pub(super) fn new(id: InstanceId, setting: &Setting, resources: Arc<[Name]>) -> State {
+        let (limits, grants) = (&setting.limits, Arc::clone(&setting.grants));
+        let links = setting.outside.clone();
         let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
         let (stdout, stderr) = (Output::default(), Output::default());
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HOST_RESOURCES);
         State {
             id,
-            budget,
-            wasi: capability::wasi_ctx(stdout.clone(), stderr.clone()),
+            budget: setting.budget.clone(),
+            wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
             limiter: Limiter::new(limits.max_memory_bytes),
             stdout,
             stderr,
-            log: LogCtx::new(label.clone(), limits.max_log_line_bytes),
+            log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
+            grants,
             outside,
             handles,
             resources,

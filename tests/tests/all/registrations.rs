@@ -177,7 +177,7 @@ async fn what_a_registration_says_is_checked_and_kept() {
     let table: [Case; 6] = [
         (
             |o| o.grants = vec!["*".into()],
-            &["there is no grant `*`; known grants are log"],
+            &["there is no grant `*`; known grants are log, env:KEY=VALUE"],
         ),
         (
             |o| o.grants = vec!["filesystem".into()],

@@ -125,7 +125,7 @@ impl Inner {
                 let next = Revision {
                     number: 0,
                     digest,
-                    grants: options.grants,
+                    grants: Arc::new(options.grants),
                     narrowing: options.narrowing,
                     bindings: options.bindings,
                     sealed: options.sealed,

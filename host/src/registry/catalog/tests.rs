@@ -1,5 +1,5 @@
 use super::*;
-use crate::capability::{Grant, Grants};
+use crate::capability::{Grant, Grants, Kind};
 use crate::registry::fixture::{Node, change, node};
 use crate::registry::{Bindings, IfRevision, Narrowing, RegisterOptions, Wish};
 
@@ -12,7 +12,7 @@ fn name(text: &str) -> RegistrationName {
 
 fn granting(grant: Grant) -> RegisterOptions {
     RegisterOptions {
-        grants: [grant].into_iter().collect(),
+        grants: Grants::collect([grant]).unwrap(),
         ..RegisterOptions::default()
     }
 }
@@ -36,7 +36,7 @@ async fn every_change_is_a_revision_and_no_change_is_none() {
         (first.current.number, first.current.digest),
         (1, Digest::of(ONE))
     );
-    assert!(!first.current.grants.allows(Grant::Log));
+    assert!(!first.current.grants.has(Kind::Log));
     assert_eq!(first.current.created_by, node.one.token_id());
     let again = node
         .register(&node.one, "calc", ONE, options())
@@ -139,7 +139,7 @@ async fn foreign_and_absent_are_the_same() {
             .unwrap()
             .current
             .grants
-            .allows(Grant::Log)
+            .has(Kind::Log)
     );
 }
 

@@ -1,4 +1,4 @@
-use crate::capability::Grant;
+use crate::capability::{Grant, Grants, Kind};
 use crate::config::Limits;
 use crate::registry::catalog::tests::{ONE, TWO, ready};
 use crate::registry::fixture::{Node, node};
@@ -10,7 +10,7 @@ const LOGGER: &str = "acme:log/logger@0.1.0";
 
 fn granting(grant: Grant) -> RegisterOptions {
     RegisterOptions {
-        grants: [grant].into_iter().collect(),
+        grants: Grants::collect([grant]).unwrap(),
         ..RegisterOptions::default()
     }
 }
@@ -64,7 +64,7 @@ async fn a_swap_keeps_all_but_the_module_and_a_rollback_brings_all_back() {
 
     let second = swap(&node, Wish::Swap(Digest::of(TWO))).await.unwrap();
     assert_eq!((second.number, second.digest), (2, Digest::of(TWO)));
-    assert!(second.grants.allows(Grant::Log) && second.sealed);
+    assert!(second.grants.has(Kind::Log) && second.sealed);
     assert_eq!(second.restores, None);
     let same = swap(&node, Wish::Swap(Digest::of(TWO))).await.unwrap();
     assert_eq!(same, second, "what is so already is not a change");
@@ -78,12 +78,12 @@ async fn a_swap_keeps_all_but_the_module_and_a_rollback_brings_all_back() {
     assert!(fourth.is_like(&second));
     let fifth = swap(&node, Wish::Rollback).await.unwrap();
     assert_eq!((fifth.number, fifth.restores), (5, Some(3)));
-    assert!(!fifth.grants.allows(Grant::Log) && !fifth.sealed);
+    assert!(!fifth.grants.has(Kind::Log) && !fifth.sealed);
 
     let sixth = swap(&node, Wish::Restore(1)).await.unwrap();
     assert_eq!((sixth.number, sixth.restores), (6, Some(1)));
     assert_eq!(sixth.digest, Digest::of(ONE));
-    assert!(sixth.grants.allows(Grant::Log) && sixth.sealed);
+    assert!(sixth.grants.has(Kind::Log) && sixth.sealed);
     let same = swap(&node, Wish::Restore(6)).await.unwrap();
     assert_eq!(same, sixth);
     // Another module under the same terms is no restoration.
