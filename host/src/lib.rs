@@ -25,7 +25,7 @@ mod hex;
 mod inspect;
 pub mod node;
 #[cfg(feature = "http")]
-mod outgoing;
+pub mod outgoing;
 pub mod provider;
 pub mod registry;
 pub mod sandbox;

@@ -61,7 +61,11 @@ impl Kind {
 
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Log | Self::Env | Self::Clock | Self::Random)
+        match self {
+            Self::Log | Self::Env | Self::Clock | Self::Random => true,
+            Self::Http => cfg!(feature = "http"),
+            Self::Fs | Self::Kv => false,
+        }
     }
 
     /// The kind that is called so.

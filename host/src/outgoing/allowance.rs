@@ -26,6 +26,9 @@ pub(super) enum Way {
 }
 
 impl Allowance {
+    /// The limit that [`Allowance::take_request`] meets.
+    pub(crate) const REQUESTS: &'static str = "max-http-requests-per-instance";
+
     pub(crate) fn new(limits: &OutgoingLimits) -> Self {
         let at_once = usize::try_from(limits.max_at_once_per_instance).unwrap_or(usize::MAX);
         Allowance {
@@ -39,10 +42,7 @@ impl Allowance {
 
     /// Takes a request from what is left, whatever comes of it: to be refused is work too.
     pub(crate) fn take_request(&self) -> Result<(), OutgoingError> {
-        let (limit, value) = (
-            "max-http-requests-per-instance",
-            self.limits.max_requests_per_instance,
-        );
+        let (limit, value) = (Self::REQUESTS, self.limits.max_requests_per_instance);
         let of = Excess::Requests;
         take(&self.requests_left, 1).ok_or(OutgoingError::OverLimit { limit, value, of })
     }
@@ -118,7 +118,7 @@ mod tests {
         let over = allowance.try_begin().unwrap_err().to_string();
         assert_eq!(over, "over the limit `max-http-requests-at-once-per-instance` of 1");
         drop(place);
-        allowance.try_begin().unwrap();
+        let _again = allowance.try_begin().unwrap();
 
         for way in [Way::Sent, Way::Received] {
             allowance.take_bytes(way, 6).unwrap();

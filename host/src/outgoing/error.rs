@@ -10,6 +10,9 @@ use crate::transport::OutgoingTlsError;
 /// of the node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutgoingError {
+    /// No way out.
+    #[error("no request leaves this node")]
+    Closed,
     /// Another scheme than the two.
     #[error("the scheme of a request is https or http")]
     NoScheme,
@@ -98,7 +101,8 @@ impl OutgoingError {
     /// Whether this is a rule of the node, as opposed to a network that failed.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Self::NoScheme
+            Self::Closed
+            | Self::NoScheme
             | Self::NoDestination
             | Self::Tunnel
             | Self::Ungranted { .. }

@@ -113,6 +113,8 @@ impl Sandbox {
             return Err(SandboxError::Busy);
         };
         let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        #[cfg(feature = "http")]
+        let state = self.with_way_out(state);
         let Setting {
             label,
             limits,
@@ -151,6 +153,14 @@ impl Sandbox {
         log_output(&label, "stdout", &stdout);
         log_output(&label, "stderr", &stderr);
         Err(ended)
+    }
+
+    #[cfg(feature = "http")]
+    fn with_way_out(&self, mut state: State) -> State {
+        if let Some(outgoing) = &self.outgoing {
+            state.http.open(Arc::clone(outgoing));
+        }
+        state
     }
 
     /// Waits for the places of an instance. Those that will need places for others may not fill them

@@ -73,6 +73,8 @@ pub use worker::{
 
 use crate::capability::Kinds;
 use crate::confinement::Enforcement;
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
 use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
@@ -139,6 +141,9 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
+    /// Where requests of guests leave the node.
+    #[cfg(feature = "http")]
+    outgoing: Option<Arc<Outgoing>>,
     _ticker: engine::Ticker,
 }
 
@@ -154,9 +159,19 @@ impl Sandbox {
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
+            #[cfg(feature = "http")]
+            outgoing: None,
             _ticker: engine::Ticker::start(&engine)?,
             engine,
         })
+    }
+
+    /// The same, with a way out for requests of guests.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<Outgoing>) -> Self {
+        self.outgoing = Some(outgoing);
+        self
     }
 
     /// Loads a component for calls under grants of these kinds: from its artifact where that is right, and else by

@@ -5,11 +5,15 @@ use std::sync::Arc;
 use rpc_host_protocol::types::Name;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+#[cfg(feature = "http")]
+use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
 use super::output::Output;
 use super::{Handles, InstanceId, Outside, Setting};
 use crate::budget::Budget;
+#[cfg(feature = "http")]
+use crate::capability::HttpCtx;
 use crate::capability::{self, Grants, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
@@ -28,6 +32,8 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    #[cfg(feature = "http")]
+    pub(super) http: HttpCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -53,11 +59,20 @@ impl State {
             stdout,
             stderr,
             log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
+            #[cfg(feature = "http")]
+            http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants)),
             grants,
             outside,
             handles,
             resources,
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl State {
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.table)
     }
 }
 
