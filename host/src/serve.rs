@@ -12,6 +12,8 @@ use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
 use crate::confinement::{self, Enforcement};
 use crate::node::{Node, Parts};
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
@@ -37,6 +39,10 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// What is believed of hosts outside.
+    #[cfg(feature = "http")]
+    #[error("the authorities in `ca-file` of `[http]` cannot be used: {0}")]
+    OutgoingTls(#[from] crate::transport::OutgoingTlsError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -75,7 +81,7 @@ pub fn confine(config: &Config) -> Result<(), ServeError> {
     hold(
         "the node is",
         config.sandbox,
-        confinement::node(&config.data),
+        confinement::node(&config.data, config.outgoing_ports()),
     )
 }
 
@@ -90,6 +96,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
+    #[cfg(feature = "http")]
+    let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
@@ -97,7 +105,10 @@ pub async fn serve(
         .map_err(StorageError::from)??;
 
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
-    let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    let sandbox = Sandbox::new(sandbox_limits(&limits), &key)?;
+    #[cfg(feature = "http")]
+    let sandbox = sandbox.with_outgoing(Arc::clone(&outgoing));
+    let sandbox = Arc::new(sandbox);
     let workers = sandbox.compiler_confinement().await;
     let workers = workers.unwrap_or_else(|error| Enforcement {
         enforced: Vec::new(),
@@ -123,6 +134,8 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
+    #[cfg(feature = "http")]
+    outgoing.listens_on(address);
     let tls = server_config(foundation.identity.certificate())?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);

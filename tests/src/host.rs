@@ -22,6 +22,7 @@ pub struct HostOptions {
     is_log_for_people: bool,
     is_open: bool,
     server_names: Vec<String>,
+    tables: String,
 }
 
 impl HostOptions {
@@ -60,6 +61,13 @@ impl HostOptions {
         self
     }
 
+    /// Tables of the configuration file beside `[limits]`, as text.
+    pub fn tables(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
+        self.tables.push('\n');
+        self
+    }
+
     fn text(&self) -> String {
         let format = if self.is_log_for_people {
             "human"
@@ -78,6 +86,7 @@ impl HostOptions {
         for (name, value) in &self.limits {
             text.push_str(&format!("{name} = {value}\n"));
         }
+        text.push_str(&self.tables);
         text
     }
 }

@@ -15,7 +15,12 @@ use rust::{Source, identifiers, paths_from_crate};
 /// Crates and keywords, and the only places under the shipped sources that may name them.
 const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (
-        &["wasmtime", "wasmtime_wasi", "wasmtime_wasi_io"],
+        &[
+            "wasmtime",
+            "wasmtime_wasi",
+            "wasmtime_wasi_http",
+            "wasmtime_wasi_io",
+        ],
         &["host/src/sandbox/", "host/src/capability/"],
     ),
     (
@@ -26,7 +31,9 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &["rustls", "tokio_rustls"],
         &["host/src/transport/", "clients/rust/src/tls.rs"],
     ),
-    (&["rcgen"], &["host/src/transport/"]),
+    (&["rcgen", "webpki_roots"], &["host/src/transport/"]),
+    (&["hyper", "hyper_util"], &["host/src/outgoing/"]),
+    (&["ipnet"], &["host/src/outgoing/", "host/src/config/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
     (
@@ -61,6 +68,7 @@ const HOST: &[(&str, &[&str])] = &[
             "provider",
             "registry",
             "sandbox",
+            "outgoing",
             "confinement",
             "storage",
             "config",
@@ -144,10 +152,30 @@ const HOST: &[(&str, &[&str])] = &[
     // Files that are whole or not there, for artifacts; nothing else of storage.
     (
         "sandbox",
-        &["capability", "budget", "confinement", "storage::file"],
+        &[
+            "capability",
+            "outgoing",
+            "budget",
+            "confinement",
+            "share",
+            "storage::file",
+        ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
+    (
+        "capability",
+        &["outgoing", "sandbox::State", "sandbox::CallLabel"],
+    ),
+    // It knows no guest: what a request may be is decided before.
+    (
+        "outgoing",
+        &[
+            "transport::OutgoingTls",
+            "transport::OutgoingTlsError",
+            "config",
+            "share",
+        ],
+    ),
     ("tenant", &["storage", "config", "clock", "hex"]),
     ("config", &["storage"]),
     ("confinement", &[]),
@@ -156,6 +184,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("chain", &["budget"]),
     ("budget", &[]),
+    ("share", &[]),
     ("hex", &[]),
 ];
 

@@ -86,6 +86,14 @@ impl Config {
         }
     }
 
+    /// The ports that the node itself connects to, for requests of guests.
+    pub fn outgoing_ports(&self) -> &[u16] {
+        #[cfg(feature = "http")]
+        return &self.http.ports;
+        #[cfg(not(feature = "http"))]
+        &[]
+    }
+
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
         let table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             reason: error.to_string().trim().to_owned(),

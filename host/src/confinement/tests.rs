@@ -353,7 +353,12 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => enforcement = node(&place().join("data")),
+        "node" => enforcement = node(&place().join("data"), &[]),
+        "node with a port" => enforcement = node(&place().join("data"), &[port()]),
+        "node with another port" => {
+            let other = port().checked_add(1).unwrap_or(1);
+            enforcement = node(&place().join("data"), &[other]);
+        }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
     }
@@ -497,6 +502,12 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
         let holds = enforced.split(' ').any(|one| one == measure);
         assert_eq!(was_refused(&output), holds, "{name}: {output:?}");
     }
+    // Its operator may have opened ports for requests of guests.
+    let opened = attempts.run("node with a port", "connect by TCP");
+    assert_eq!(said(&opened, "outcome: ").as_deref(), Some("Ok(())"));
+    let closed = attempts.run("node with another port", "connect by TCP");
+    let enforced = said(&closed, "enforced: ").unwrap();
+    assert_eq!(was_refused(&closed), enforced.contains("landlock-tcp"), "{closed:?}");
     let free = attempts.run("none", "run another program");
     assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
 }

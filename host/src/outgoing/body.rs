@@ -7,8 +7,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::OutgoingError;
 use super::allowance::{Allowance, Way};
+use super::{OutgoingError, Place};
 
 /// A body that ends with an error where it passes what is left to its instance.
 #[derive(Debug)]
@@ -16,14 +16,22 @@ pub(super) struct Counted<B> {
     body: B,
     way: Way,
     allowance: Arc<Allowance>,
+    /// An answer is under way until it is read, or let go of.
+    _place: Arc<Place>,
 }
 
 impl<B> Counted<B> {
-    pub(super) fn new(body: B, way: Way, allowance: Arc<Allowance>) -> Counted<B> {
+    pub(super) fn new(
+        body: B,
+        way: Way,
+        allowance: &Arc<Allowance>,
+        place: &Arc<Place>,
+    ) -> Counted<B> {
         Counted {
             body,
             way,
-            allowance,
+            allowance: Arc::clone(allowance),
+            _place: Arc::clone(place),
         }
     }
 }

@@ -82,7 +82,7 @@ impl Outgoing {
         let stream = TokioIo::new(Paced::new(stream, wait));
 
         let failed = |error| OutgoingError::exchanging(&error, self.limits.max_header_bytes);
-        let request = request.map(|body| Counted::new(body, Way::Sent, Arc::clone(allowance)));
+        let request = request.map(|body| Counted::new(body, Way::Sent, allowance, &place));
         let (mut sender, connection) = self.builder().handshake(stream).await.map_err(failed)?;
         let mut connection = Box::pin(connection);
         let mut is_over = false;
@@ -113,11 +113,10 @@ impl Outgoing {
         allowance.fits(Way::Received, answer.body().size_hint().lower())?;
 
         let max_header_bytes = self.limits.max_header_bytes;
-        let allowance = Arc::clone(allowance);
         let answer = answer.map(|body| {
             let body =
                 body.map_err(move |error| OutgoingError::exchanging(&error, max_header_bytes));
-            Counted::new(body, Way::Received, allowance).boxed_unsync()
+            Counted::new(body, Way::Received, allowance, &place).boxed_unsync()
         });
         let rest = async move {
             let _place = place;

@@ -95,6 +95,7 @@ pub struct Outgoing {
 }
 
 /// What a request holds as long as it is under way.
+#[derive(Debug)]
 pub(crate) struct Place {
     _of_instance: OwnedSemaphorePermit,
     _of_node: Taken,

@@ -476,7 +476,7 @@ async fn so_many_requests_are_under_way_at_once_and_no_more() {
     let first = a.get(&outgoing, &destination).await.unwrap();
     let refused = a.get(&outgoing, &destination).await.unwrap_err();
     assert_eq!(limit(&refused), "max-http-requests-at-once-per-instance");
-    let _second = b.get(&outgoing, &destination).await.unwrap();
+    let second = b.get(&outgoing, &destination).await.unwrap();
     let refused = c.get(&outgoing, &destination).await.unwrap_err();
     assert_eq!(limit(&refused), "max-http-requests-at-once-per-tenant");
     let _third = d.get(&outgoing, &destination).await.unwrap();
@@ -485,7 +485,7 @@ async fn so_many_requests_are_under_way_at_once_and_no_more() {
     // What was read is over, and what was let go of as well.
     first.into_body().collect().await.unwrap();
     until_there_is_room(&a, &outgoing, &destination).await;
-    drop(_second);
+    drop(second);
     until_there_is_room(&b, &outgoing, &destination).await;
 }
 
@@ -566,13 +566,6 @@ async fn a_guest_may_wait_less_than_the_node_does_and_not_longer() {
                 ..Patience::default()
             },
             OutgoingError::Stalled,
-        ),
-        (
-            Patience {
-                connect: Some(Duration::ZERO),
-                ..Patience::default()
-            },
-            OutgoingError::LookupTooSlow,
         ),
     ];
     for (patience, expected) in impatient {
@@ -672,11 +665,9 @@ async fn a_host_proves_who_it_is_to_an_authority_that_is_believed() {
         let unknown = guest.get(&doubting, &destination).await.unwrap_err();
         assert!(matches!(unknown, OutgoingError::Certificate(_)), "{unknown}");
     }
-    for other in ["other.example", "127.0.0.2"] {
-        let refused = guest.get(&believing, &destination(other, server.port)).await;
-        let refused = refused.unwrap_err();
-        assert!(matches!(refused, OutgoingError::Certificate(_)), "{other}: {refused}");
-    }
+    let other = guest.get(&believing, &destination("other.example", server.port)).await;
+    let other = other.unwrap_err();
+    assert!(matches!(other, OutgoingError::Certificate(_)), "{other}");
     let no_tls = guest.get(&believing, &destination("any.example", plain_server.port)).await;
     let no_tls = no_tls.unwrap_err();
     assert!(matches!(no_tls, OutgoingError::Tls(_)), "{no_tls}");

@@ -44,6 +44,8 @@ mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+#[cfg(feature = "http")]
+mod http;
 mod imports;
 mod leases;
 mod limits;
@@ -67,6 +69,8 @@ mod uploads;
 mod values;
 mod wasi;
 mod wire;
+#[cfg(not(feature = "http"))]
+mod without_http;
 mod written_by_hand;
 
 use std::fmt::Debug;
