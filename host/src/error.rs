@@ -7,7 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
-use crate::capability::GrantError;
+use crate::capability::{GrantError, PolicyError};
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -33,6 +33,9 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// What may be granted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -50,7 +53,7 @@ impl From<HostError> for Failure {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
-            HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         };
         if fault == Fault::Host && code == ErrorCode::Internal {
             return internal(&error);
@@ -116,6 +119,9 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         TenantError::InvalidName
         | TenantError::UnknownRole
+        | TenantError::InvalidWeight { .. }
+        | TenantError::Policy(_)
+        | TenantError::Limit(_)
         | TenantError::InvalidTokenId
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
@@ -129,8 +135,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownLimit { .. }
-        | RegistryError::LimitOutOfBounds { .. }
+        | RegistryError::Limit(_)
         | RegistryError::EmptyUpload
         | RegistryError::UploadTooLong { .. }
         | RegistryError::UploadTooShort { .. }
@@ -149,6 +154,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
         RegistryError::Grant(error) => grant(error),
+        RegistryError::NotAllowed { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }

@@ -98,6 +98,7 @@ pub async fn serve(
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     #[cfg(feature = "http")]
     let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
+    let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
@@ -120,7 +121,8 @@ pub async fn serve(
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
-        providers: Providers::new(&limits, Arc::clone(&clock)),
+        providers: Providers::new(Arc::clone(&clock)),
+        policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });

@@ -43,7 +43,9 @@ pub enum Operation {
     /// Deletes a module that no registration points at. → nothing
     RemoveModule(ByDigest),
     /// Makes a tenant. → [`TenantEntry`]
-    TenantCreate(Named),
+    TenantCreate(TenantSettings),
+    /// Sets something for a tenant. → [`TenantEntry`]
+    TenantSet(TenantSettings),
     /// All tenants. → `Vec<`[`TenantEntry`]`>`
     TenantList {},
     /// One tenant. → [`TenantEntry`]
@@ -76,6 +78,7 @@ impl Operation {
             Operation::Modules {} => "modules",
             Operation::RemoveModule(_) => "remove-module",
             Operation::TenantCreate(_) => "tenant-create",
+            Operation::TenantSet(_) => "tenant-set",
             Operation::TenantList {} => "tenant-list",
             Operation::TenantShow(_) => "tenant-show",
             Operation::TenantRemove(_) => "tenant-remove",
@@ -187,6 +190,25 @@ pub struct Describe {
     pub function: Option<String>,
 }
 
+/// See [`Operation::TenantCreate`] and [`Operation::TenantSet`]. What is absent stays as it is; a new tenant
+/// has what the node has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TenantSettings {
+    /// The tenant.
+    pub name: String,
+    /// Patterns of the grants that its registrations may have, of those that the node allows: `any` alone
+    /// for all of them, none for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+    /// All limits below the node's own, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, u64>>,
+    /// Its share where tenants compete, from 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+}
+
 /// See [`Operation::TokenCreate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -284,6 +306,22 @@ pub struct RegistrationEntry {
     pub current: RevisionEntry,
     /// Bytes of its module.
     pub size_bytes: u64,
+    /// Grants that are not in force, because the node or the tenant does not allow them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldGrant>,
+}
+
+/// A grant that is not in force as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WithheldGrant {
+    /// The grant, without what a variable of the environment holds.
+    pub grant: String,
+    /// What is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    /// Who does not allow it: `node` or `tenant`.
+    pub by: String,
 }
 
 /// One uploaded module. Also what answers an upload.
@@ -394,6 +432,13 @@ pub struct TenantEntry {
     pub stored_bytes: u64,
     /// How many tokens it has.
     pub tokens: u64,
+    /// Patterns of the grants that its registrations may have, of those that the node allows; `any` alone
+    /// for all of them.
+    pub allow: Vec<String>,
+    /// Limits below the node's own, by name.
+    pub limits: BTreeMap<String, u64>,
+    /// Its share where tenants compete.
+    pub weight: u32,
 }
 
 /// A token, without what makes it one.

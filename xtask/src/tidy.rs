@@ -176,8 +176,21 @@ const HOST: &[(&str, &[&str])] = &[
             "share",
         ],
     ),
-    ("tenant", &["storage", "config", "clock", "hex"]),
-    ("config", &["storage"]),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &["capability::Kind", "capability::Policy", "capability::PolicyError", "storage"],
+    ),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),

@@ -135,7 +135,7 @@ fn is_granted(grants: &Grants, destination: &Destination) -> bool {
             return false;
         };
         let names_host = match &destination.host {
-            Host::Name(name) => granted.covers(name),
+            Host::Name(name) => granted.covers_host(name),
             Host::Address(address) => granted.host() == address.to_string(),
         };
         let names_port = match granted.port() {

@@ -10,6 +10,8 @@
 //! | `kind` | the kinds of grants |
 //! | `grant`, `subject` | one grant and its parameters, and the parsing of their text |
 //! | `grants` | all grants of a registration |
+//! | `policy` | what may be granted, as patterns |
+//! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
@@ -17,12 +19,14 @@
 //! | `http` | `wasi:http`, in nodes that are built with it |
 
 mod clock;
+mod force;
 mod grant;
 mod grants;
 #[cfg(feature = "http")]
 mod http;
 mod kind;
 mod log;
+mod policy;
 mod random;
 mod subject;
 mod wasi_base;
@@ -30,12 +34,14 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 #[cfg(feature = "http")]
 pub(crate) use http::HttpCtx;
 pub use kind::{Kind, Kinds};
 pub(crate) use log::LogCtx;
+pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
 pub(crate) use wasi_base::wasi_ctx;
 

@@ -173,12 +173,18 @@ impl Destination {
     }
 
     /// Whether it is for the host of this name, in lower case.
-    pub fn covers(&self, name: &str) -> bool {
+    pub(super) fn covers_host(&self, name: &str) -> bool {
         match self.host.strip_prefix('*') {
             // The dot is still there, so it is a whole label that comes before.
             Some(below) => name.len() > below.len() && name.ends_with(below),
             None => self.host == name,
         }
+    }
+
+    /// Whether all hosts of the other are among those of this one, at the same port if this one is bound
+    /// to a port.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.covers_host(&other.host) && (self.port.is_none() || self.port == other.port)
     }
 
     /// The port, if it is bound to one.

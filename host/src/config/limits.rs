@@ -48,6 +48,24 @@ macro_rules! limits {
             }
         }
 
+        impl Limits {
+            /// The limit of this name, if there is one.
+            pub fn value(&self, name: &str) -> Option<u64> {
+                match name {
+                    $($name => Some(self.$field),)+
+                    _ => None,
+                }
+            }
+
+            /// Lowers the limit of this name to `value`, if it is above that.
+            pub(super) fn lower(&mut self, name: &str, value: u64) {
+                match name {
+                    $($name => self.$field = self.$field.min(value),)+
+                    _ => {}
+                }
+            }
+        }
+
         impl LimitsTable {
             fn bounded(&self) -> Result<Limits, ConfigError> {
                 Ok(Limits { $($field: match self.$field {
@@ -126,6 +144,8 @@ limits! {
     max_registrations_per_tenant, "max-registrations-per-tenant" = 16_384, at most 1_000_000;
     /// Revisions kept of one registration; the oldest are forgotten.
     max_revisions_per_registration, "max-revisions-per-registration" = 100, at most 10_000;
+    /// Patterns of what may be granted, in the configuration, of one tenant, and of one call.
+    max_patterns_per_policy, "max-patterns-per-policy" = 64, at most 128;
     /// Grants of one registration.
     max_grants_per_registration, "max-grants-per-registration" = 64, at most 256;
     /// Bytes of all grants of one registration as text, the values of its environment included.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::http::HttpTable;
 use super::limits::LimitsTable;
 use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use crate::capability::Policy;
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -48,6 +49,8 @@ pub struct Config {
     pub log_level: LogLevel,
     /// How much of its confinement the node insists on. Default `best-effort`.
     pub sandbox: SandboxDemand,
+    /// What the node allows to be granted. Default: all that stays on the node, but for precise clocks.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// Requests of guests to hosts outside.
@@ -67,8 +70,17 @@ struct FileTable {
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
     #[serde(default)]
+    grants: GrantsTable,
+    #[serde(default)]
     limits: LimitsTable,
     http: Option<HttpTable>,
+}
+
+/// `[grants]` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantsTable {
+    allow: Option<Vec<String>>,
 }
 
 impl Config {
@@ -86,11 +98,12 @@ impl Config {
         }
     }
 
-    /// The ports that the node itself connects to, for requests of guests.
+    /// The ports that the node itself connects to: none, where no request of a guest could be granted.
     pub fn outgoing_ports(&self) -> &[u16] {
         #[cfg(feature = "http")]
-        return &self.http.ports;
-        #[cfg(not(feature = "http"))]
+        if self.policy.knows(crate::capability::Kind::Http) {
+            return &self.http.ports;
+        }
         &[]
     }
 
@@ -110,6 +123,11 @@ impl Config {
         }
         let http = HttpTable::resolve(file.http)?;
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        let limits = file.limits.resolve()?;
+        let policy = match file.grants.allow {
+            Some(patterns) => Policy::parse(&patterns, limits.max_patterns_per_policy)?,
+            None => Policy::of_node(),
+        };
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
             data: flags
@@ -120,7 +138,8 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
-            limits: file.limits.resolve()?,
+            policy,
+            limits,
             #[cfg(feature = "http")]
             http,
         })
@@ -162,6 +181,7 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::of_node());
     }
 
     #[test]
@@ -175,6 +195,8 @@ mod tests {
             sandbox = "off"
             [limits]
             max-connections = 7
+            [grants]
+            allow = ["log", "kv:cache=ro"]
         "#;
         let flags = Flags {
             listen: Some("[::1]:0".parse().unwrap()),
@@ -191,6 +213,7 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::Require);
         assert_eq!(config.limits.max_connections, 7);
+        assert_eq!(config.policy.texts(), ["log", "kv:cache=ro"]);
         let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
         assert_eq!(names, ["node.example.com", "10.0.0.7"]);
     }
@@ -216,6 +239,16 @@ mod tests {
                 "[limits]\nmax-connections = 99999",
                 "is 99999, but must be between 1 and 65536",
             ),
+            (
+                "[grants]\nallow = ['filesystem']",
+                "`filesystem` matches no grant",
+            ),
+            ("[grants]\nallow = ['log', 'any']", "`any` stands alone"),
+            (
+                "[limits]\nmax-patterns-per-policy = 1\n[grants]\nallow = ['log', 'kv']",
+                "at most 1 patterns",
+            ),
+            ("[grants]\nallows = []", "unknown field `allows`"),
             ("[limits]\nmax-connections = 'many'", "invalid type"),
             (
                 "[limits]\nmax-connection = 1",

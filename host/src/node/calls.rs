@@ -13,6 +13,7 @@ use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
 use super::{Node, served};
 use crate::budget::Budget;
+use crate::capability::{Grants, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -30,10 +31,14 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
+    let allow = allowed(node, call.header.allow.as_deref())?;
     let answerer = answerer(node, &permit, Some(call.session), name)?;
     let limits = match &answerer {
-        Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
-        Answerer::Client(_) => node.limits.clone(),
+        Answerer::Module(registration) => registration
+            .current
+            .narrowing
+            .apply(permit.settings().limits()),
+        Answerer::Client(_) => permit.settings().limits().clone(),
     };
     let timeout_ms = call
         .header
@@ -45,6 +50,7 @@ pub(super) async fn call(
         tenant: Arc::from(principal.tenant_name().as_str()),
         call: Arc::from(format!("{}{}", call.session, call.exchange)),
         session: call.session,
+        allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
@@ -148,7 +154,7 @@ async fn of_module(
         let setting = Setting {
             label: caller.label(registration),
             limits: call_limits(bounds.limits, deadline),
-            grants: Arc::clone(&registration.current.grants),
+            grants: caller.in_force(node, registration),
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
@@ -227,7 +233,24 @@ pub(super) fn late(error: HostError, who: &str, time: Duration, deadline: Instan
     SandboxError::Outside(Box::new(failure)).into()
 }
 
+/// What the caller allows: all that others do, if it says nothing.
+fn allowed(node: &Node, patterns: Option<&[String]>) -> Result<Policy, HostError> {
+    let limit = node.limits.max_patterns_per_policy;
+    let policy = patterns.map(|patterns| Policy::parse(patterns, limit));
+    Ok(policy.transpose()?.unwrap_or(Policy::Any))
+}
+
 impl Caller {
+    /// What a module may do in this call, of all that it is registered with.
+    pub(super) fn in_force(&self, node: &Node, registration: &Registration) -> Arc<Grants> {
+        let policies = Policies {
+            node: &node.policy,
+            tenant: self.permit.settings().allow(),
+            caller: &self.allow,
+        };
+        policies.in_force(&registration.current.grants)
+    }
+
     /// The label of what it calls.
     pub(super) fn label(&self, registration: &Registration) -> CallLabel {
         CallLabel {

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
+use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -57,6 +58,8 @@ pub struct Parts {
     pub targets: Targets,
     /// What clients serve.
     pub providers: Providers,
+    /// What the node allows to be granted.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// The time of day.

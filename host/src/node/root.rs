@@ -12,6 +12,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use super::Node;
 use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
+use crate::capability::Policy;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::registry::{Registration, RegistryError};
@@ -30,6 +31,8 @@ pub(super) struct Caller {
     pub(super) call: Arc<str>,
     /// The session that the call came in by.
     pub(super) session: SessionId,
+    /// What it allows of all that modules are granted.
+    pub(super) allow: Arc<Policy>,
     /// When the call began, since 1970.
     pub(super) began_at: Duration,
 }
@@ -154,7 +157,7 @@ impl Root {
             .registration
             .current
             .narrowing
-            .apply(&self.node.limits);
+            .apply(self.caller.permit.settings().limits());
         let deadline = chain.deadline();
         let is_inner = chain.depth() > 1;
         let budget = chain.budget().part(call_budget(&limits));
@@ -163,7 +166,7 @@ impl Root {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
-                grants: Arc::clone(&member.registration.current.grants),
+                grants: self.caller.in_force(&self.node, &member.registration),
                 began_at: self.caller.began_at,
                 deadline,
                 budget,

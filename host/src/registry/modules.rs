@@ -62,9 +62,6 @@ struct Inner {
     tenants: PathBuf,
     staging: PathBuf,
     max_upload_bytes: u64,
-    max_uploads: u64,
-    max_modules: u64,
-    max_stored_bytes: u64,
     shelves: RwLock<HashMap<TenantId, Shelf>>,
     /// Held over a commit or a removal, disk included, by threads that may block: a file and its
     /// record come and go together.
@@ -94,9 +91,6 @@ impl Modules {
             tenants: data.tenants(),
             staging: data.staging(),
             max_upload_bytes: limits.max_upload_bytes,
-            max_uploads: limits.max_uploads_per_tenant,
-            max_modules: limits.max_modules_per_tenant,
-            max_stored_bytes: limits.max_stored_bytes_per_tenant,
             shelves: RwLock::new(HashMap::new()),
             changing: Mutex::new(()),
         };

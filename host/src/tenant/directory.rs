@@ -12,11 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use tokio::sync::watch;
 
+use super::settings::SettingsNow;
 use super::standing::Standing;
 use super::token::SecretHash;
 use super::{
-    OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
-    TokenPermit,
+    OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange, TenantError, TenantId,
+    TenantName, Token, TokenId, TokenPermit,
 };
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
@@ -31,6 +32,14 @@ pub struct Tenant {
     pub name: TenantName,
     /// When it was made.
     pub created_at: Timestamp,
+    settings: SettingsNow,
+}
+
+impl Tenant {
+    /// What is set for it, as of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
 }
 
 /// What may be told about a token to those who manage it: everything but the secret.
@@ -81,8 +90,8 @@ pub struct Directory {
 struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn WallClock>,
-    max_tenants: u64,
-    max_tokens_per_tenant: u64,
+    /// The node's.
+    limits: Limits,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -100,6 +109,7 @@ struct Known {
 struct KnownToken {
     tenant: TenantId,
     tenant_name: TenantName,
+    settings: SettingsNow,
     secret: SecretHash,
     description: TokenDescription,
     standing: Arc<Standing>,
@@ -117,13 +127,12 @@ impl Directory {
         limits: &Limits,
     ) -> Result<Self, TenantError> {
         load::ensure_default(storage.as_ref(), clock.as_ref())?;
-        let known = load::all(storage.as_ref())?;
+        let known = load::all(storage.as_ref(), limits)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 storage,
                 clock,
-                max_tenants: limits.max_tenants,
-                max_tokens_per_tenant: limits.max_tokens_per_tenant,
+                limits: limits.clone(),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
@@ -153,6 +162,7 @@ impl Directory {
             found.description.role,
             token.id(),
             Arc::clone(&found.standing),
+            found.settings.clone(),
         ))
     }
 
@@ -234,7 +244,7 @@ impl Directory {
         self.inner.found(token)
     }
 
-    /// Makes a tenant.
+    /// Makes a tenant, with what is set for it.
     ///
     /// # Errors
     /// When the name is taken, there are too many, or the store fails.
@@ -242,9 +252,24 @@ impl Directory {
         &self,
         permit: &OperatorPermit,
         name: TenantName,
+        settings: SettingsChange,
     ) -> Result<Tenant, TenantError> {
         let (inner, permit) = (Arc::clone(&self.inner), permit.clone());
-        blocking(move || inner.create_tenant(&permit, name)).await?
+        blocking(move || inner.create_tenant(&permit, name, settings)).await?
+    }
+
+    /// Sets something for a tenant. It holds for what begins from now on.
+    ///
+    /// # Errors
+    /// When there is none of that name, or the store fails.
+    pub async fn set_tenant(
+        &self,
+        permit: &OperatorPermit,
+        name: &TenantName,
+        settings: SettingsChange,
+    ) -> Result<Tenant, TenantError> {
+        let (inner, permit, name) = (Arc::clone(&self.inner), permit.clone(), name.clone());
+        blocking(move || inner.set_tenant(&permit, &name, settings)).await?
     }
 
     /// Removes a tenant with everything it owns. Its tokens are invalid from here on.

@@ -1,7 +1,9 @@
 //! Permits: proof that a principal was asked and may. Each has private fields and is made in this
 //! file only, so a function that takes one cannot be called without the check.
 
-use super::{Principal, Role, TenantError, TenantId, TenantName, TokenId};
+use std::sync::Arc;
+
+use super::{Principal, Role, Settings, TenantError, TenantId, TenantName, TokenId};
 
 macro_rules! permit {
     ($(#[doc = $doc:literal])+ $name:ident) => {
@@ -10,9 +12,15 @@ macro_rules! permit {
         pub struct $name {
             tenant: TenantId,
             holder: TokenId,
+            settings: Arc<Settings>,
         }
 
         impl $name {
+            /// What is set for that tenant, as of when the permit was given.
+            pub fn settings(&self) -> &Settings {
+                &self.settings
+            }
+
             /// In which tenant.
             pub fn tenant(&self) -> TenantId {
                 self.tenant
@@ -78,6 +86,7 @@ impl Principal {
         Ok(ReadPermit {
             tenant: self.tenant(),
             holder: self.token_id(),
+            settings: self.settings(),
         })
     }
 
@@ -90,6 +99,7 @@ impl Principal {
         Ok(CallPermit {
             tenant: self.tenant(),
             holder: self.token_id(),
+            settings: self.settings(),
         })
     }
 
@@ -102,6 +112,7 @@ impl Principal {
         Ok(DeployPermit {
             tenant: self.tenant(),
             holder: self.token_id(),
+            settings: self.settings(),
         })
     }
 
@@ -132,6 +143,7 @@ impl Principal {
         Ok(OperatorPermit {
             tenant: self.tenant(),
             holder: self.token_id(),
+            settings: self.settings(),
         })
     }
 
@@ -155,11 +167,11 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::Token;
+    use super::super::settings::SettingsNow;
     use super::super::standing::Standing;
     use super::*;
+    use crate::config::Limits;
 
     fn principal(tenant: &str, role: Role) -> Principal {
         Principal::new(
@@ -168,6 +180,7 @@ mod tests {
             role,
             Token::generate().unwrap().id(),
             Arc::new(Standing::until(None)),
+            SettingsNow::new(Settings::unset(&Limits::default())),
         )
     }
 

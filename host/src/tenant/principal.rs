@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::settings::SettingsNow;
 use super::standing::Standing;
-use super::{Role, TenantId, TenantName, TokenId};
+use super::{Role, Settings, TenantId, TenantName, TokenId};
 use crate::clock::Timestamp;
 
 /// Who is at the other end of a session. Made by [`super::Directory::authenticate`] only.
@@ -14,6 +15,7 @@ pub struct Principal {
     role: Role,
     token_id: TokenId,
     standing: Arc<Standing>,
+    settings: SettingsNow,
 }
 
 impl Principal {
@@ -23,6 +25,7 @@ impl Principal {
         role: Role,
         token_id: TokenId,
         standing: Arc<Standing>,
+        settings: SettingsNow,
     ) -> Self {
         Self {
             tenant,
@@ -30,6 +33,7 @@ impl Principal {
             role,
             token_id,
             standing,
+            settings,
         }
     }
 
@@ -53,6 +57,11 @@ impl Principal {
         self.token_id
     }
 
+    /// What is set for its tenant, as of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
+
     /// When its token ends by itself, if it does.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.standing.expires_at()
@@ -74,6 +83,7 @@ impl Principal {
             role: Role::Caller,
             token_id: "00112233445566aa".parse().unwrap(),
             standing: Arc::new(Standing::until(None)),
+            settings: SettingsNow::new(Settings::unset(&crate::config::Limits::default())),
         }
     }
 }

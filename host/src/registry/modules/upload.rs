@@ -69,7 +69,7 @@ impl Modules {
         if let Some(module) = self.find(tenant, &digest) {
             return Ok(UploadStart::Held(module));
         }
-        let room = Room::reserve(&self.inner, tenant, size_bytes)?;
+        let room = Room::reserve(&self.inner, permit, size_bytes)?;
         let staging = self.inner.staging.clone();
         let staged = blocking(move || {
             tempfile::Builder::new()
@@ -208,7 +208,12 @@ impl StagedModule {
 }
 
 impl Room {
-    fn reserve(inner: &Arc<Inner>, tenant: TenantId, bytes: u64) -> Result<Self, RegistryError> {
+    fn reserve(
+        inner: &Arc<Inner>,
+        permit: &DeployPermit,
+        bytes: u64,
+    ) -> Result<Self, RegistryError> {
+        let (tenant, limits) = (permit.tenant(), permit.settings().limits());
         if bytes == 0 {
             return Err(RegistryError::EmptyUpload);
         }
@@ -221,22 +226,22 @@ impl Room {
         }
         let mut shelves = inner.write();
         let shelf = shelves.entry(tenant).or_default();
-        if shelf.uploads >= inner.max_uploads {
-            let limit = inner.max_uploads;
+        if shelf.uploads >= limits.max_uploads_per_tenant {
+            let limit = limits.max_uploads_per_tenant;
             return Err(RegistryError::TooMany {
                 what: "uploads under way",
                 limit,
             });
         }
         let modules = u64::try_from(shelf.modules.len()).unwrap_or(u64::MAX);
-        if modules.saturating_add(shelf.uploads) >= inner.max_modules {
+        if modules.saturating_add(shelf.uploads) >= limits.max_modules_per_tenant {
             return Err(RegistryError::TooMany {
                 what: "modules",
-                limit: inner.max_modules,
+                limit: limits.max_modules_per_tenant,
             });
         }
         let used = shelf.stored_bytes.saturating_add(shelf.reserved_bytes);
-        let free_bytes = inner.max_stored_bytes.saturating_sub(used);
+        let free_bytes = limits.max_stored_bytes_per_tenant.saturating_sub(used);
         if bytes > free_bytes {
             return Err(RegistryError::NoRoom {
                 size_bytes: bytes,
