@@ -127,7 +127,10 @@ mod tests {
     async fn whoever_does_not_wait_is_told_at_once() {
         let (greedy, other): (Arc<str>, Arc<str>) = ("greedy".into(), "other".into());
         let shares = Shares::with_share(3, 2);
-        let held = [shares.try_take(&greedy).unwrap(), shares.try_take(&greedy).unwrap()];
+        let held = [
+            shares.try_take(&greedy).unwrap(),
+            shares.try_take(&greedy).unwrap(),
+        ];
         assert_eq!(shares.try_take(&greedy).unwrap_err(), Full::Tenant);
         let _other = shares.try_take(&other).unwrap();
         assert_eq!(shares.try_take(&other).unwrap_err(), Full::Node);

@@ -155,7 +155,10 @@ fn certified() -> (String, TlsAcceptor) {
     let authority_key = KeyPair::generate().expect("a key");
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let pem = authority.self_signed(&authority_key).expect("an authority").pem();
+    let pem = authority
+        .self_signed(&authority_key)
+        .expect("an authority")
+        .pem();
     let issuer = Issuer::new(authority, authority_key);
     let key = KeyPair::generate().expect("a key");
     let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];

@@ -189,7 +189,12 @@ const HOST: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["capability::Kind", "capability::Policy", "capability::PolicyError", "storage"],
+        &[
+            "capability::Kind",
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+        ],
     ),
     ("confinement", &[]),
     ("storage", &[]),

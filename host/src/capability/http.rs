@@ -185,8 +185,7 @@ impl WasiHttpHooks for Requests {
             } = cleared.map_err(to_wasi)?;
             let request = request.map(|body| body.map_err(|_aborted| OutgoingError::Protocol));
             let patience = patience(options.unwrap_or_default());
-            let sending =
-                outgoing.send(&label.tenant, &allowance, &destination, request, patience);
+            let sending = outgoing.send(&label.tenant, &allowance, &destination, request, patience);
             let (response, connection) = sending.await.map_err(|error| {
                 if error.is_refusal() {
                     tell(&label, &error);

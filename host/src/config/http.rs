@@ -169,9 +169,18 @@ mod tests {
     fn bad_values_say_what_to_do() {
         let many = format!("ports = {:?}", vec![1; MAX_ENTRIES + 1]);
         let table = [
-            ("allow-networks = ['127.0.0.1']", "`127.0.0.1` is not a network"),
-            ("allow-networks = ['127.0.0.1/8']", "`127.0.0.1/8` is not a network"),
-            ("allow-networks = ['localhost']", "`localhost` is not a network"),
+            (
+                "allow-networks = ['127.0.0.1']",
+                "`127.0.0.1` is not a network",
+            ),
+            (
+                "allow-networks = ['127.0.0.1/8']",
+                "`127.0.0.1/8` is not a network",
+            ),
+            (
+                "allow-networks = ['localhost']",
+                "`localhost` is not a network",
+            ),
             ("ports = [0]", "port 0"),
             ("ports = [65536]", "65536"),
             (&many, "`ports` lists more than 64"),

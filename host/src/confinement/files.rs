@@ -82,9 +82,11 @@ fn some(data: &Path, ports: &[u16]) -> Result<RestrictionStatus, RulesetError> {
         .scope(Scope::from_all(WANTED))?
         .create()?
         .add_rules(rules)?
-        .add_rules(ports.iter().map(|port| {
-            Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))
-        }))?
+        .add_rules(
+            ports
+                .iter()
+                .map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()
 }
 

@@ -507,7 +507,11 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
     assert_eq!(said(&opened, "outcome: ").as_deref(), Some("Ok(())"));
     let closed = attempts.run("node with another port", "connect by TCP");
     let enforced = said(&closed, "enforced: ").unwrap();
-    assert_eq!(was_refused(&closed), enforced.contains("landlock-tcp"), "{closed:?}");
+    assert_eq!(
+        was_refused(&closed),
+        enforced.contains("landlock-tcp"),
+        "{closed:?}"
+    );
     let free = attempts.run("none", "run another program");
     assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
 }

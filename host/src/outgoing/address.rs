@@ -49,10 +49,16 @@ const GLOBAL_V6: Ipv6Net = v6([0x2000, 0, 0, 0, 0, 0, 0, 0], 3);
 
 const SPECIAL_V6: &[(Ipv6Net, &str)] = &[
     (v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23), "for protocols"),
-    (v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), "for documentation"),
+    (
+        v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),
+        "for documentation",
+    ),
     // It leads to whatever IPv4 address it holds, by way of whoever relays.
     (v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16), "6to4"),
-    (v6([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48), "for protocols"),
+    (
+        v6([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48),
+        "for protocols",
+    ),
     (v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20), "for documentation"),
 ];
 
@@ -84,7 +90,9 @@ fn special_v4(address: Ipv4Addr) -> Option<&'static str> {
 
 /// An address that no request goes to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{address} is {what}; the operator may name its network under `allow-networks` in `[http]`")]
+#[error(
+    "{address} is {what}; the operator may name its network under `allow-networks` in `[http]`"
+)]
 pub(crate) struct ForbiddenAddress {
     address: IpAddr,
     what: &'static str,

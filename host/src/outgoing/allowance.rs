@@ -116,7 +116,10 @@ mod tests {
 
         let place = allowance.try_begin().unwrap();
         let over = allowance.try_begin().unwrap_err().to_string();
-        assert_eq!(over, "over the limit `max-http-requests-at-once-per-instance` of 1");
+        assert_eq!(
+            over,
+            "over the limit `max-http-requests-at-once-per-instance` of 1"
+        );
         drop(place);
         let _again = allowance.try_begin().unwrap();
 

@@ -91,7 +91,11 @@ impl Outgoing {
         place: &Arc<Place>,
     ) -> Result<Vec<IpAddr>, OutgoingError> {
         let turn = self.look_ups.take(tenant, 1).await;
-        let (look_up, name, place) = (Arc::clone(&self.look_up), name.to_owned(), Arc::clone(place));
+        let (look_up, name, place) = (
+            Arc::clone(&self.look_up),
+            name.to_owned(),
+            Arc::clone(place),
+        );
         let looking = tokio::task::spawn_blocking(move || {
             let _held = (turn, place);
             look_up(&name)

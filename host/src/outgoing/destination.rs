@@ -141,7 +141,10 @@ mod tests {
         for (scheme, authority, shown, port) in table {
             let destination = Destination::parse(scheme, authority).unwrap();
             assert_eq!(destination.to_string(), shown);
-            assert_eq!((destination.port, destination.is_tls), (port, scheme == "https"));
+            assert_eq!(
+                (destination.port, destination.is_tls),
+                (port, scheme == "https")
+            );
         }
     }
 

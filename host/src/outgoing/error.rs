@@ -26,7 +26,9 @@ pub(crate) enum OutgoingError {
     #[error("a request may not ask for a tunnel")]
     Tunnel,
     /// No grant for it.
-    #[error("no grant lets this module speak {protocol} to `{destination}`; a grant is `http:HOST` or `http:HOST:PORT`")]
+    #[error(
+        "no grant lets this module speak {protocol} to `{destination}`; a grant is `http:HOST` or `http:HOST:PORT`"
+    )]
     Ungranted {
         /// Host and port.
         destination: String,
@@ -34,7 +36,9 @@ pub(crate) enum OutgoingError {
         protocol: &'static str,
     },
     /// A port that the operator did not open.
-    #[error("this node connects to no port {port}; its operator lists those it does under `ports` in `[http]`")]
+    #[error(
+        "this node connects to no port {port}; its operator lists those it does under `ports` in `[http]`"
+    )]
     ClosedPort {
         /// The port.
         port: u16,

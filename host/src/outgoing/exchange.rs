@@ -161,7 +161,10 @@ impl Outgoing {
     }
 
     fn request_header_bytes<B>(&self, request: &Request<B>) -> usize {
-        let line = request.uri().path_and_query().map_or(1, |path| path.as_str().len());
+        let line = request
+            .uri()
+            .path_and_query()
+            .map_or(1, |path| path.as_str().len());
         let line = line.saturating_add(request.method().as_str().len());
         line.saturating_add(fields_bytes(request.headers()))
     }
@@ -178,10 +181,7 @@ impl Outgoing {
 
 /// Makes a request one to this very destination: it names the host that was checked, and nothing but a
 /// path stands in its first line.
-fn address_to<B>(
-    request: &mut Request<B>,
-    destination: &Destination,
-) -> Result<(), OutgoingError> {
+fn address_to<B>(request: &mut Request<B>, destination: &Destination) -> Result<(), OutgoingError> {
     let host = HeaderValue::try_from(destination.to_string());
     let host = host.map_err(|_error| OutgoingError::NoDestination)?;
     request.headers_mut().insert(HOST, host);

@@ -94,7 +94,10 @@ async fn answer_one<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 fn answer(body: &str) -> String {
-    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 fn limits() -> OutgoingLimits {
@@ -166,8 +169,13 @@ impl Guest {
     {
         let request = request.map(|body| body.map_err(|_error| OutgoingError::Protocol));
         let patience = Patience::default();
-        let sending =
-            outgoing.send(&self.tenant, &self.allowance, destination, request, patience);
+        let sending = outgoing.send(
+            &self.tenant,
+            &self.allowance,
+            destination,
+            request,
+            patience,
+        );
         let (response, connection) = sending.await?;
         tokio::spawn(connection);
         Ok(response)
@@ -178,7 +186,8 @@ impl Guest {
         outgoing: &Outgoing,
         destination: &Destination,
     ) -> Result<Response<ResponseBody>, OutgoingError> {
-        self.send(outgoing, destination, request(Method::GET, "/")).await
+        self.send(outgoing, destination, request(Method::GET, "/"))
+            .await
     }
 
     /// The whole answer.
@@ -208,7 +217,9 @@ async fn a_server_is_asked_for_the_host_that_was_checked() {
     let guest = Guest::new(&outgoing, "t");
     let mut asked = request(Method::GET, "/path?query=1");
     // A guest cannot set it; whatever is there goes.
-    asked.headers_mut().insert("host", "other.example".parse().unwrap());
+    asked
+        .headers_mut()
+        .insert("host", "other.example".parse().unwrap());
     let destination = plain("any.example", server.port);
     let response = guest.send(&outgoing, &destination, asked).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -220,7 +231,11 @@ async fn a_server_is_asked_for_the_host_that_was_checked() {
         server.port
     );
     assert_eq!(head, expected);
-    assert_eq!(server.heads.recv().await.unwrap(), "gone", "nothing is kept");
+    assert_eq!(
+        server.heads.recv().await.unwrap(),
+        "gone",
+        "nothing is kept"
+    );
 }
 
 #[tokio::test]
@@ -238,7 +253,10 @@ async fn a_name_is_looked_up_once_and_what_it_means_later_does_not_count() {
     let guest = Guest::new(&outgoing, "t");
     let destination = plain("rebinding.example", server.port);
     let first = guest.read(&outgoing, &destination).await.unwrap();
-    assert_eq!((first.as_str(), asked.load(Ordering::SeqCst)), ("the first", 1));
+    assert_eq!(
+        (first.as_str(), asked.load(Ordering::SeqCst)),
+        ("the first", 1)
+    );
     let second = guest.read(&outgoing, &destination).await.unwrap_err();
     assert!(matches!(second, OutgoingError::Forbidden(_)), "{second}");
 }
@@ -288,17 +306,30 @@ async fn every_spelling_of_loopback_is_refused_where_it_is_not_named() {
         let destination = plain(spelling, server.port);
         let guest = Guest::new(&closed, "t");
         let refused = guest.read(&closed, &destination).await.unwrap_err();
-        assert!(matches!(refused, OutgoingError::Forbidden(_)), "{spelling}: {refused}");
+        assert!(
+            matches!(refused, OutgoingError::Forbidden(_)),
+            "{spelling}: {refused}"
+        );
         assert_eq!(server.connections(), 0, "{spelling}");
     }
-    for address in ["0.0.0.0", "::", "::1", "169.254.169.254", "::127.0.0.1", "fd00:ec2::254"] {
+    for address in [
+        "0.0.0.0",
+        "::",
+        "::1",
+        "169.254.169.254",
+        "::127.0.0.1",
+        "fd00:ec2::254",
+    ] {
         let destination = Destination {
             host: Host::Address(address.parse().unwrap()),
             ..plain("", server.port)
         };
         let guest = Guest::new(&closed, "t");
         let refused = guest.read(&closed, &destination).await.unwrap_err();
-        assert!(matches!(refused, OutgoingError::Forbidden(_)), "{address}: {refused}");
+        assert!(
+            matches!(refused, OutgoingError::Forbidden(_)),
+            "{address}: {refused}"
+        );
     }
     // All of them do lead there, but that `localhost` may have an address of IPv6 too.
     for spelling in spellings.iter().skip(1) {
@@ -332,11 +363,17 @@ async fn ports_that_are_not_listed_and_tunnels_are_refused() {
     let outgoing = open(&[server.port], limits());
     let guest = Guest::new(&outgoing, "t");
     let other = if server.port == 443 { 444 } else { 443 };
-    let refused = guest.get(&outgoing, &plain("any.example", other)).await.unwrap_err();
+    let refused = guest
+        .get(&outgoing, &plain("any.example", other))
+        .await
+        .unwrap_err();
     assert_eq!(refused, OutgoingError::ClosedPort { port: other });
     let destination = plain("any.example", server.port);
     let tunnel = request(Method::CONNECT, "/");
-    let refused = guest.send(&outgoing, &destination, tunnel).await.unwrap_err();
+    let refused = guest
+        .send(&outgoing, &destination, tunnel)
+        .await
+        .unwrap_err();
     assert_eq!(refused, OutgoingError::Tunnel);
     assert_eq!(server.connections(), 0);
     assert_eq!(guest.read(&outgoing, &destination).await.unwrap(), "hello");
@@ -357,7 +394,10 @@ async fn headers_are_so_large_and_no_larger() {
     };
     let field = |bytes: usize| "x".repeat(bytes);
     let with_field = |bytes| {
-        format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nlong: {}\r\n\r\n", field(bytes))
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nlong: {}\r\n\r\n",
+            field(bytes)
+        )
     };
     let many = "a:b\r\n".repeat(150);
     let many = format!("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n{many}\r\n");
@@ -368,7 +408,8 @@ async fn headers_are_so_large_and_no_larger() {
     let destination = plain("any.example", server.port);
 
     let mut long = request(Method::GET, "/");
-    long.headers_mut().insert("long", field(1000).parse().unwrap());
+    long.headers_mut()
+        .insert("long", field(1000).parse().unwrap());
     let refused = guest.send(&outgoing, &destination, long).await.unwrap_err();
     assert_eq!(over(&refused), Excess::RequestHeader);
     let long = request(Method::GET, &format!("/{}", field(1000)));
@@ -377,7 +418,8 @@ async fn headers_are_so_large_and_no_larger() {
     assert_eq!(server.connections(), 0);
 
     let mut fits = request(Method::GET, "/");
-    fits.headers_mut().insert("long", field(500).parse().unwrap());
+    fits.headers_mut()
+        .insert("long", field(500).parse().unwrap());
     guest.send(&outgoing, &destination, fits).await.unwrap();
     for _ in 0..3 {
         let refused = guest.get(&outgoing, &destination).await.unwrap_err();
@@ -402,7 +444,10 @@ async fn bodies_of_one_instance_are_so_large_together_and_no_larger() {
     let outgoing = open(&[server.port], limits);
     let guest = Guest::new(&outgoing, "t");
     let destination = plain("any.example", server.port);
-    assert_eq!(guest.read(&outgoing, &destination).await.unwrap().len(), 600);
+    assert_eq!(
+        guest.read(&outgoing, &destination).await.unwrap().len(),
+        600
+    );
     // One that says how long it is is not even begun.
     let refused = guest.get(&outgoing, &destination).await.unwrap_err();
     assert_eq!(over(&refused), Excess::ResponseBody);
@@ -418,10 +463,19 @@ async fn bodies_of_one_instance_are_so_large_together_and_no_larger() {
         Request::post("http://ignored.example/").body(body).unwrap()
     };
     let fresh = Guest::new(&outgoing, "t");
-    fresh.send(&outgoing, &destination, upload(600)).await.unwrap();
+    fresh
+        .send(&outgoing, &destination, upload(600))
+        .await
+        .unwrap();
     let before = server.connections();
-    let refused = fresh.send(&outgoing, &destination, upload(600)).await.unwrap_err();
-    assert_eq!((over(&refused), server.connections()), (Excess::RequestBody, before));
+    let refused = fresh
+        .send(&outgoing, &destination, upload(600))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (over(&refused), server.connections()),
+        (Excess::RequestBody, before)
+    );
 }
 
 #[tokio::test]
@@ -435,7 +489,9 @@ async fn a_body_of_unknown_length_ends_where_it_is_too_long() {
     let guest = Guest::new(&outgoing, "t");
     let destination = plain("any.example", server.port);
     let (parts, body) = mpsc::channel(1);
-    let asked = Request::post("http://ignored.example/").body(Fed(body)).unwrap();
+    let asked = Request::post("http://ignored.example/")
+        .body(Fed(body))
+        .unwrap();
     let feeding = async {
         for _ in 0..3 {
             let part = Bytes::from(vec![b'x'; 400]);
@@ -449,7 +505,14 @@ async fn a_body_of_unknown_length_ends_where_it_is_too_long() {
         () = feeding => unreachable!("it does not end"),
     };
     assert_eq!(over(&refused), Excess::RequestBody);
-    assert!(server.heads.recv().await.unwrap().contains("transfer-encoding: chunked"));
+    assert!(
+        server
+            .heads
+            .recv()
+            .await
+            .unwrap()
+            .contains("transfer-encoding: chunked")
+    );
     assert_eq!(server.heads.recv().await.unwrap(), "gone");
 }
 
@@ -537,11 +600,17 @@ async fn a_server_that_says_nothing_is_given_up() {
     };
     let outgoing = open(&[server.port, half.port], limits);
     let guest = Guest::new(&outgoing, "t");
-    let silent = guest.get(&outgoing, &plain("any.example", server.port)).await.unwrap_err();
+    let silent = guest
+        .get(&outgoing, &plain("any.example", server.port))
+        .await
+        .unwrap_err();
     assert_eq!(silent, OutgoingError::Stalled);
     server.heads.recv().await.unwrap();
     assert_eq!(server.heads.recv().await.unwrap(), "gone");
-    let stopped = guest.read(&outgoing, &plain("any.example", half.port)).await.unwrap_err();
+    let stopped = guest
+        .read(&outgoing, &plain("any.example", half.port))
+        .await
+        .unwrap_err();
     assert_eq!(stopped, OutgoingError::Stalled);
 }
 
@@ -570,8 +639,13 @@ async fn a_guest_may_wait_less_than_the_node_does_and_not_longer() {
     ];
     for (patience, expected) in impatient {
         let asked = request(Method::GET, "/").map(|body| body.map_err(|never| match never {}));
-        let sending =
-            outgoing.send(&guest.tenant, &guest.allowance, &destination, asked, patience);
+        let sending = outgoing.send(
+            &guest.tenant,
+            &guest.allowance,
+            &destination,
+            asked,
+            patience,
+        );
         assert_eq!(sending.await.map(drop).unwrap_err(), expected);
     }
     let forever = Patience {
@@ -585,7 +659,13 @@ async fn a_guest_may_wait_less_than_the_node_does_and_not_longer() {
     };
     let outgoing = open(&[server.port], limits);
     let asked = request(Method::GET, "/").map(|body| body.map_err(|never| match never {}));
-    let sending = outgoing.send(&guest.tenant, &guest.allowance, &destination, asked, forever);
+    let sending = outgoing.send(
+        &guest.tenant,
+        &guest.allowance,
+        &destination,
+        asked,
+        forever,
+    );
     assert_eq!(sending.await.map(drop).unwrap_err(), OutgoingError::Stalled);
 }
 
@@ -610,13 +690,22 @@ async fn what_cannot_be_reached_is_said_so() {
     let nonsense = Server::start(["220 smtp.example ready\r\n\r\n".to_owned()]).await;
     let outgoing = open(&[port, nonsense.port], limits());
     let guest = Guest::new(&outgoing, "t");
-    let refused = guest.get(&outgoing, &plain("any.example", port)).await.unwrap_err();
+    let refused = guest
+        .get(&outgoing, &plain("any.example", port))
+        .await
+        .unwrap_err();
     assert_eq!(refused, OutgoingError::Refused);
-    let other = guest.get(&outgoing, &plain("any.example", nonsense.port)).await.unwrap_err();
+    let other = guest
+        .get(&outgoing, &plain("any.example", nonsense.port))
+        .await
+        .unwrap_err();
     assert_eq!(other, OutgoingError::Protocol);
     let mut outgoing = outgoing;
     outgoing.look_up = Arc::new(|_name| Ok(Vec::new()));
-    let nobody = guest.get(&outgoing, &plain("any.example", port)).await.unwrap_err();
+    let nobody = guest
+        .get(&outgoing, &plain("any.example", port))
+        .await
+        .unwrap_err();
     assert_eq!(nobody, OutgoingError::UnknownHost);
 }
 
@@ -656,23 +745,39 @@ async fn a_host_proves_who_it_is_to_an_authority_that_is_believed() {
     config.ca_pem = None;
     let doubting = with(&config, limits());
     let guest = Guest::new(&believing, "t");
-    let destination = |name: &str, port| {
-        Destination::parse("https", &format!("{name}:{port}")).unwrap()
-    };
+    let destination =
+        |name: &str, port| Destination::parse("https", &format!("{name}:{port}")).unwrap();
     for name in ["any.example", "127.0.0.1"] {
         let destination = destination(name, server.port);
-        assert_eq!(guest.read(&believing, &destination).await.unwrap(), "secret");
+        assert_eq!(
+            guest.read(&believing, &destination).await.unwrap(),
+            "secret"
+        );
         let unknown = guest.get(&doubting, &destination).await.unwrap_err();
-        assert!(matches!(unknown, OutgoingError::Certificate(_)), "{unknown}");
+        assert!(
+            matches!(unknown, OutgoingError::Certificate(_)),
+            "{unknown}"
+        );
     }
-    let other = guest.get(&believing, &destination("other.example", server.port)).await;
+    let other = guest
+        .get(&believing, &destination("other.example", server.port))
+        .await;
     let other = other.unwrap_err();
     assert!(matches!(other, OutgoingError::Certificate(_)), "{other}");
-    let no_tls = guest.get(&believing, &destination("any.example", plain_server.port)).await;
+    let no_tls = guest
+        .get(&believing, &destination("any.example", plain_server.port))
+        .await;
     let no_tls = no_tls.unwrap_err();
     assert!(matches!(no_tls, OutgoingError::Tls(_)), "{no_tls}");
-    for bad in ["", "certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+    for bad in [
+        "",
+        "certificate",
+        "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
         config.ca_pem = Some(bad.to_owned());
-        assert!(Outgoing::new(&config, &Limits::default()).is_err(), "{bad:?}");
+        assert!(
+            Outgoing::new(&config, &Limits::default()).is_err(),
+            "{bad:?}"
+        );
     }
 }

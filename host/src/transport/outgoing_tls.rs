@@ -102,7 +102,9 @@ impl OutgoingTls {
 
 impl std::fmt::Debug for OutgoingTls {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("OutgoingTls").finish_non_exhaustive()
+        formatter
+            .debug_struct("OutgoingTls")
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,12 +10,16 @@ use crate::refused;
 
 /// A node that connects to these ports, on loopback too.
 fn node(ports: &[u16]) -> HostOptions {
-    node_with(&format!("allow-networks = ['127.0.0.0/8']\nports = {ports:?}"))
+    node_with(&format!(
+        "allow-networks = ['127.0.0.0/8']\nports = {ports:?}"
+    ))
 }
 
 /// A node with this under `[http]`.
 fn node_with(http: &str) -> HostOptions {
-    HostOptions::new().tables(&format!("[http]\n{http}"))
+    HostOptions::new().tables(&format!(
+        "[grants]\nallow = ['http', 'log']\n[http]\n{http}"
+    ))
 }
 
 /// The program `fetch` on a node of its own, with these grants.
@@ -46,14 +50,20 @@ fn hello() -> Answer {
 
 #[tokio::test]
 async fn a_module_asks_the_hosts_that_a_grant_names_and_no_others() {
-    let (server, other) = (WebServer::start(hello()).await, WebServer::start(hello()).await);
+    let (server, other) = (
+        WebServer::start(hello()).await,
+        WebServer::start(hello()).await,
+    );
     let granted = format!("http:127.0.0.1:{}", server.port());
     let options = node(&[server.port(), other.port()]);
     let (tenant, module) = fetch(options, &[&granted]).await;
     assert_eq!(get(&module, &server.url("127.0.0.1")).await, "200 hello");
     let head = server.asked().await;
     let host = format!("\r\nhost: 127.0.0.1:{}\r\n", server.port());
-    assert!(head.starts_with("GET / HTTP/1.1\r\n") && head.contains(&host), "{head}");
+    assert!(
+        head.starts_with("GET / HTTP/1.1\r\n") && head.contains(&host),
+        "{head}"
+    );
     server.left().await;
 
     // Another host, another port, and in other words.
@@ -65,31 +75,62 @@ async fn a_module_asks_the_hosts_that_a_grant_names_and_no_others() {
         "https://127.0.0.1/".to_owned(),
         format!("http://[::ffff:127.0.0.1]:{port}/"),
     ] {
-        assert_eq!(get(&module, &url).await, "error: HttpRequestDenied", "{url}");
+        assert_eq!(
+            get(&module, &url).await,
+            "error: HttpRequestDenied",
+            "{url}"
+        );
     }
-    for url in [server.url("2130706433"), server.url("0x7f.1"), server.url("a@127.0.0.1")] {
-        assert_eq!(get(&module, &url).await, "error: HttpRequestUriInvalid", "{url}");
+    for url in [
+        server.url("2130706433"),
+        server.url("0x7f.1"),
+        server.url("a@127.0.0.1"),
+    ] {
+        assert_eq!(
+            get(&module, &url).await,
+            "error: HttpRequestUriInvalid",
+            "{url}"
+        );
     }
     let other_scheme = format!("ftp://127.0.0.1:{port}/");
-    assert_eq!(get(&module, &other_scheme).await, "error: HttpProtocolError");
-    let tunnel: String = module.call("connect", (server.url("127.0.0.1"),)).await.unwrap();
+    assert_eq!(
+        get(&module, &other_scheme).await,
+        "error: HttpProtocolError"
+    );
+    let tunnel: String = module
+        .call("connect", (server.url("127.0.0.1"),))
+        .await
+        .unwrap();
     assert_eq!(tunnel, "error: HttpRequestDenied");
-    let set: String = module.call("set_header", ("host", "evil.example")).await.unwrap();
+    let set: String = module
+        .call("set_header", ("host", "evil.example"))
+        .await
+        .unwrap();
     assert!(set.starts_with("error: "), "{set}");
     let set: String = module.call("set_header", ("accept", "*/*")).await.unwrap();
     assert_eq!(set, "set");
     assert!(server.was_left_alone().await && other.was_left_alone().await);
-    let told = tenant.host.log().line("a refusal", |line| {
+    let log = tenant.host.log();
+    let told = log.line("a refusal", |line| {
         line.message() == "a request of a module was refused"
             && line.field("error").contains("`localhost:")
     });
     let told = told.await;
-    assert_eq!((told.field("tenant"), told.field("module")), (tenant.name.as_str(), "fetch"));
+    assert_eq!(
+        (told.field("tenant"), told.field("module")),
+        (tenant.name.as_str(), "fetch")
+    );
 
     // Without any grant, nothing of it is there.
     let (_tenant, module) = fetch_on(&tenant.host, &["log"]).await;
-    let asked = module.call::<String>("get", (server.url("127.0.0.1"),)).await;
-    refused(asked, ErrorCode::PermissionDenied, &["wasi:http/", "grant `http`"]);
+    let asked = module
+        .call::<String>("get", (server.url("127.0.0.1"),))
+        .await;
+    refused(
+        asked,
+        ErrorCode::PermissionDenied,
+        &["wasi:http/", "grant `http`"],
+    );
 }
 
 #[tokio::test]
@@ -103,8 +144,10 @@ async fn addresses_that_are_not_public_are_refused_unless_the_operator_named_the
         let asked = get(&module, &server.url(host)).await;
         assert_eq!(asked, "error: DestinationIpProhibited", "{host}");
     }
-    let told = tenant.host.log().line("a refusal", |line| {
-        line.field("error").contains("loopback; the operator may name its network")
+    let log = tenant.host.log();
+    let told = log.line("a refusal", |line| {
+        line.field("error")
+            .contains("loopback; the operator may name its network")
     });
     told.await;
     assert!(server.was_left_alone().await);
@@ -119,13 +162,29 @@ async fn addresses_that_are_not_public_are_refused_unless_the_operator_named_the
 
 #[tokio::test]
 async fn ports_that_the_operator_did_not_open_are_refused_whatever_is_granted() {
-    let (server, other) = (WebServer::start(hello()).await, WebServer::start(hello()).await);
+    let (server, other) = (
+        WebServer::start(hello()).await,
+        WebServer::start(hello()).await,
+    );
     let grants = [&server, &other].map(|server| format!("http:127.0.0.1:{}", server.port()));
     let (_tenant, module) = fetch(node(&[server.port()]), &[&grants[0], &grants[1]]).await;
     assert_eq!(get(&module, &server.url("127.0.0.1")).await, "200 hello");
     let asked = get(&module, &other.url("127.0.0.1")).await;
     assert_eq!(asked, "error: HttpRequestDenied");
     assert!(other.was_left_alone().await);
+}
+
+#[tokio::test]
+async fn a_node_whose_policy_does_not_say_so_has_no_such_grant_to_give() {
+    let host = TestHost::start_with(HostOptions::new().tables("[http]\nports = [443]")).await;
+    let tenant = host.tenant().await;
+    let module = tenant.client.upload_module(built("fetch")).await.unwrap();
+    let options = Options {
+        grants: vec!["http:example.com".to_owned()],
+        ..Options::default()
+    };
+    let granted = tenant.client.register("fetch", &module, options).await;
+    refused(granted, ErrorCode::PermissionDenied, &["http:example.com"]);
 }
 
 #[tokio::test]
@@ -154,7 +213,11 @@ async fn what_is_sent_and_what_is_answered_have_limits() {
     // All of one call together.
     let asked: Vec<String> = module.call("get_often", (&url, 2)).await.unwrap();
     assert_eq!(asked[0].len(), "200 ".len() + 600);
-    assert!(asked[1].starts_with("error: HttpResponseBodySize"), "{}", asked[1]);
+    assert!(
+        asked[1].starts_with("error: HttpResponseBodySize"),
+        "{}",
+        asked[1]
+    );
     assert_eq!(get(&module, &url).await.len(), "200 ".len() + 600);
 
     let post = |bytes: u64| module.call::<String>("post", (&url, bytes));
@@ -162,7 +225,10 @@ async fn what_is_sent_and_what_is_answered_have_limits() {
     let over = post(100_000).await.unwrap();
     assert!(over.starts_with("error: HttpRequestBodySize"), "{over}");
     let long = get(&module, &format!("{url}{}", "x".repeat(600))).await;
-    assert!(long.starts_with("error: HttpRequestHeaderSectionSize"), "{long}");
+    assert!(
+        long.starts_with("error: HttpRequestHeaderSectionSize"),
+        "{long}"
+    );
 }
 
 #[tokio::test]
@@ -180,7 +246,13 @@ async fn a_call_makes_so_many_requests_and_no_more() {
     // It is told once, however often the module tries.
     let told = |line: &rpc_host_tests::LogLine| line.field("error").contains("-per-instance` of 3");
     tenant.host.log().line("a refusal", told).await;
-    let told = tenant.host.log().lines().iter().filter(|line| told(line)).count();
+    let told = tenant
+        .host
+        .log()
+        .lines()
+        .iter()
+        .filter(|line| told(line))
+        .count();
     assert_eq!(told, 1);
 
     let asked: Vec<String> = module.call("get_at_once", (&url, 3)).await.unwrap();
@@ -216,7 +288,10 @@ async fn a_host_is_believed_by_its_certificate() {
     std::fs::write(&ca, pem).unwrap();
     let url = format!("https://127.0.0.1:{}/", server.port());
     let granted = format!("http:127.0.0.1:{}", server.port());
-    let rules = format!("allow-networks = ['127.0.0.0/8']\nports = [{}]", server.port());
+    let rules = format!(
+        "allow-networks = ['127.0.0.0/8']\nports = [{}]",
+        server.port()
+    );
 
     let believing = node_with(&format!("{rules}\nca-file = {ca:?}"));
     let (_tenant, module) = fetch(believing, &[&granted]).await;
