@@ -735,10 +735,11 @@ fn certified(names: &[&str]) -> (String, TlsAcceptor) {
 async fn a_host_proves_who_it_is_to_an_authority_that_is_believed() {
     let (pem, tls) = certified(&["any.example", "127.0.0.1"]);
     let server = Server::start_with([answer("secret")], Some(tls)).await;
-    let plain_server = Server::start([answer("hello")]).await;
+    let no_tls = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let no_tls_port = no_tls.local_addr().unwrap().port();
     let mut config = HttpConfig {
         allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
-        ports: vec![server.port, plain_server.port],
+        ports: vec![server.port, no_tls_port],
         ca_pem: Some(pem),
     };
     let believing = with(&config, limits());
@@ -764,10 +765,18 @@ async fn a_host_proves_who_it_is_to_an_authority_that_is_believed() {
         .await;
     let other = other.unwrap_err();
     assert!(matches!(other, OutgoingError::Certificate(_)), "{other}");
-    let no_tls = guest
-        .get(&believing, &destination("any.example", plain_server.port))
-        .await;
-    let no_tls = no_tls.unwrap_err();
+    let destination = destination("any.example", no_tls_port);
+    let speaking = async {
+        let (mut stream, _) = no_tls.accept().await.unwrap();
+        stream
+            .write_all(b"220 smtp.example ready\r\n")
+            .await
+            .unwrap();
+        // As long as the other side wants it.
+        while stream.read_u8().await.is_ok() {}
+    };
+    let (refused, ()) = tokio::join!(guest.get(&believing, &destination), speaking);
+    let no_tls = refused.unwrap_err();
     assert!(matches!(no_tls, OutgoingError::Tls(_)), "{no_tls}");
     for bad in [
         "",
