@@ -51,10 +51,11 @@ impl Server {
                 tokio::spawn(async move {
                     match tls {
                         None => answer_one(stream, answer, seen).await,
-                        Some(tls) => match tls.accept(stream).await {
-                            Ok(stream) => answer_one(stream, answer, seen).await,
-                            Err(_) => {}
-                        },
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                answer_one(stream, answer, seen).await;
+                            }
+                        }
                     }
                 });
             }
