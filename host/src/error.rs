@@ -41,20 +41,27 @@ pub enum HostError {
     Value(#[from] ValueError),
 }
 
-impl From<HostError> for Failure {
-    fn from(error: HostError) -> Self {
-        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
-            // It was told in full where it came about.
-            return *failure;
-        }
-        let (code, fault) = match &error {
+impl HostError {
+    /// What it is for programs, and whose doing.
+    pub fn code_and_fault(&self) -> (ErrorCode, Fault) {
+        match self {
             HostError::Tenant(error) => tenant(error),
             HostError::Registry(error) => registry(error),
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
             HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
-        };
+        }
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        if let HostError::Sandbox(SandboxError::Outside(failure)) = error {
+            // It was told in full where it came about.
+            return *failure;
+        }
+        let (code, fault) = error.code_and_fault();
         if fault == Fault::Host && code == ErrorCode::Internal {
             return internal(&error);
         }
@@ -123,6 +130,7 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         | TenantError::Policy(_)
         | TenantError::Limit(_)
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),
@@ -204,7 +212,11 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::TooMuchData { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
-        SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
+        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        SandboxError::Busy | SandboxError::CompilerBusy { .. } => {
+            (ErrorCode::Unavailable, Fault::Host)
+        }
+        SandboxError::CompilerQueueFull { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }

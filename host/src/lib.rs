@@ -13,6 +13,8 @@
 // One function of `sandbox/artifact.rs` is exempt, and says why.
 #![deny(unsafe_code)]
 
+pub mod account;
+pub mod audit;
 pub mod bootstrap;
 pub mod budget;
 pub mod capability;
@@ -40,4 +42,4 @@ pub mod transport;
 
 pub use inspect::inspect_component;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
-pub use serve::{ServeError, confine, serve};
+pub use serve::{Confined, ServeError, confine, serve};

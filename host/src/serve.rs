@@ -1,14 +1,17 @@
 //! From a configuration to a node that serves, and to its end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 
+use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
-use crate::clock::{SystemClock, WallClock};
+use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
 use crate::confinement::{self, Enforcement};
 use crate::node::{Node, Parts};
@@ -23,6 +26,8 @@ use crate::transport::{IdentityError, Listener, server_config};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the certificates of clients that are connected are.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +66,12 @@ pub enum ServeError {
         /// What is lacking.
         missing: String,
     },
+    /// The audit log.
+    #[error(
+        "{0}; name another one with `file` in `[audit]` of the configuration, or say `enabled = false` \
+         there"
+    )]
+    Audit(StorageError),
     /// The data directory, or a background thread that is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -71,33 +82,45 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When the kernel lacks what the configuration requires, or the data directory cannot be made.
-pub fn confine(config: &Config) -> Result<(), ServeError> {
+pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     if config.sandbox == SandboxDemand::Off {
         tracing::warn!("the node is not confined: --sandbox is off");
-        return Ok(());
+        return Ok(Confined(None));
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
-    hold(
-        "the node is",
-        config.sandbox,
-        confinement::node(&config.data, config.outgoing_ports()),
-    )
+    let mut places = vec![config.data.as_path()];
+    let audit = config.audit.as_deref().and_then(Path::parent);
+    if let Some(outside) = audit.filter(|directory| !directory.starts_with(&config.data)) {
+        file::create_directory(outside)?;
+        places.push(outside);
+    }
+    let enforcement = confinement::node(&places, &config.files_to_read(), config.outgoing_ports());
+    hold("the node is", config.sandbox, &enforcement)?;
+    Ok(Confined(Some(enforcement)))
 }
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+/// How this process is confined: in no way, where `--sandbox` is off.
+#[derive(Clone, Debug)]
+pub struct Confined(Option<Enforcement>);
+
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
+/// `reload` is notified, it reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
+    confined: Confined,
     ready: impl FnOnce(SocketAddr),
+    reload: &Notify,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     #[cfg(feature = "http")]
     let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
+    let audit_file = config.audit.clone();
     let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
@@ -105,6 +128,9 @@ pub async fn serve(
         .await
         .map_err(StorageError::from)??;
 
+    let audit = open_audit(audit_file, &limits, &clock).await?;
+    audit.record(started(demand));
+    audit.record(confined_entry("node", confined.0.as_ref()));
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Sandbox::new(sandbox_limits(&limits), &key)?;
     #[cfg(feature = "http")]
@@ -115,13 +141,15 @@ pub async fn serve(
         enforced: Vec::new(),
         missing: vec![error.to_string()],
     });
-    hold("compile workers are", demand, workers)?;
+    audit.record(confined_entry("compile workers", Some(&workers)));
+    hold("compile workers are", demand, &workers)?;
     let catalog = registry.catalog.clone();
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
         providers: Providers::new(Arc::clone(&clock)),
+        audit: audit.clone(),
         policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
@@ -138,7 +166,12 @@ pub async fn serve(
     })?;
     #[cfg(feature = "http")]
     outgoing.listens_on(address);
-    let tls = server_config(foundation.identity.certificate())?;
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(&clock),
+    )?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
     let publishing = Arc::clone(&foundation);
@@ -148,25 +181,74 @@ pub async fn serve(
     note(outcome, &profile);
     ready(address);
 
-    let listener = Listener::new(socket, tls, &limits);
+    let listener = Listener::new(socket, tls, clients, &limits);
+    let shutdown = async {
+        shutdown.await;
+        audit.record(Entry::new("drain", Outcome::Allowed).kept());
+    };
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
-        never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
     if let Err(error) = catalog.write_notes().await {
         tracing::error!(%error, "what clients have called was not written down");
     }
+    audit.record(Entry::new("stop", Outcome::Allowed).kept());
+    let _lost = blocking(move || audit.close())
+        .await
+        .map_err(StorageError::from)?;
     Ok(())
+}
+
+/// Nothing is recorded where the configuration says so.
+async fn open_audit(
+    path: Option<PathBuf>,
+    limits: &Limits,
+    clock: &Arc<dyn WallClock>,
+) -> Result<Audit, ServeError> {
+    let Some(path) = path else {
+        tracing::warn!("there is no audit log: it is off in the configuration");
+        return Ok(Audit::default());
+    };
+    let (limits, clock) = (limits.clone(), Arc::clone(clock));
+    let opened = blocking(move || Audit::open(path, &limits, clock)).await;
+    opened
+        .map_err(StorageError::from)?
+        .map_err(ServeError::Audit)
+}
+
+fn started(demand: SandboxDemand) -> Entry {
+    let detail = format!("version {}, --sandbox {demand}", env!("CARGO_PKG_VERSION"));
+    Entry::new("start", Outcome::Allowed).detail(&detail).kept()
+}
+
+/// How a process is confined, for the audit log.
+fn confined_entry(whose: &str, enforcement: Option<&Enforcement>) -> Entry {
+    let (outcome, detail) = match enforcement {
+        None => (Outcome::Refused, "--sandbox is off".to_owned()),
+        Some(Enforcement { enforced, missing }) if missing.is_empty() => {
+            (Outcome::Allowed, enforced.join(", "))
+        }
+        Some(Enforcement { enforced, missing }) => {
+            let (enforced, missing) = (enforced.join(", "), missing.join(", "));
+            (
+                Outcome::Failed,
+                format!("missing: {missing}; enforced: {enforced}"),
+            )
+        }
+    };
+    let entry = Entry::new("confine", outcome).object(whose);
+    entry.detail(&detail).kept()
 }
 
 /// Says what the kernel enforces, and holds it to what the operator demands.
 fn hold(
     whose: &'static str,
     demand: SandboxDemand,
-    enforcement: Enforcement,
+    enforcement: &Enforcement,
 ) -> Result<(), ServeError> {
     let Enforcement { enforced, missing } = enforcement;
     let (enforced, lacks) = (enforced.join(", "), missing.join(", "));
@@ -219,21 +301,84 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         compile_timeout_ms: limits.compile_timeout_ms,
         max_compile_memory_bytes: limits.max_compile_memory_bytes,
         max_parallel_compiles: u32::try_from(limits.max_parallel_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles: u32::try_from(limits.max_queued_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles_per_tenant: u32::try_from(limits.max_queued_compiles_per_tenant)
+            .unwrap_or(u32::MAX),
         max_artifact_bytes: limits.max_artifact_bytes,
     }
 }
 
-/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
-async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+/// Keeps the certificates what they should be: renews the server's in time, reads files anew when asked
+/// to, and ends sessions whose certificate is no longer good. A failure leaves what was there.
+async fn keep_certificates(
+    foundation: &Arc<Foundation>,
+    audit: &Audit,
+    clock: Arc<dyn WallClock>,
+    reload: &Notify,
+) -> std::convert::Infallible {
+    let every = |period| interval_at(Instant::now() + period, period);
+    let (mut renewal, mut verification) = (every(RENEWAL_INTERVAL), every(VERIFY_INTERVAL));
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let (foundation, now) = (Arc::clone(&foundation), clock.now());
-        match blocking(move || foundation.identity.renew_if_due(now)).await {
-            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        let (foundation, audit, now) = (Arc::clone(foundation), audit.clone(), clock.now());
+        let done = tokio::select! {
+            () = reload.notified() => blocking(move || reload_certificates(&foundation, &audit, now)).await,
+            _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
+            _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the certificates were not looked after");
         }
+    }
+}
+
+fn renew(foundation: &Foundation, now: Timestamp) {
+    match foundation.identity.renew_if_due(now) {
+        Ok(true) => tracing::info!("the server's certificate was renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+    }
+}
+
+/// Each part is taken as a whole or stays as it was, whatever becomes of the other.
+fn reload_certificates(foundation: &Foundation, audit: &Audit, now: Timestamp) {
+    if let Some(files) = &foundation.server {
+        let part = "the operator's server certificate";
+        note_reload(
+            part,
+            foundation.identity.certificate().load(files, now),
+            audit,
+        );
+    }
+    let reloaded = foundation.clients.reload();
+    let ended = reloaded.as_ref().copied().unwrap_or_default();
+    note_reload("the authorities of clients", reloaded.map(drop), audit);
+    note_ended(ended);
+}
+
+fn note_reload(part: &'static str, reloaded: Result<(), IdentityError>, audit: &Audit) {
+    let entry = Entry::new("reload", Outcome::Allowed).object(part).kept();
+    match reloaded {
+        Ok(()) => {
+            tracing::info!("{part}: read anew");
+            audit.record(entry);
+        }
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "{part}: as before; mend the file and send SIGHUP again"
+            );
+            let why = error.to_string();
+            audit.record(entry.outcome(Outcome::Failed).why(Some(&why)));
+        }
+    }
+}
+
+fn note_ended(certificates: usize) {
+    if certificates > 0 {
+        tracing::warn!(
+            certificates,
+            "certificates of open connections are no longer good; their sessions end"
+        );
     }
 }
 
@@ -248,9 +393,9 @@ mod tests {
             missing: missing.iter().map(|&it| it.to_owned()).collect(),
         };
         let lacking = enforcement(&["landlock-tcp (the kernel is too old)"]);
-        hold("the node is", SandboxDemand::BestEffort, lacking.clone()).unwrap();
-        hold("the node is", SandboxDemand::Require, enforcement(&[])).unwrap();
-        let refused = hold("the node is", SandboxDemand::Require, lacking).unwrap_err();
+        hold("the node is", SandboxDemand::BestEffort, &lacking).unwrap();
+        hold("the node is", SandboxDemand::Require, &enforcement(&[])).unwrap();
+        let refused = hold("the node is", SandboxDemand::Require, &lacking).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the node is not confined by landlock-tcp (the kernel is too old); use a newer kernel, or \

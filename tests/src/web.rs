@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio_rustls::TlsAcceptor;
 
-use crate::in_time;
+use crate::{Pki, in_time};
 
 /// What it says to whatever it is asked.
 #[derive(Clone, Debug)]
@@ -57,8 +57,9 @@ impl WebServer {
 
     /// One that speaks TLS as `localhost`, and the authority that says that it is, as PEM.
     pub async fn start_with_tls(answer: Answer) -> (Self, String) {
-        let (pem, tls) = certified();
-        (Self::serve(answer, Some(tls)).await, pem)
+        let pki = Pki::new("the web's");
+        let server = Self::serve(answer, Some(acceptor(&pki))).await;
+        (server, pki.ca_pem())
     }
 
     async fn serve(answer: Answer, tls: Option<TlsAcceptor>) -> Self {
@@ -151,26 +152,16 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let _unseen = seen.send(Event::Left);
 }
 
-fn certified() -> (String, TlsAcceptor) {
-    let authority_key = KeyPair::generate().expect("a key");
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let pem = authority
-        .self_signed(&authority_key)
-        .expect("an authority")
-        .pem();
-    let issuer = Issuer::new(authority, authority_key);
-    let key = KeyPair::generate().expect("a key");
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names).expect("names");
-    let certificate = certificate.signed_by(&key, &issuer).expect("a certificate");
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+fn acceptor(pki: &Pki) -> TlsAcceptor {
+    let certified = pki.server("localhost", 1);
+    let certificate = CertificateDer::from_pem_slice(certified.certificate_pem.as_bytes());
+    let key = PrivateKeyDer::from_pem_slice(certified.key_pem.as_bytes());
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .expect("TLS 1.3")
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], key)
+        .with_single_cert(vec![certificate.expect("PEM")], key.expect("PEM"))
         .expect("a certificate with its key");
-    (pem, TlsAcceptor::from(Arc::new(config)))
+    TlsAcceptor::from(Arc::new(config))
 }

@@ -61,6 +61,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -110,6 +111,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "audit",
             "session",
             "provider",
             "registry",
@@ -122,6 +124,7 @@ const HOST: &[(&str, &[&str])] = &[
             "clock",
             "chain",
             "budget",
+            "account",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
@@ -156,6 +159,7 @@ const HOST: &[(&str, &[&str])] = &[
             "capability",
             "outgoing",
             "budget",
+            "account",
             "confinement",
             "share",
             "storage::file",
@@ -184,6 +188,7 @@ const HOST: &[(&str, &[&str])] = &[
             "storage",
             "config",
             "clock",
+            "account",
             "hex",
         ],
     ),
@@ -196,12 +201,14 @@ const HOST: &[(&str, &[&str])] = &[
             "storage",
         ],
     ),
+    ("audit", &["storage", "config", "clock"]),
     ("confinement", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &["budget"]),
-    ("budget", &[]),
+    ("chain", &["budget", "account"]),
+    ("budget", &["account"]),
+    ("account", &[]),
     ("share", &[]),
     ("hex", &[]),
 ];

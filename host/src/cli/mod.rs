@@ -5,6 +5,7 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted, 143 terminated.
 
+mod audit;
 mod call;
 mod call_text;
 mod compile_worker;
@@ -81,6 +82,8 @@ enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Token),
+    /// Show the audit log of a node on this machine
+    Audit(audit::Audit),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile the component on stdin to stdout, for the node
@@ -115,6 +118,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
     } = cli;
     match command {
         Command::Serve(serve) => return serve.run(verbose),
+        Command::Audit(audit) => return audit.run(),
         Command::Completions(completions) => return completions.run(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
@@ -154,6 +158,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Tenant(tenant) => tenant.run(connect).await,
         Command::Token(token) => token.run(connect).await,
         Command::Serve(serve) => serve.run(0),
+        Command::Audit(audit) => audit.run(),
         Command::Completions(completions) => completions.run(),
         Command::CompileWorker(_) => Err(Problem::new("the compiler is not a client")),
     }

@@ -96,6 +96,13 @@ limits! {
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
     /// Connections at once from one address (IPv6: one network of 64 bits).
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
+    /// New connections in a minute from one address; those beyond are closed at once.
+    max_connections_per_minute_per_address, "max-connections-per-minute-per-address" = 6000, at most 1_000_000;
+    /// Failed authentications in a minute from one address; the next are answered late, and after as
+    /// many again, connections from there are closed at once until some time has passed.
+    max_failed_authentications_per_minute_per_address, "max-failed-authentications-per-minute-per-address" = 60, at most 60_000;
+    /// Bytes of the certificates that a client presents, all together.
+    max_client_certificate_bytes, "max-client-certificate-bytes" = 16 * KIB, at most 64 * KIB;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
     /// Calls of the node into one client under way at once, and into what it serves under one name.
@@ -116,6 +123,8 @@ limits! {
     max_call_timeout_ms, "max-call-timeout-ms" = 5 * MINUTE, at most 24 * HOUR;
     /// Bytes of linear memory and tables of one instance.
     max_memory_bytes, "max-memory-bytes" = 256 * MIB, at most 4 * GIB;
+    /// Bytes of linear memory and tables of all instances of one tenant together.
+    max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
     /// Bytes of one reply.
@@ -183,6 +192,16 @@ limits! {
     http_connect_timeout_ms, "http-connect-timeout-ms" = 10 * SECOND, at most MINUTE;
     /// Time that a connection to a host outside may stand still while somebody waits for it.
     http_idle_timeout_ms, "http-idle-timeout-ms" = 30 * SECOND, at most HOUR;
+    /// Bytes of one file of the audit log; then a new one is begun.
+    max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
+    /// Files of the audit log that are kept; the oldest goes.
+    max_audit_files, "max-audit-files" = 16, at most 1024;
+    /// Lines of the audit log that one tenant, or all strangers together, cause in a second, but for changes.
+    max_audit_lines_per_second, "max-audit-lines-per-second" = 50, at most 10_000;
+    /// Modules of all tenants that wait to be compiled.
+    max_queued_compiles, "max-queued-compiles" = 256, at most 65_536;
+    /// The same of one tenant. One of its modules at a time is compiled.
+    max_queued_compiles_per_tenant, "max-queued-compiles-per-tenant" = 32, at most 4096;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }
@@ -219,6 +238,13 @@ impl LimitsTable {
                 upper_value: limits.max_lease_ms,
                 lower_value: &mut limits.min_lease_ms,
                 lower_was_set: self.min_lease_ms.is_some(),
+            },
+            Pair {
+                lower: "max-queued-compiles-per-tenant",
+                upper: "max-queued-compiles",
+                upper_value: limits.max_queued_compiles,
+                lower_value: &mut limits.max_queued_compiles_per_tenant,
+                lower_was_set: self.max_queued_compiles_per_tenant.is_some(),
             },
             Pair {
                 lower: "max-upload-bytes",

@@ -3,6 +3,7 @@
 //! Raw text is read once, here, into types that cannot hold a value out of bounds. Nothing below
 //! this folder reads the environment, a configuration file or a flag.
 
+mod audit;
 mod data_dir;
 mod demand;
 mod error;
@@ -15,6 +16,8 @@ mod node_key;
 mod profile;
 mod serve;
 
+use audit::AuditTable;
+pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
@@ -26,7 +29,7 @@ pub use log::{LogFormat, LogLevel};
 pub use narrowing::{Narrowing, NarrowingError, Scope};
 pub use node_key::NodeKey;
 pub use profile::Profile;
-pub use serve::{Config, Flags};
+pub use serve::{ClientCertificates, Config, Flags, ServerCertificateFiles};
 
 /// A limit as a count of things in memory.
 pub fn count(limit: u64) -> usize {

@@ -1,6 +1,6 @@
 //! Which files, and what network, by Landlock: whatever system call it is that asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
@@ -39,10 +39,31 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `data` and those that this program cannot do without, to
-/// connect by TCP but to these `ports`, and to signal others.
-pub(super) fn only_what_serving_needs(data: &Path, ports: &[u16], enforcement: &mut Enforcement) {
-    note(&some(data, ports), enforcement);
+/// Takes every right to files but those in `places`, those beside the files in `read`, to read them, and
+/// those that this program cannot do without; to connect by TCP but to these `ports`, and to
+/// signal others.
+///
+/// Beside them, because a file that is replaced is another one, of which nothing is known yet but where
+/// it will be. That is where it lies, and where it really lies if it is a link.
+pub(super) fn only_what_serving_needs(
+    places: &[&Path],
+    read: &[&Path],
+    ports: &[u16],
+    enforcement: &mut Enforcement,
+) {
+    let beside = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let read: Vec<_> = read
+        .iter()
+        .flat_map(|path| {
+            let really = path.canonicalize().ok();
+            [Some(beside(path)), really.map(|path| beside(&path))]
+        })
+        .flatten()
+        .collect();
+    note(&some(places, &read, ports), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -60,7 +81,11 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(data: &Path, ports: &[u16]) -> Result<RestrictionStatus, RulesetError> {
+fn some(
+    places: &[&Path],
+    beside: &[PathBuf],
+    ports: &[u16],
+) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -68,8 +93,12 @@ fn some(data: &Path, ports: &[u16]) -> Result<RestrictionStatus, RulesetError> {
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let others = [(Path::new(NOTHING), nothing), (data, change)];
-    let rules = program.chain(read).chain(others);
+    let places = places.iter().map(|place| (*place, change));
+    let beside = beside
+        .iter()
+        .map(|path| (path.as_path(), AccessFs::ReadFile.into()));
+    let others = [(Path::new(NOTHING), nothing)].into_iter().chain(places);
+    let rules = program.chain(read).chain(beside).chain(others);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
         let fd = PathFd::new(path).ok()?;

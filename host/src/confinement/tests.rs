@@ -353,11 +353,14 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => enforcement = node(&place().join("data"), &[]),
-        "node with a port" => enforcement = node(&place().join("data"), &[port()]),
-        "node with another port" => {
-            let other = port().checked_add(1).unwrap_or(1);
-            enforcement = node(&place().join("data"), &[other]);
+        layer @ ("node" | "node with a port" | "node with another port") => {
+            let read = place().join("read/operators.pem");
+            let ports = match layer {
+                "node with a port" => vec![port()],
+                "node with another port" => vec![port().checked_add(1).unwrap_or(1)],
+                _ => Vec::new(),
+            };
+            enforcement = node(&[&place().join("data")], &[&read], &ports);
         }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}

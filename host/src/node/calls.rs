@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
 use super::{Node, served};
+use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Grants, Policies, Policy};
 use crate::chain::Chain;
@@ -32,7 +33,7 @@ pub(super) async fn call(
     let permit = principal.permit_call()?;
     let name = &call.header.module;
     let allow = allowed(node, call.header.allow.as_deref())?;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration
             .current
@@ -47,13 +48,15 @@ pub(super) async fn call(
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
     let caller = Caller {
         permit,
-        tenant: Arc::from(principal.tenant_name().as_str()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        account: Arc::clone(principal.account()),
+        tenant: Arc::clone(principal.account().name()),
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
         allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
+        account: principal.account(),
         deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
             chain.deadline().min(started + timeout)
         }),
@@ -86,6 +89,7 @@ pub(super) async fn call(
 
 /// What a call may take.
 struct Bounds<'a> {
+    account: &'a Arc<Account>,
     deadline: Instant,
     limits: &'a Limits,
     /// What it is part of, if a client makes it for another call.
@@ -96,7 +100,7 @@ impl Bounds<'_> {
     fn budget(&self) -> Budget {
         match &self.outer {
             Some(outer) => outer.budget().part(call_budget(self.limits)),
-            None => Budget::new(call_budget(self.limits)),
+            None => Budget::new(call_budget(self.limits), Arc::clone(self.account)),
         }
     }
 
@@ -153,6 +157,7 @@ async fn of_module(
         // Nothing else has a part in it, so nothing needs to be kept for others.
         let setting = Setting {
             label: caller.label(registration),
+            account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
             grants: caller.in_force(node, registration),
             began_at: caller.began_at,

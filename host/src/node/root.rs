@@ -12,6 +12,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use super::Node;
 use super::calls::{call_budget, call_limits};
 use super::imports::Imports;
+use crate::account::Account;
 use crate::capability::Policy;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
@@ -25,6 +26,8 @@ use crate::tenant::CallPermit;
 pub(super) struct Caller {
     /// That it may.
     pub(super) permit: CallPermit,
+    /// What its tenant uses.
+    pub(super) account: Arc<Account>,
     /// Its tenant's name.
     pub(super) tenant: Arc<str>,
     /// Names the call in the log.
@@ -165,6 +168,7 @@ impl Root {
         if instance.is_none() {
             let setting = Setting {
                 label: self.caller.label(&member.registration),
+                account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
                 grants: self.caller.in_force(&self.node, &member.registration),
                 began_at: self.caller.began_at,

@@ -31,7 +31,7 @@ pub use modules::{Module, Modules, StagedModule, Upload, UploadStart};
 pub use name::RegistrationName;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision, Wish};
 pub use targets::Targets;
-pub(crate) use targets::files;
+pub(crate) use targets::{files, owner};
 
 use std::sync::Arc;
 

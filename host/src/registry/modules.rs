@@ -33,7 +33,7 @@ use super::{Digest, ImportName, RegistryError, record};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{Batch, Expect, Storage, StorageError, encode, file};
-use crate::tenant::{ReadPermit, TenantId, TokenId, tenant_key};
+use crate::tenant::{Credential, ReadPermit, TenantId, tenant_key};
 
 /// What is known of a module without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Module {
     pub size_bytes: u64,
     /// When it was uploaded first.
     pub uploaded_at: Timestamp,
-    /// By the holder of which token.
-    pub uploaded_by: TokenId,
+    /// By whose token or certificate.
+    pub uploaded_by: Credential,
     /// Its imports that registrations answer.
     pub imports: Arc<[ImportName]>,
 }

@@ -127,11 +127,17 @@ pub(crate) fn files(
     wasm: PathBuf,
 ) -> ModuleFiles {
     ModuleFiles {
+        owner: owner(tenant),
         wasm,
         sha256: *digest.as_bytes(),
         artifact: modules.artifact_path(tenant, digest),
         binding: [&tenant.number().to_be_bytes()[..], digest.as_bytes()].concat(),
     }
+}
+
+/// A tenant, as the sandbox tells one from another.
+pub(crate) fn owner(tenant: TenantId) -> Arc<str> {
+    Arc::from(tenant.to_string())
 }
 
 /// Notes how large `newest` is, and lets go of others until all are within the limit.

@@ -42,6 +42,23 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The tenant has as many modules waiting for the compiler as it may.
+    #[error(
+        "{limit} modules of the tenant wait to be compiled, as many as `max-queued-compiles-per-tenant` \
+         allows; try again when one is"
+    )]
+    CompilerQueueFull {
+        /// How many may wait.
+        limit: u64,
+    },
+    /// All tenants together have.
+    #[error(
+        "{limit} modules wait to be compiled, as many as `max-queued-compiles` allows; try again"
+    )]
+    CompilerBusy {
+        /// How many may wait.
+        limit: u64,
+    },
     /// The compiler's process ended without a result.
     #[error("the component is too expensive to compile ({0})")]
     CompilerDied(String),
@@ -144,6 +161,17 @@ pub enum SandboxError {
     OutOfMemory {
         /// The limit.
         limit_bytes: u64,
+    },
+    /// The tenant's instances together have as much memory as they may.
+    #[error(
+        "the tenant's instances together have as much memory as `max-memory-bytes-per-tenant` allows, \
+         {limit_bytes} bytes; try again when some of its calls have ended{ended}"
+    )]
+    TenantOutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// How the guest ended that was refused, in brackets, if it had started.
+        ended: String,
     },
     /// The node's engine cannot hold another instance.
     #[error("the node is at its limit of live instances; try again")]

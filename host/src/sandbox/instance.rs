@@ -20,6 +20,7 @@ use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
+use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::Grants;
 use crate::share::Taken;
@@ -50,6 +51,8 @@ impl InstanceId {
 pub struct Setting {
     /// Whose calls it is for.
     pub label: CallLabel,
+    /// Of whose memory it takes.
+    pub account: Arc<Account>,
     /// What it may use.
     pub limits: CallLimits,
     /// What it may do beyond computing: at most that by which its component was linked.
@@ -83,7 +86,6 @@ pub struct Instance {
     prepared: Arc<Prepared>,
     label: CallLabel,
     timeout: Duration,
-    max_memory_bytes: u64,
     stdout: Output,
     stderr: Output,
     _places: Places,
@@ -141,13 +143,12 @@ impl Sandbox {
                     prepared: Arc::clone(prepared),
                     label,
                     timeout: limits.timeout,
-                    max_memory_bytes: limits.max_memory_bytes,
                     stdout,
                     stderr,
                     _places: places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, limits.max_memory_bytes, &error),
+            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
         log_output(&label, "stdout", &stdout);
@@ -282,7 +283,7 @@ impl Instance {
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
         let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, self.max_memory_bytes, error)
+        failed(&self.store, label, stderr, error)
     }
 }
 
@@ -330,13 +331,11 @@ fn failed(
     store: &Store<State>,
     label: &CallLabel,
     stderr: &Output,
-    max_memory_bytes: u64,
     error: &wasmtime::Error,
 ) -> SandboxError {
     let (printed, _) = stderr.take();
     log_lines(label, "stderr", &printed);
-    let refused = store.data().limiter.has_refused();
-    trap::classify(error, &printed, refused.then_some(max_memory_bytes))
+    trap::classify(error, &printed, store.data().limiter.refusal())
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.
@@ -356,3 +355,6 @@ fn log_lines(label: &CallLabel, stream: &'static str, text: &str) {
             stream, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 //! | `engine` | the settings under which guests are compiled and run, and the epoch ticker |
 //! | `sniff`, `count` | what bytes are, and whether they are small enough to be compiled |
 //! | `compile`, `worker` | the compiler's process: the parent's side and the child's |
+//! | `turns` | who may compile when, and how many may wait |
 //! | `artifact` | compiled code on disk, under a MAC |
 //! | `wit` | a component's world as WIT text |
 //! | `described` | an interface that is there as WIT text alone |
@@ -46,6 +47,7 @@ mod prepared;
 mod sniff;
 mod state;
 mod trap;
+mod turns;
 mod types;
 mod values;
 mod wit;
@@ -90,8 +92,12 @@ pub struct SandboxLimits {
     pub compile_timeout_ms: u64,
     /// Bytes of memory that one compiler may use.
     pub max_compile_memory_bytes: u64,
-    /// How many compilers may run at once; further ones wait.
+    /// How many compilers may run at once, each for another tenant; further ones wait.
     pub max_parallel_compiles: u32,
+    /// How many modules may wait for one.
+    pub max_queued_compiles: u32,
+    /// The same of one tenant.
+    pub max_queued_compiles_per_tenant: u32,
     /// Bytes of compiled code of one component.
     pub max_artifact_bytes: u64,
 }
@@ -105,6 +111,8 @@ impl Default for SandboxLimits {
             compile_timeout_ms: 120_000,
             max_compile_memory_bytes: 2 << 30,
             max_parallel_compiles: 1,
+            max_queued_compiles: 256,
+            max_queued_compiles_per_tenant: 32,
             max_artifact_bytes: 512 << 20,
         }
     }
@@ -116,6 +124,8 @@ const LEADING_SHARE: u32 = 4;
 /// Where a component lies, and what makes it the right one.
 #[derive(Clone, Debug)]
 pub struct ModuleFiles {
+    /// Whose it is: it waits for the compiler with others of the same.
+    pub owner: Arc<str>,
     /// Its bytes: the source of truth.
     pub wasm: PathBuf,
     /// Their digest.
@@ -219,8 +229,13 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the text is no WIT, or does not say which interface `name` stands for.
-    pub async fn described(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
-        self.compiler.describe(name, wit).await
+    pub async fn described(
+        &self,
+        owner: &Arc<str>,
+        name: &str,
+        wit: &str,
+    ) -> Result<Functions, SandboxError> {
+        self.compiler.describe(owner, name, wit).await
     }
 
     /// What the kernel enforces for the processes that compile.
@@ -232,7 +247,7 @@ impl Sandbox {
     }
 
     async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {
-        let compiled = self.compiler.compile(&module.wasm, module.sha256).await?;
+        let compiled = self.compiler.compile(module).await?;
         let (sealer, module) = (self.sealer.clone(), module.clone());
         blocking(move || sealer.seal(&module.artifact, &compiled, &module.binding)).await
     }

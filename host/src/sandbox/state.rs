@@ -55,7 +55,7 @@ impl State {
             budget: setting.budget.clone(),
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
-            limiter: Limiter::new(limits.max_memory_bytes),
+            limiter: Limiter::new(limits.max_memory_bytes, Arc::clone(&setting.account)),
             stdout,
             stderr,
             log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),

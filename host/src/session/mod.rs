@@ -48,7 +48,7 @@ mod uploads;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, CallReply, CallRequest, UploadSink, UploadStart};
+pub use backend::{Backend, CallReply, CallRequest, Doorstep, Origin, UploadSink, UploadStart};
 pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;

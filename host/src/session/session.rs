@@ -18,7 +18,7 @@ use super::calls::{InFlight, Slots};
 use super::fellows::Fellow;
 use super::order::Order;
 use super::shortcut::Shortcut;
-use super::{Backend, Reach, SessionContext, SessionEnd, SessionId, end};
+use super::{Backend, Origin, Reach, SessionContext, SessionEnd, end};
 use crate::tenant::Principal;
 use crate::transport::frames::{Frame, FrameReader, Outbox};
 
@@ -37,7 +37,7 @@ struct Holder<B> {
 
 /// One authenticated connection.
 pub(super) struct Session<B: Backend> {
-    id: SessionId,
+    origin: Origin,
     context: SessionContext<B>,
     holder: Arc<Holder<B>>,
     outbox: Outbox,
@@ -71,7 +71,7 @@ enum Happening {
 
 impl<B: Backend> Session<B> {
     pub(super) fn new(
-        id: SessionId,
+        origin: Origin,
         context: SessionContext<B>,
         principal: Principal,
         outbox: Outbox,
@@ -84,12 +84,12 @@ impl<B: Backend> Session<B> {
             .saturating_add(limits.max_calls_into_client_per_session);
         let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
         Session {
-            id,
+            origin,
             holder: Arc::new(Holder {
                 backend: Arc::clone(&context.backend),
                 principal,
             }),
-            reach: Reach::new(id, outbox.clone(), limits, max_long_bytes),
+            reach: Reach::new(origin.session, outbox.clone(), limits, max_long_bytes),
             fellow: context.fellows.join(),
             outbox,
             assembler: Assembler::new(AssemblerLimits {
@@ -198,7 +198,7 @@ impl<B: Backend> Session<B> {
     fn end_reach(&self) {
         self.reach.end();
         let Holder { backend, principal } = &*self.holder;
-        backend.session_ended(principal, self.id);
+        backend.session_ended(principal, self.origin.session);
     }
 
     /// Looks whether the peer is still there; tells when to look again.

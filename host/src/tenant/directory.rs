@@ -1,4 +1,4 @@
-//! The directory: which tenants there are, and which tokens speak for them.
+//! The directory: which tenants there are, and who speaks for them.
 //!
 //! All of it is held in memory, so that authenticating never waits for the disk. A change is
 //! durable first and visible second: what a client was told is true after a crash.
@@ -13,15 +13,19 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 use tokio::sync::watch;
 
 use super::settings::SettingsNow;
-use super::standing::Standing;
+use super::standing::{Holder, Standing};
 use super::token::SecretHash;
 use super::{
-    OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange, TenantError, TenantId,
-    TenantName, Token, TokenId, TokenPermit,
+    Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange,
+    TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
 };
+use crate::account::{Account, Accounts, Allowance};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
+
+/// The weight of a tenant for which nobody chose another.
+const DEFAULT_WEIGHT: u32 = 100;
 
 /// A tenant, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,8 +55,8 @@ pub struct TokenDescription {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token; none for the node's first one.
-    pub created_by: Option<TokenId>,
+    /// By whose token or certificate; none for the node's first one.
+    pub created_by: Option<Credential>,
     /// When it ends by itself, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -92,6 +96,9 @@ struct Inner {
     clock: Arc<dyn WallClock>,
     /// The node's.
     limits: Limits,
+    accounts: Accounts,
+    /// What a tenant may use.
+    allowance: Allowance,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -102,6 +109,9 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     tenants: BTreeMap<TenantName, Tenant>,
+    /// Of each tenant, for those who came in by a certificate: no token's end tells them that it is
+    /// gone.
+    standings: HashMap<TenantId, Arc<Standing>>,
     tokens: HashMap<TokenId, KnownToken>,
     founded: bool,
 }
@@ -133,11 +143,58 @@ impl Directory {
                 storage,
                 clock,
                 limits: limits.clone(),
+                accounts: Accounts::default(),
+                allowance: allowance(limits),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
             }),
         })
+    }
+
+    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant.
+    ///
+    /// # Errors
+    /// [`TenantError::Unauthenticated`], whatever is wrong.
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Principal, TenantError> {
+        let refused = || TenantError::Unauthenticated;
+        match (token, certificate) {
+            (None, None) => Err(refused()),
+            (Some(token), None) => self.authenticate(token),
+            (None, Some(certificate)) => self.certified(certificate).ok_or_else(refused),
+            (Some(token), Some(certificate)) => {
+                let certified = self.certified(certificate);
+                let by_token = self.authenticate(token)?;
+                let both = certified.and_then(|certified| by_token.and(&certified));
+                both.ok_or_else(refused)
+            }
+        }
+    }
+
+    fn certified(&self, certificate: &Certificate) -> Option<Principal> {
+        let (subject, id) = certificate.says.as_ref()?;
+        let known = self.inner.read();
+        let tenant = known.tenants.get(&subject.tenant)?;
+        let rests_on = [
+            Arc::clone(&certificate.standing),
+            Arc::clone(known.standings.get(&tenant.id)?),
+        ];
+        let holder = Holder::new(Credential::Certificate(id.clone()), rests_on);
+        let principal = Principal::new(
+            tenant.id,
+            tenant.name.clone(),
+            subject.role,
+            holder,
+            self.inner.account(tenant.id, &tenant.name),
+            tenant.settings.clone(),
+        );
+        principal
+            .is_good(self.inner.clock.now())
+            .then_some(principal)
     }
 
     /// Who presents this token. Takes about as long whether the token exists or not.
@@ -160,14 +217,14 @@ impl Directory {
             found.tenant,
             found.tenant_name.clone(),
             found.description.role,
-            token.id(),
-            Arc::clone(&found.standing),
+            Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
+            self.inner.account(found.tenant, &found.tenant_name),
             found.settings.clone(),
         ))
     }
 
-    /// Whether a principal may still act: its token was neither revoked nor ended, its tenant not
-    /// removed. Two loads and a look at the clock, cheap enough for every request.
+    /// Whether a principal may still act: neither its token nor its certificate was revoked or ended,
+    /// its tenant not removed. A few loads and a look at the clock, cheap enough for every request.
     pub fn still_valid(&self, principal: &Principal) -> bool {
         principal.is_good(self.inner.clock.now())
     }
@@ -310,7 +367,20 @@ impl Directory {
     }
 }
 
+/// What each tenant may use of a node with these limits.
+fn allowance(limits: &Limits) -> Allowance {
+    Allowance {
+        max_memory_bytes: limits.max_memory_bytes_per_tenant,
+        weight: DEFAULT_WEIGHT,
+    }
+}
+
 impl Inner {
+    fn account(&self, tenant: TenantId, name: &TenantName) -> Arc<Account> {
+        let (number, name) = (tenant.number(), name.as_str());
+        self.accounts.of(number, name, &self.allowance)
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -325,6 +395,12 @@ impl Known {
         self.tenants
             .get(name)
             .ok_or_else(|| TenantError::NoSuchTenant(name.clone()))
+    }
+
+    fn enter(&mut self, tenant: Tenant) {
+        let standing = Arc::new(Standing::until(None));
+        self.standings.insert(tenant.id, standing);
+        self.tenants.insert(tenant.name.clone(), tenant);
     }
 
     fn tokens_of(&self, tenant: TenantId) -> impl Iterator<Item = &KnownToken> {

@@ -17,8 +17,8 @@ fn node(ports: &[u16]) -> HostOptions {
 
 /// A node with this under `[http]`.
 fn node_with(http: &str) -> HostOptions {
-    HostOptions::new().tables(&format!(
-        "[grants]\nallow = ['http', 'log']\n[http]\n{http}"
+    HostOptions::new().table(&format!(
+        "[grants]\nallow = ['http', 'log']\n[http]\n{http}\n"
     ))
 }
 
@@ -176,7 +176,7 @@ async fn ports_that_the_operator_did_not_open_are_refused_whatever_is_granted() 
 
 #[tokio::test]
 async fn a_node_whose_policy_does_not_say_so_has_no_such_grant_to_give() {
-    let host = TestHost::start_with(HostOptions::new().tables("[http]\nports = [443]")).await;
+    let host = TestHost::start_with(HostOptions::new().table("[http]\nports = [443]\n")).await;
     let tenant = host.tenant().await;
     let module = tenant.client.upload_module(built("fetch")).await.unwrap();
     let options = Options {
@@ -286,12 +286,10 @@ async fn a_host_is_believed_by_its_certificate() {
     let directory = tempfile::tempdir().unwrap();
     let ca = directory.path().join("ca.pem");
     std::fs::write(&ca, pem).unwrap();
-    let url = format!("https://127.0.0.1:{}/", server.port());
-    let granted = format!("http:127.0.0.1:{}", server.port());
-    let rules = format!(
-        "allow-networks = ['127.0.0.0/8']\nports = [{}]",
-        server.port()
-    );
+    let url = format!("https://localhost:{}/", server.port());
+    let granted = format!("http:localhost:{}", server.port());
+    let networks = "allow-networks = ['127.0.0.0/8', '::1/128']";
+    let rules = format!("{networks}\nports = [{}]", server.port());
 
     let believing = node_with(&format!("{rules}\nca-file = {ca:?}"));
     let (_tenant, module) = fetch(believing, &[&granted]).await;

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
+//! | `isolation` | every operation on what another tenant has |
+//! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
@@ -35,9 +38,11 @@
 )]
 
 mod artifacts;
+mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
@@ -47,6 +52,7 @@ mod drain;
 #[cfg(feature = "http")]
 mod http;
 mod imports;
+mod isolation;
 mod leases;
 mod limits;
 mod links;

@@ -13,7 +13,7 @@ use super::{Inner, Module, Modules};
 use crate::registry::{Digest, ImportName, RegistryError};
 use crate::storage::file::LEFTOVER_PREFIX;
 use crate::storage::{StorageError, blocking};
-use crate::tenant::{DeployPermit, TenantId, TokenId};
+use crate::tenant::{Credential, DeployPermit, TenantId};
 
 /// How an upload begins.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Upload {
     received_bytes: u64,
     declared: Digest,
     declared_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -43,7 +43,7 @@ pub struct StagedModule {
     path: TempPath,
     digest: Digest,
     size_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -161,7 +161,7 @@ impl Upload {
             path: self.path,
             digest: actual,
             size_bytes: self.received_bytes,
-            holder: self.holder,
+            holder: self.holder.clone(),
             room: self.room,
         })
     }
@@ -188,8 +188,8 @@ impl StagedModule {
         self.room.tenant
     }
 
-    pub(super) fn holder(&self) -> TokenId {
-        self.holder
+    pub(super) fn holder(&self) -> Credential {
+        self.holder.clone()
     }
 
     pub(super) fn sync(&self) -> Result<(), StorageError> {

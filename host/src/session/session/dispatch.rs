@@ -130,7 +130,7 @@ impl<B: Backend> Session<B> {
             return Ok(());
         };
         let call = CallRequest {
-            session: self.id,
+            origin: self.origin,
             exchange: id,
             header,
             arguments,
@@ -170,10 +170,10 @@ impl<B: Backend> Session<B> {
         let Some((token, slot)) = self.admit_call(id, bytes).await? else {
             return Ok(());
         };
-        let (holder, session) = (Arc::clone(&self.holder), self.id);
+        let (holder, origin) = (Arc::clone(&self.holder), self.origin);
         let work = async move {
             let Holder { backend, principal } = &*holder;
-            let value = backend.operate(principal, session, operation).await?;
+            let value = backend.operate(principal, origin, operation).await?;
             Ok(CallReply {
                 value,
                 is_result: false,
@@ -236,6 +236,7 @@ impl<B: Backend> Session<B> {
         ));
         let inlet = Arc::new(Inlet::new(header.size_bytes));
         let upload = Upload {
+            origin: self.origin,
             exchange: id,
             header,
             inlet: Arc::clone(&inlet),
