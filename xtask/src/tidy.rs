@@ -36,10 +36,8 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["ipnet"], &["host/src/outgoing/", "host/src/config/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
-    (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
-    ),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
+    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -61,6 +59,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
             "audit",
             "server",
             "bootstrap",
@@ -111,6 +110,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
             "audit",
             "session",
             "provider",
@@ -131,6 +131,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -156,6 +157,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "volume",
             "capability",
             "outgoing",
             "budget",
@@ -168,7 +170,7 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     (
         "capability",
-        &["outgoing", "sandbox::State", "sandbox::CallLabel"],
+        &["outgoing", "sandbox::State", "sandbox::CallLabel", "volume"],
     ),
     // It knows no guest: what a request may be is decided before.
     (
@@ -199,10 +201,12 @@ const HOST: &[(&str, &[&str])] = &[
             "capability::Policy",
             "capability::PolicyError",
             "storage",
+            "volume",
         ],
     ),
     ("audit", &["storage", "config", "clock"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

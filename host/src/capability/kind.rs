@@ -62,9 +62,9 @@ impl Kind {
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Log | Self::Env | Self::Clock | Self::Random => true,
+            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs => true,
             Self::Http => cfg!(feature = "http"),
-            Self::Fs | Self::Kv => false,
+            Self::Kv => false,
         }
     }
 

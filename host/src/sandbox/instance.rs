@@ -24,6 +24,7 @@ use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::Grants;
 use crate::share::Taken;
+use crate::volume::Mount;
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -65,6 +66,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }

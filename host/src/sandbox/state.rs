@@ -14,7 +14,7 @@ use super::{Handles, InstanceId, Outside, Setting};
 use crate::budget::Budget;
 #[cfg(feature = "http")]
 use crate::capability::HttpCtx;
-use crate::capability::{self, Grants, LogCtx};
+use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
@@ -32,6 +32,7 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    files: FilesCtx,
     #[cfg(feature = "http")]
     pub(super) http: HttpCtx,
     /// Answers the imports that are not the node's.
@@ -59,12 +60,21 @@ impl State {
             stdout,
             stderr,
             log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
+            files: FilesCtx::new(setting.mounts.clone()),
             #[cfg(feature = "http")]
             http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants)),
             grants,
             outside,
             handles,
             resources,
+        }
+    }
+
+    /// What it has of files, and of open ones.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            ctx: &mut self.files,
+            table: &mut self.table,
         }
     }
 }
