@@ -15,7 +15,12 @@ use rust::{Source, identifiers, paths_from_crate};
 /// Crates and keywords, and the only places under the shipped sources that may name them.
 const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (
-        &["wasmtime", "wasmtime_wasi", "wasmtime_wasi_io"],
+        &[
+            "wasmtime",
+            "wasmtime_wasi",
+            "wasmtime_wasi_http",
+            "wasmtime_wasi_io",
+        ],
         &["host/src/sandbox/", "host/src/capability/"],
     ),
     (
@@ -26,7 +31,9 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &["rustls", "tokio_rustls"],
         &["host/src/transport/", "clients/rust/src/tls.rs"],
     ),
-    (&["rcgen"], &["host/src/transport/"]),
+    (&["rcgen", "webpki_roots"], &["host/src/transport/"]),
+    (&["hyper", "hyper_util"], &["host/src/outgoing/"]),
+    (&["ipnet"], &["host/src/outgoing/", "host/src/config/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
     (&["landlock", "seccompiler"], &["host/src/confinement/"]),
@@ -68,6 +75,7 @@ const HOST: &[(&str, &[&str])] = &[
             "provider",
             "registry",
             "sandbox",
+            "outgoing",
             "confinement",
             "storage",
             "config",
@@ -159,9 +167,11 @@ const HOST: &[(&str, &[&str])] = &[
         &[
             "volume",
             "capability",
+            "outgoing",
             "budget",
             "account",
             "confinement",
+            "share",
             "storage::file",
         ],
     ),
@@ -173,7 +183,18 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::CallLabel",
             "sandbox::CallLimits",
             "account",
+            "outgoing",
             "volume",
+        ],
+    ),
+    // It knows no guest: what a request may be is decided before.
+    (
+        "outgoing",
+        &[
+            "transport::OutgoingTls",
+            "transport::OutgoingTlsError",
+            "config",
+            "share",
         ],
     ),
     (
@@ -191,6 +212,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "capability::Kind",
             "capability::Policy",
             "capability::PolicyError",
             "storage",
@@ -206,6 +228,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("chain", &["budget", "account"]),
     ("budget", &["account"]),
     ("account", &[]),
+    ("share", &[]),
     ("hex", &[]),
 ];
 

@@ -418,19 +418,25 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => {
+        layer @ ("node" | "node with a port" | "node with another port") => {
+            let ports = match layer {
+                "node with a port" => vec![port()],
+                "node with another port" => vec![port().checked_add(1).unwrap_or(1)],
+                _ => Vec::new(),
+            };
             let (data, looked, changed) = (
                 place().join("data"),
                 place().join("looked-at"),
                 place().join("changed"),
             );
             let read = place().join("read/operators.pem");
-            enforcement = node(&[
+            let places: [(&std::path::Path, Use); 4] = [
                 (&data, Use::Own),
                 (&looked, Use::Read),
                 (&changed, Use::Change),
                 (&read, Use::Beside),
-            ]);
+            ];
+            enforcement = node(&places, &ports);
         }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
@@ -586,6 +592,16 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
         let holds = enforced.split(' ').any(|one| one == measure);
         assert_eq!(was_refused(&output), holds, "{name}: {output:?}");
     }
+    // Its operator may have opened ports for requests of guests.
+    let opened = attempts.run("node with a port", "connect by TCP");
+    assert_eq!(said(&opened, "outcome: ").as_deref(), Some("Ok(())"));
+    let closed = attempts.run("node with another port", "connect by TCP");
+    let enforced = said(&closed, "enforced: ").unwrap();
+    assert_eq!(
+        was_refused(&closed),
+        enforced.contains("landlock-tcp"),
+        "{closed:?}"
+    );
     let free = attempts.run("none", "run another program");
     assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
 }

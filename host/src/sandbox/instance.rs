@@ -15,7 +15,6 @@ use super::crossing::{Crossing, take_back};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
 use super::rest::Rest;
-use super::share::Taken;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
@@ -24,6 +23,7 @@ use super::{
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, Grants};
+use crate::share::Taken;
 use crate::volume::Mount;
 
 /// Lines of a guest's output that go to the log from one call.
@@ -114,6 +114,8 @@ impl Sandbox {
             return Err(SandboxError::Busy);
         };
         let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        #[cfg(feature = "http")]
+        let state = self.with_way_out(state);
         let Setting {
             label,
             limits,
@@ -155,6 +157,14 @@ impl Sandbox {
         log_output(&label, account, "stdout", &stdout);
         log_output(&label, account, "stderr", &stderr);
         Err(ended)
+    }
+
+    #[cfg(feature = "http")]
+    fn with_way_out(&self, mut state: State) -> State {
+        if let Some(outgoing) = &self.outgoing {
+            state.http.open(Arc::clone(outgoing));
+        }
+        state
     }
 
     /// Waits for the places of an instance. Those that will need places for others may not fill them

@@ -22,7 +22,6 @@
 //! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
 //! | `rest` | what a guest does between two turns |
 //! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
-//! | `share` | what the node has only so much of, and how tenants share it |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
@@ -55,7 +54,6 @@ mod processor;
 mod quick;
 mod rest;
 mod run_queue;
-mod share;
 mod sniff;
 mod state;
 mod trap;
@@ -89,9 +87,11 @@ pub use worker::{
 
 use crate::capability::Kinds;
 use crate::confinement::Enforcement;
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
+use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
-use share::Shares;
 use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
@@ -166,6 +166,9 @@ pub struct Sandbox {
     answer_room: Shares,
     /// Where the work of calls is done.
     ways: Ways,
+    /// Where requests of guests leave the node.
+    #[cfg(feature = "http")]
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 impl Sandbox {
@@ -181,8 +184,18 @@ impl Sandbox {
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             ways: Ways::start(engine::Ticker::start(&engine)?)?,
+            #[cfg(feature = "http")]
+            outgoing: None,
             engine,
         })
+    }
+
+    /// The same, with a way out for requests of guests.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<Outgoing>) -> Self {
+        self.outgoing = Some(outgoing);
+        self
     }
 
     /// Loads a component for calls under grants of these kinds: from its artifact where that is right, and else by

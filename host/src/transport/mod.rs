@@ -10,6 +10,8 @@ pub mod frames;
 mod identity;
 mod listener;
 mod origin;
+#[cfg(feature = "http")]
+mod outgoing_tls;
 mod pace;
 mod server_files;
 mod tls;
@@ -22,5 +24,7 @@ pub use client_trust::{ClientTrust, Watched};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
 pub use listener::{Arrival, Listener, Secured};
+#[cfg(feature = "http")]
+pub use outgoing_tls::{OutgoingTls, OutgoingTlsError};
 pub use server_files::ServerFiles;
 pub use tls::{ServerCertificate, server_config};

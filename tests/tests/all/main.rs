@@ -55,6 +55,8 @@ mod deadlines;
 mod drain;
 mod fairness;
 mod hostile;
+#[cfg(feature = "http")]
+mod http;
 mod imports;
 mod isolation;
 mod leases;
@@ -83,6 +85,8 @@ mod volume_limits;
 mod volumes;
 mod wasi;
 mod wire;
+#[cfg(not(feature = "http"))]
+mod without_http;
 mod written_by_hand;
 
 use std::fmt::Debug;
