@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, WallClock};
 use crate::transport::{ClientTrust, ServerFiles, server_config};
 use rpc_host_protocol::ALPN;
 
@@ -108,7 +108,6 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
 
 #[tokio::test]
 async fn only_tls_1_3_our_protocol_and_nothing_to_resume() {
-    use crate::clock::WallClock;
     let node = node();
     let names = ["localhost", "127.0.0.1", "::1", "node.example.com"];
     let identity = node.open(&names, SystemClock.now()).unwrap();
@@ -222,7 +221,7 @@ fn keys_are_private() {
 }
 
 /// An operator's certificate for these names, in two files.
-fn operators(directory: &std::path::Path, names: &[&str]) -> (ServerFiles, String) {
+fn operators(directory: &Path, names: &[&str]) -> (ServerFiles, String) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let files = ServerFiles {
