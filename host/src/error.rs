@@ -7,13 +7,14 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
-use crate::capability::GrantError;
+use crate::capability::{GrantError, PolicyError};
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
 use crate::tenant::TenantError;
+use crate::volume::VolumeError;
 
 /// Any error that an exchange can end with.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,12 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// What may be granted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -47,7 +54,9 @@ impl HostError {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
-            HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+            // A guest hears of these otherwise; this is the node clearing up.
+            HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
+            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         }
     }
 }
@@ -123,6 +132,9 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         TenantError::InvalidName
         | TenantError::UnknownRole
+        | TenantError::InvalidWeight { .. }
+        | TenantError::Policy(_)
+        | TenantError::Limit(_)
         | TenantError::InvalidTokenId
         | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
@@ -137,8 +149,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownLimit { .. }
-        | RegistryError::LimitOutOfBounds { .. }
+        | RegistryError::Limit(_)
         | RegistryError::EmptyUpload
         | RegistryError::UploadTooLong { .. }
         | RegistryError::UploadTooShort { .. }
@@ -157,11 +168,13 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
         RegistryError::Grant(error) => grant(error),
+        RegistryError::NotAllowed { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -204,6 +217,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

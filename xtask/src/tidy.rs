@@ -29,10 +29,8 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen", "yasna"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
-    (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
-    ),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
+    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -54,6 +52,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
             "audit",
             "server",
             "bootstrap",
@@ -87,6 +86,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -107,6 +107,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
             "audit",
             "session",
             "provider",
@@ -127,6 +128,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -152,6 +154,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "volume",
             "capability",
             "budget",
             "account",
@@ -160,11 +163,40 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
-    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    (
+        "capability",
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "volume",
+        ],
+    ),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "account",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
+    ),
     ("audit", &["storage", "config", "clock"]),
-    ("config", &["storage"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

@@ -229,10 +229,16 @@ impl Entry {
 /// be written to is no secret.
 pub fn grant(text: &str) -> String {
     let shown = match text.split_once('=') {
-        None | Some((_, "ro" | "rw")) => Cow::Borrowed(text),
+        None => Cow::Borrowed(text),
+        Some((name, "ro" | "rw")) if is_place(name) => Cow::Borrowed(text),
         Some((name, _)) => Cow::Owned(format!("{name}=…")),
     };
     printable(&shown, MAX_GRANT_BYTES)
+}
+
+/// Volumes and buckets.
+fn is_place(name: &str) -> bool {
+    ["fs:", "kv:"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// A line.
@@ -334,6 +340,7 @@ mod tests {
         assert_eq!(shown("env:TOKEN=hunter2"), "env:TOKEN=…");
         assert_eq!(shown("ENV:TOKEN=a=rw"), "ENV:TOKEN=…");
         assert_eq!(shown("random:seeded=7"), "random:seeded=…");
-        assert_eq!(shown("x\n=rw"), "x\\n=rw");
+        assert_eq!(shown("env:TOKEN=rw"), "env:TOKEN=…");
+        assert_eq!(shown("fs:x\n=rw"), "fs:x\\n=rw");
     }
 }

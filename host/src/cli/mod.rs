@@ -13,6 +13,7 @@ mod compile_worker;
 mod completions;
 mod connect;
 mod inspect;
+mod limits;
 mod print;
 mod problem;
 mod promote;
@@ -73,6 +74,8 @@ enum Command {
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),
+    /// Show what is allowed, and how much of it is in use
+    Limits(limits::Limits),
     /// List the revisions of a registration
     History(registrations::History),
     /// Take a registration away
@@ -125,6 +128,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         Command::Audit(audit) => return audit.run(),
         Command::Completions(completions) => return completions.run(),
         Command::Certificate(certificate) => return certificate.run(),
+        Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
     }
@@ -158,6 +162,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,
         Command::Tenant(tenant) => tenant.run(connect).await,

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::capability::PolicyError;
+
 /// A configuration that is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -62,6 +64,20 @@ pub enum ConfigError {
         /// How many there may be.
         limit: usize,
     },
+    /// A volume that is not said fully.
+    #[error("`[volumes.{volume}]`: {reason}")]
+    InvalidVolume {
+        /// What it is called.
+        volume: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// More volumes than a node should have.
+    #[error("there are more than {limit} volumes; leave some out")]
+    TooManyVolumes {
+        /// How many there may be.
+        limit: usize,
+    },
     /// Not a format.
     #[error("`{text}` is not a log format; choose human or json")]
     InvalidLogFormat {
@@ -80,6 +96,9 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// What may be granted is not written as it should be.
+    #[error("`[grants] allow`: {0}")]
+    Policy(#[from] PolicyError),
     /// Not TOML, or not the tables and keys of a configuration.
     #[error("{reason}")]
     Syntax {

@@ -1,5 +1,6 @@
 //! What `serve` runs with: flags over the configuration file over defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,9 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
+use super::volumes::{self, VolumeTable};
 use super::{
     AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
 };
+use crate::capability::Policy;
+use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -56,8 +60,12 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
     pub audit: Option<PathBuf>,
+    /// What the node allows to be granted. Default: all that stays on the node, but for precise clocks.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
+    /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
+    pub volumes: BTreeMap<VolumeName, HostDirectory>,
 }
 
 /// A certificate that the operator brings along.
@@ -97,7 +105,18 @@ struct FileTable {
     #[serde(default)]
     audit: AuditTable,
     #[serde(default)]
+    grants: GrantsTable,
+    #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    volumes: BTreeMap<String, VolumeTable>,
+}
+
+/// `[grants]` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantsTable {
+    allow: Option<Vec<String>>,
 }
 
 impl Config {
@@ -142,6 +161,11 @@ impl Config {
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         let data = flags.data.or(file.data);
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
+        let limits = file.limits.resolve()?;
+        let policy = match file.grants.allow {
+            Some(patterns) => Policy::parse(&patterns, limits.max_patterns_per_policy)?,
+            None => Policy::of_node(),
+        };
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
             audit: file.audit.file(&data),
@@ -152,7 +176,9 @@ impl Config {
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
-            limits: file.limits.resolve()?,
+            policy,
+            volumes: volumes::resolve(file.volumes, &limits)?,
+            limits,
         })
     }
 }
@@ -194,6 +220,7 @@ mod tests {
         let audit = Path::new("rpc-host-data/audit/audit.jsonl");
         assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::of_node());
         assert_eq!(config.client_certificates, None);
         assert!(config.files_to_read().is_empty());
     }
@@ -232,6 +259,8 @@ mod tests {
             sandbox = "off"
             [limits]
             max-connections = 7
+            [grants]
+            allow = ["log", "kv:cache=ro"]
         "#;
         let flags = Flags {
             listen: Some("[::1]:0".parse().unwrap()),
@@ -248,6 +277,7 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::Require);
         assert_eq!(config.limits.max_connections, 7);
+        assert_eq!(config.policy.texts(), ["log", "kv:cache=ro"]);
         let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
         assert_eq!(names, ["node.example.com", "10.0.0.7"]);
     }
@@ -273,6 +303,16 @@ mod tests {
                 "[limits]\nmax-connections = 99999",
                 "is 99999, but must be between 1 and 65536",
             ),
+            (
+                "[grants]\nallow = ['filesystem']",
+                "`filesystem` matches no grant",
+            ),
+            ("[grants]\nallow = ['log', 'any']", "`any` stands alone"),
+            (
+                "[limits]\nmax-patterns-per-policy = 1\n[grants]\nallow = ['log', 'kv']",
+                "at most 1 patterns",
+            ),
+            ("[grants]\nallows = []", "unknown field `allows`"),
             ("[limits]\nmax-connections = 'many'", "invalid type"),
             (
                 "[limits]\nmax-connection = 1",

@@ -224,6 +224,7 @@ impl Lease {
             function: function.to_string(),
             timeout_ms: Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
             within: None,
+            allow: None,
             lease: Some(self.id),
         };
         let reply = tokio::select! {

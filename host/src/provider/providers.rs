@@ -9,10 +9,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rpc_host_protocol::message::{Fallback, ProvideScope};
 
 use super::lease::Use;
-use super::table::{Leases, Room};
+use super::table::Leases;
 use super::{Lease, LeaseEnd, Offer, ProviderError, keeper};
 use crate::clock::WallClock;
-use crate::config::Limits;
 use crate::registry::RegistrationName;
 use crate::sandbox::Functions;
 use crate::session::{Reach, SessionId};
@@ -30,7 +29,6 @@ pub struct Providers {
 
 struct Inner {
     clock: Arc<dyn WallClock>,
-    room: Room,
     last_id: AtomicU64,
     /// How many leases the table holds, for the calls of a node where nobody serves anything.
     count: AtomicUsize,
@@ -66,14 +64,10 @@ impl fmt::Debug for Serving {
 
 impl Providers {
     /// Nobody serves anything yet.
-    pub fn new(limits: &Limits, clock: Arc<dyn WallClock>) -> Self {
+    pub fn new(clock: Arc<dyn WallClock>) -> Self {
         Providers {
             inner: Arc::new(Inner {
                 clock,
-                room: Room {
-                    per_session: limits.max_leases_per_session,
-                    per_tenant: limits.max_leases_per_tenant,
-                },
                 last_id: AtomicU64::new(0),
                 count: AtomicUsize::new(0),
                 table: RwLock::default(),
@@ -152,7 +146,7 @@ impl Providers {
                 holder: present.holder().described(),
             });
         }
-        self.inner.room.check(leases, session, present.as_deref())?;
+        offer.room.check(leases, session, present.as_deref())?;
         let id = self.inner.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let since = self.inner.clock.now();
         let lease = Lease::new(id, offer, (tenant, holder), contract, reach, since);

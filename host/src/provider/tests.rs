@@ -23,7 +23,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const NAME: &str = "acme:log/logger";
 
 fn providers() -> Providers {
-    Providers::new(&Limits::default(), ManualClock::at(1000))
+    Providers::new(ManualClock::at(1000))
 }
 
 fn tenant() -> TenantId {
@@ -55,8 +55,17 @@ fn try_grant(
     provide: &Provide,
     client: &FarEnd,
 ) -> Result<Arc<Lease>, ProviderError> {
+    try_grant_within(&Limits::default(), providers, provide, client)
+}
+
+fn try_grant_within(
+    limits: &Limits,
+    providers: &Providers,
+    provide: &Provide,
+    client: &FarEnd,
+) -> Result<Arc<Lease>, ProviderError> {
     let name = provide.name.parse().unwrap();
-    let offer = Offer::check(&name, provide, &Limits::default()).unwrap();
+    let offer = Offer::check(&name, provide, limits).unwrap();
     let functions = Functions::from_iter([function()]);
     providers.grant(offer, tenant(), holder(), functions, client.reach.clone())
 }
@@ -558,29 +567,29 @@ async fn sessions_and_tenants_have_so_many_leases_and_no_more() {
         max_leases_per_tenant: 3,
         ..Limits::default()
     };
-    let providers = Providers::new(&limits, ManualClock::at(1000));
+    let providers = Providers::new(ManualClock::at(1000));
     let (one, two) = (FarEnd::new(), FarEnd::new());
     let named = |name: &str| Provide {
         name: name.to_owned(),
         ..offered(ProvideScope::Session)
     };
     for name in ["a", "b", "b"] {
-        try_grant(&providers, &named(name), &one).unwrap();
+        try_grant_within(&limits, &providers, &named(name), &one).unwrap();
     }
     let refused = |name: &str, client: &FarEnd| {
-        let error = try_grant(&providers, &named(name), client).unwrap_err();
+        let error = try_grant_within(&limits, &providers, &named(name), client).unwrap_err();
         let ProviderError::TooMany { of, limit } = error else {
             panic!("{error}");
         };
         (of, limit)
     };
     assert_eq!(refused("c", &one), ("session", 2));
-    try_grant(&providers, &named("c"), &two).unwrap();
+    try_grant_within(&limits, &providers, &named("c"), &two).unwrap();
     assert_eq!(refused("d", &two), ("tenant", 3));
     providers
         .withdraw(tenant(), one.reach.session(), &"a".parse().unwrap(), None)
         .unwrap();
-    try_grant(&providers, &named("d"), &two).unwrap();
+    try_grant_within(&limits, &providers, &named("d"), &two).unwrap();
     providers.forget(tenant());
     assert!(providers.list(tenant(), two.reach.session()).is_empty());
     assert!(providers.is_empty());

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::called::Called;
-use super::{Bindings, Digest, Narrowing, RegistrationName};
+use super::{Bindings, Digest, RegistrationName};
 use crate::capability::Grants;
 use crate::clock::Timestamp;
+use crate::config::Narrowing;
 use crate::tenant::{Credential, TenantId};
 
 /// One state of a registration. Never changed; a change is another revision.

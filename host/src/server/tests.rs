@@ -207,6 +207,7 @@ impl Client {
             function: function.to_owned(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         self.send(

@@ -1,6 +1,8 @@
 //! What this layer refuses, and what it cannot do.
 
 use super::{Role, TenantName, TokenId};
+use crate::capability::PolicyError;
+use crate::config::NarrowingError;
 use crate::storage::{Stopped, StorageError};
 
 /// A refusal or a failure. All variants but `Storage` and `NoRandomness` are safe to send to the
@@ -57,6 +59,18 @@ pub enum TenantError {
     /// Not a role.
     #[error("a role is one of reader, caller, deployer, admin")]
     UnknownRole,
+    /// Not a weight.
+    #[error("a weight is a number from 1 to {most}")]
+    InvalidWeight {
+        /// The largest.
+        most: u32,
+    },
+    /// What may be granted is not written as it should be, or more than the node allows.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A limit that cannot be set so.
+    #[error(transparent)]
+    Limit(#[from] NarrowingError),
     /// Not a token's id.
     #[error("a token's id is 16 hexadecimal digits, as `rpc-host token list` shows it")]
     InvalidTokenId,

@@ -18,6 +18,7 @@ mod permit;
 mod principal;
 mod record;
 mod role;
+mod settings;
 mod standing;
 mod token;
 
@@ -31,4 +32,5 @@ pub use permit::{CallPermit, DeployPermit, OperatorPermit, ReadPermit, TokenPerm
 pub use principal::Principal;
 pub use record::{owned, tenant_key};
 pub use role::Role;
+pub use settings::{Settings, SettingsChange, Weight};
 pub use token::{Token, TokenId};

@@ -1,8 +1,10 @@
 //! Permits: proof that a principal was asked and may. Each has private fields and is made in this
 //! file only, so a function that takes one cannot be called without the check.
 
+use std::sync::Arc;
+
 use super::standing::Holder;
-use super::{Credential, Principal, Role, TenantError, TenantId, TenantName};
+use super::{Credential, Principal, Role, Settings, TenantError, TenantId, TenantName};
 
 macro_rules! permit {
     ($(#[doc = $doc:literal])+ $name:ident) => {
@@ -11,9 +13,15 @@ macro_rules! permit {
         pub struct $name {
             tenant: TenantId,
             holder: Holder,
+            settings: Arc<Settings>,
         }
 
         impl $name {
+            /// What is set for that tenant, as of when the permit was given.
+            pub fn settings(&self) -> &Settings {
+                &self.settings
+            }
+
             /// In which tenant.
             pub fn tenant(&self) -> TenantId {
                 self.tenant
@@ -89,6 +97,7 @@ impl Principal {
         Ok(ReadPermit {
             tenant: self.tenant(),
             holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -101,6 +110,7 @@ impl Principal {
         Ok(CallPermit {
             tenant: self.tenant(),
             holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -113,6 +123,7 @@ impl Principal {
         Ok(DeployPermit {
             tenant: self.tenant(),
             holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -143,6 +154,7 @@ impl Principal {
         Ok(OperatorPermit {
             tenant: self.tenant(),
             holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -167,8 +179,10 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::super::Token;
+    use super::super::settings::SettingsNow;
     use super::*;
     use crate::account::Account;
+    use crate::config::Limits;
 
     fn principal(tenant: &str, role: Role) -> Principal {
         Principal::new(
@@ -177,6 +191,7 @@ mod tests {
             role,
             Holder::new(Credential::Token(Token::generate().unwrap().id()), []),
             Account::for_tests(u64::MAX),
+            SettingsNow::new(Settings::unset(&Limits::default())),
         )
     }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::settings::SettingsNow;
 use super::standing::Holder;
-use super::{Credential, Role, TenantId, TenantName};
+use super::{Credential, Role, Settings, TenantId, TenantName};
 use crate::account::Account;
 use crate::clock::Timestamp;
 
@@ -15,6 +16,7 @@ pub struct Principal {
     role: Role,
     holder: Holder,
     account: Arc<Account>,
+    settings: SettingsNow,
 }
 
 impl Principal {
@@ -24,6 +26,7 @@ impl Principal {
         role: Role,
         holder: Holder,
         account: Arc<Account>,
+        settings: SettingsNow,
     ) -> Self {
         Self {
             tenant,
@@ -31,6 +34,7 @@ impl Principal {
             role,
             holder,
             account,
+            settings,
         }
     }
 
@@ -68,6 +72,11 @@ impl Principal {
         &self.holder
     }
 
+    /// What is set for its tenant, as of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
+
     /// When its token or certificate ends by itself, if one does.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.holder.expires_at()
@@ -94,6 +103,7 @@ impl Principal {
             role: Role::Caller,
             holder: Holder::new("00112233445566aa".parse().unwrap(), []),
             account: Account::for_tests(u64::MAX),
+            settings: SettingsNow::new(Settings::unset(&crate::config::Limits::default())),
         }
     }
 }

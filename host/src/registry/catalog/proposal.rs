@@ -32,6 +32,8 @@ pub struct Proposal {
     /// The registration as it would be.
     pub registration: Registration,
     pub(super) present: Option<Held>,
+    /// How many registrations the tenant may have.
+    pub(super) max_registrations: u64,
 }
 
 /// A registration that imports something through a name.
@@ -110,6 +112,7 @@ impl Inner {
         Ok(Proposed::Change(Box::new(Proposal {
             registration,
             present,
+            max_registrations: permit.settings().limits().max_registrations_per_tenant,
         })))
     }
 

@@ -425,6 +425,7 @@ pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
         function: function.to_owned(),
         timeout_ms: None,
         within: None,
+        allow: None,
         lease: None,
     };
     Message::Call {

@@ -2,16 +2,18 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription};
+use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription, allowance};
 use crate::clock::Timestamp;
 use crate::storage::{Batch, Expect, Key, StorageError, damaged, decode, encode};
 use crate::tenant::record::{
-    FOUNDED, NEXT_TENANT, TenantRecord, TokenRecord, name_key, owned, tenant_key, tokens,
+    FOUNDED, NEXT_TENANT, SettingsRecord, TenantRecord, TokenRecord, name_key, owned, tenant_key,
+    tokens,
 };
+use crate::tenant::settings::SettingsNow;
 use crate::tenant::standing::{Holder, Standing};
 use crate::tenant::{
-    Credential, OperatorPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
-    TokenPermit,
+    Credential, OperatorPermit, Role, Settings, SettingsChange, TenantError, TenantId, TenantName,
+    Token, TokenId, TokenPermit,
 };
 
 impl Inner {
@@ -19,6 +21,7 @@ impl Inner {
         &self,
         permit: &OperatorPermit,
         name: TenantName,
+        change: SettingsChange,
     ) -> Result<Tenant, TenantError> {
         let _changing = self.begin(permit.rests_on())?;
         {
@@ -26,7 +29,7 @@ impl Inner {
             if known.tenants.contains_key(&name) {
                 return Err(TenantError::TenantExists(name));
             }
-            within("tenants", known.tenants.len(), self.max_tenants)?;
+            within("tenants", known.tenants.len(), self.limits.max_tenants)?;
         }
         let counter = Key::root(NEXT_TENANT);
         let entry = self
@@ -40,15 +43,14 @@ impl Inner {
         let next = number
             .checked_add(1)
             .ok_or_else(|| damaged(&entry, "used up"))?;
+        let settings = Settings::unset(&self.limits).changed(change, &self.limits);
         let tenant = Tenant {
             id: TenantId::new(number),
             name: name.clone(),
             created_at: self.clock.now(),
+            settings: SettingsNow::new(settings),
         };
-        let record = TenantRecord {
-            name: name.to_string(),
-            created_at_ms: tenant.created_at.unix_ms(),
-        };
+        let record = record_of(&tenant, &tenant.settings());
         let batch = Batch::new()
             .expect(counter.clone(), Expect::At(entry.revision))
             .expect(name_key(name.as_str()), Expect::Absent)
@@ -57,6 +59,27 @@ impl Inner {
             .put(tenant_key(tenant.id), encode(&record)?);
         self.storage.commit(batch)?;
         self.write().enter(tenant.clone());
+        Ok(tenant)
+    }
+
+    pub(super) fn set_tenant(
+        &self,
+        permit: &OperatorPermit,
+        name: &TenantName,
+        change: SettingsChange,
+    ) -> Result<Tenant, TenantError> {
+        let _changing = self.begin(permit.rests_on())?;
+        let tenant = self.read().tenant(name)?.clone();
+        let settings = tenant.settings().changed(change, &self.limits);
+        let key = tenant_key(tenant.id);
+        let batch = Batch::new()
+            .expect(key.clone(), Expect::Present)
+            .put(key, encode(&record_of(&tenant, &settings))?);
+        self.storage.commit(batch)?;
+        tenant.settings.set(settings);
+        if let Some(account) = self.accounts.find(tenant.id.number()) {
+            account.allow(&allowance(&tenant.settings()));
+        }
         Ok(tenant)
     }
 
@@ -108,7 +131,7 @@ impl Inner {
             within(
                 "tokens",
                 known.tokens_of(tenant.id).count(),
-                self.max_tokens_per_tenant,
+                tenant.settings().limits().max_tokens_per_tenant,
             )?;
             tenant
         };
@@ -207,6 +230,7 @@ impl Inner {
         let known = KnownToken {
             tenant: tenant.id,
             tenant_name: tenant.name.clone(),
+            settings: tenant.settings.clone(),
             secret,
             description: description.clone(),
             standing: Arc::new(Standing::until(description.expires_at)),
@@ -232,6 +256,14 @@ impl Inner {
     fn announce(&self) {
         self.departures
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+fn record_of(tenant: &Tenant, settings: &Settings) -> TenantRecord {
+    TenantRecord {
+        name: tenant.name.to_string(),
+        created_at_ms: tenant.created_at.unix_ms(),
+        settings: SettingsRecord::new(settings),
     }
 }
 

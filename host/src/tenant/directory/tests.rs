@@ -1,7 +1,10 @@
 use super::*;
+use crate::capability::Policy;
 use crate::clock::ManualClock;
+use crate::config::{Narrowing, Scope};
 use crate::storage::RedbStorage;
-use crate::tenant::record::owned;
+use crate::tenant::Weight;
+use crate::tenant::record::{owned, tenant_key};
 
 struct Node {
     directory: Directory,
@@ -37,7 +40,7 @@ impl Node {
     async fn tenant(&self, name: &str) -> Tenant {
         let permit = self.operator.permit_operate().unwrap();
         self.directory
-            .create_tenant(&permit, name.parse().unwrap())
+            .create_tenant(&permit, name.parse().unwrap(), SettingsChange::default())
             .await
             .unwrap()
     }
@@ -112,6 +115,75 @@ async fn tenants_and_tokens_survive_a_restart() {
         restarted.own_tenant(&principal.permit_read().unwrap()),
         Some(team)
     );
+}
+
+#[tokio::test]
+async fn what_is_set_for_a_tenant_holds_at_once_and_after_a_restart() {
+    let node = node();
+    node.tenant("team").await;
+    let issued = node.token("team", Role::Deployer, None).await;
+    let principal = node.directory.authenticate(&issued.token.expose());
+    let principal = principal.unwrap();
+    let before = principal.permit_deploy().unwrap();
+    assert_eq!(*before.settings(), Settings::unset(&limits()));
+
+    let narrowing = Narrowing::parse([("max-tokens-per-tenant", 1)], Scope::Tenant, &limits());
+    let change = SettingsChange {
+        allow: Some(Policy::parse(&["log", "kv:cache=ro"], 8).unwrap()),
+        narrowing: Some(narrowing.unwrap()),
+        weight: Some(Weight::new(7).unwrap()),
+    };
+    let permit = node.operator.permit_operate().unwrap();
+    let name = "team".parse().unwrap();
+    let set = node.directory.set_tenant(&permit, &name, change).await;
+    let set = set.unwrap().settings();
+    assert_eq!(set.allow().texts(), ["log", "kv:cache=ro"]);
+    assert_eq!(
+        (set.weight().number(), set.limits().max_tokens_per_tenant),
+        (7, 1)
+    );
+    assert_eq!(*principal.permit_deploy().unwrap().settings(), *set);
+    let permit_tokens = node.permit("team");
+    let refused = node
+        .directory
+        .create_token(&permit_tokens, Role::Reader, None);
+    let refused = refused.await.unwrap_err();
+    assert!(
+        matches!(refused, TenantError::TooMany { limit: 1, .. }),
+        "{refused}"
+    );
+
+    // What is not said stays.
+    let weight = SettingsChange {
+        weight: Some(Weight::default()),
+        ..SettingsChange::default()
+    };
+    let again = node
+        .directory
+        .set_tenant(&permit, &name, weight)
+        .await
+        .unwrap();
+    assert_eq!(again.settings().allow(), set.allow());
+    let restarted = node.restart();
+    let principal = restarted.authenticate(&issued.token.expose()).unwrap();
+    assert_eq!(principal.settings(), again.settings());
+}
+
+#[tokio::test]
+async fn a_tenant_that_was_stored_before_there_were_settings_has_what_the_node_has() {
+    let node = node();
+    let team = node.tenant("team").await;
+    let key = tenant_key(team.id);
+    let stored = node.storage.get(&key).unwrap().unwrap();
+    let text = String::from_utf8(stored.value).unwrap();
+    assert_eq!(
+        text, r#"{"name":"team","created_at_ms":1000}"#,
+        "nothing is written for what is unset"
+    );
+    let restarted = node.restart();
+    let permit = node.operator.permit_operate().unwrap();
+    let found = restarted.tenant(&permit, &team.name).unwrap();
+    assert_eq!(*found.settings(), Settings::unset(&limits()));
 }
 
 #[tokio::test]
@@ -212,7 +284,7 @@ async fn what_is_not_there_is_named_and_default_stays() {
     let permit = node.operator.permit_operate().unwrap();
     let taken = node
         .directory
-        .create_tenant(&permit, "team".parse().unwrap())
+        .create_tenant(&permit, "team".parse().unwrap(), SettingsChange::default())
         .await;
     assert!(matches!(taken, Err(TenantError::TenantExists(_))));
     // A token of another tenant is absent.
@@ -261,7 +333,7 @@ async fn tenants_tokens_and_expiries_have_bounds() {
     let permit = node.operator.permit_operate().unwrap();
     let refused = node
         .directory
-        .create_tenant(&permit, "three".parse().unwrap())
+        .create_tenant(&permit, "three".parse().unwrap(), SettingsChange::default())
         .await;
     assert!(matches!(
         refused,

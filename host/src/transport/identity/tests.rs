@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::clock::{SystemClock, WallClock};
+use crate::clock::{SystemClock, WallClock as _};
 use crate::transport::{ClientTrust, ServerFiles, server_config};
 use rpc_host_protocol::ALPN;
 
