@@ -3,6 +3,7 @@
 mod admission;
 mod authority;
 mod client_authorities;
+mod client_authority;
 mod client_certificate;
 mod client_trust;
 mod error;
@@ -20,6 +21,7 @@ mod x509;
 pub use admission::{ConnectionRoom, Doorstep};
 pub use authority::{Authority, IdentityError};
 pub use client_authorities::AuthorityFiles;
+pub use client_authority::{ClientAuthority, IssuedCertificate, NewCertificate};
 pub use client_trust::{ClientTrust, Watched};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
