@@ -36,6 +36,7 @@ pub mod shutdown;
 pub mod storage;
 pub mod tenant;
 pub mod transport;
+pub mod volume;
 
 pub use inspect::inspect_component;
 pub use node::node_limits;

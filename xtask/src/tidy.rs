@@ -29,10 +29,8 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
-    (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
-    ),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
+    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -54,6 +52,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
             "audit",
             "server",
             "bootstrap",
@@ -104,6 +103,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
             "audit",
             "session",
             "provider",
@@ -124,6 +124,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -149,6 +150,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "volume",
             "capability",
             "budget",
             "account",
@@ -163,6 +165,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::State",
             "sandbox::CallLabel",
             "sandbox::CallLimits",
+            "volume",
             "account",
         ],
     ),
@@ -180,10 +183,16 @@ const HOST: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["capability::Policy", "capability::PolicyError", "storage"],
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
     ),
     ("audit", &["storage", "config", "clock"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
@@ -365,4 +374,47 @@ fn every_crate_forbids_unsafe_code() {
             "{path}"
         );
     }
+}
+
+/// A limit that no test runs into may not be there. Its name has to stand in a test, outside of the table
+/// itself, as it is in a configuration or in code.
+#[test]
+fn every_limit_is_named_by_a_test() {
+    let root = root();
+    let table = fs::read_to_string(root.join("host/src/config/limits.rs")).unwrap();
+    // `max_tenants, "max-tenants" = 1024, at most 1_000_000;`
+    let rows: Vec<_> = table
+        .lines()
+        .filter_map(|line| {
+            let (field, rest) = line.trim().split_once(", \"")?;
+            let (name, rest) = rest.split_once("\" = ")?;
+            rest.contains(", at most ").then_some((field, name))
+        })
+        .collect();
+    assert!(rows.len() > 50, "found {} limits", rows.len());
+    let mut sources = Vec::new();
+    for folder in ["tests/tests", "clients/rust/tests", "host/src"] {
+        rust::read_below(&root, &root.join(folder), &mut sources);
+    }
+    sources.retain(|source| !source.path.starts_with("host/src/config/"));
+    let tests: Vec<_> = sources
+        .iter()
+        .filter_map(|source| {
+            let text = fs::read_to_string(root.join(&source.path)).unwrap();
+            if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
+                return Some(text);
+            }
+            let (_, tests) = text.split_once("#[cfg(test)]\nmod tests {")?;
+            Some(tests.to_owned())
+        })
+        .collect();
+    let is_named = |field: &str, name: &str| {
+        let quoted = format!("\"{name}\"");
+        tests.iter().any(|text| {
+            text.contains(&quoted) || identifiers(text).any(|(found, _)| found == field)
+        })
+    };
+    let unnamed = rows.iter().filter(|(field, name)| !is_named(field, name));
+    let unnamed: Vec<_> = unnamed.map(|(_, name)| *name).collect();
+    assert!(unnamed.is_empty(), "no test names {unnamed:?}");
 }

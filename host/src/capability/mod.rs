@@ -13,11 +13,13 @@
 //! | `policy` | what may be granted, as patterns |
 //! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
+//! | `files` | `wasi:filesystem`, over the volumes that were granted |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
 
 mod clock;
+mod files;
 mod force;
 mod grant;
 mod grants;
@@ -31,6 +33,7 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub(crate) use files::{Files, FilesCtx};
 pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
@@ -88,6 +91,7 @@ pub(crate) enum Offer {
 pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi_base::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

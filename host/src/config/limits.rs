@@ -225,6 +225,26 @@ limits! {
     max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
     /// Bytes of WIT text that describe what a client serves.
     max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
+    /// Volumes of one tenant's own.
+    max_volumes_per_tenant, "max-volumes-per-tenant" = 16, at most 4096;
+    /// Bytes of one volume of a tenant's own.
+    max_volume_bytes, "max-volume-bytes" = GIB, at most 1024 * GIB;
+    /// Bytes of all volumes of one tenant's own.
+    max_volume_bytes_per_tenant, "max-volume-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
+    /// Files and directories in one volume.
+    max_files_per_volume, "max-files-per-volume" = 10_000, at most 1_000_000;
+    /// Files and listings that one instance has open.
+    max_open_files_per_instance, "max-open-files-per-instance" = 32, at most 512;
+    /// Files and listings that all instances of one tenant have open.
+    max_open_files_per_tenant, "max-open-files-per-tenant" = 128, at most 65_536;
+    /// Files and listings that all instances of the node have open.
+    max_open_files, "max-open-files" = 512, at most 1_000_000;
+    /// File operations of one tenant under way at once, each of which keeps a thread busy; further ones wait.
+    max_file_operations_per_tenant, "max-file-operations-per-tenant" = 8, at most 64;
+    /// Bytes of a path from the root of its volume.
+    max_path_bytes, "max-path-bytes" = KIB, at most 4095;
+    /// Names in such a path.
+    max_path_depth, "max-path-depth" = 32, at most 128;
     /// Bytes of one file of the audit log; then a new one is begun.
     max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
     /// Files of the audit log that are kept; the oldest goes.
@@ -299,6 +319,20 @@ impl LimitsTable {
                 upper_value: limits.max_stored_bytes_per_tenant,
                 lower_value: &mut limits.max_upload_bytes,
                 lower_was_set: self.max_upload_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-volume-bytes",
+                upper: "max-volume-bytes-per-tenant",
+                upper_value: limits.max_volume_bytes_per_tenant,
+                lower_value: &mut limits.max_volume_bytes,
+                lower_was_set: self.max_volume_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-open-files-per-tenant",
+                upper: "max-open-files",
+                upper_value: limits.max_open_files,
+                lower_value: &mut limits.max_open_files_per_tenant,
+                lower_was_set: self.max_open_files_per_tenant.is_some(),
             },
         ];
         for pair in pairs {

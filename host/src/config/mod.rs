@@ -14,6 +14,7 @@ mod narrowing;
 mod node_key;
 mod profile;
 mod serve;
+mod volumes;
 
 use audit::AuditTable;
 pub use audit::audit_file;

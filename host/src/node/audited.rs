@@ -358,6 +358,6 @@ fn is_told(error: &HostError) -> bool {
                 | SandboxError::TooManyObjects { .. }
                 | SandboxError::OutOfMemory { .. }
         ),
-        HostError::Policy(_) | HostError::Value(_) => false,
+        HostError::Policy(_) | HostError::Volume(_) | HostError::Value(_) => false,
     }
 }

@@ -23,6 +23,7 @@ use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
+use crate::volume::Mount;
 
 pub(super) async fn call(
     node: &Node,
@@ -164,6 +165,7 @@ async fn of_module(
             deadline,
             budget: bounds.budget(),
             outside: None,
+            mounts: mounts(node, caller, &registration.current.grants),
             is_inner: bounds.outer.is_some(),
         };
         let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
@@ -278,6 +280,13 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_log_lines: limits.max_log_lines_per_instance,
         max_output_bytes: limits.max_output_bytes_per_instance,
     }
+}
+
+/// The directories that an instance finds under these grants.
+pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
+    let tenant = caller.permit.tenant().number();
+    node.volumes
+        .mounts(tenant, &caller.tenant, grants.volumes())
 }
 
 /// How much processor time a call of it may use.

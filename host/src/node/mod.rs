@@ -47,6 +47,7 @@ use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
 use crate::tenant::{Certificate, Directory, Principal};
+use crate::volume::Volumes;
 use audited::Pending;
 
 /// What a node consists of. A clone is another handle to the same.
@@ -63,6 +64,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// Directories for modules.
+    pub volumes: Volumes,
     /// What clients serve.
     pub providers: Providers,
     /// Where decisions are recorded.

@@ -157,7 +157,11 @@ pub(super) async fn operate(
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
             node.providers.forget(removed.id());
-            Ok(encode_envelope(&node.registry.forget(removed).await?))
+            // Whatever of the two fails, the other is tried, and the next start sweeps.
+            let ended = node.volumes.forget(removed.id().number()).await;
+            let forgotten = node.registry.forget(removed).await?;
+            ended?;
+            Ok(encode_envelope(&forgotten))
         }
         Operation::TokenCreate(request) => {
             let of = tenant_or_own(principal, request.tenant)?;

@@ -10,7 +10,7 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
-use super::calls::{call_budget, call_limits};
+use super::calls::{call_budget, call_limits, mounts};
 use super::imports::Imports;
 use crate::account::{Account, Quantity};
 use crate::capability::Policy;
@@ -183,6 +183,11 @@ impl Root {
                     handles: Arc::clone(&self.handles),
                     passing: Arc::clone(&self.passing),
                 }),
+                mounts: mounts(
+                    &self.node,
+                    &self.caller,
+                    &member.registration.current.grants,
+                ),
                 is_inner,
             };
             let sandbox = self.node.targets.sandbox();

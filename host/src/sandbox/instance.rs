@@ -23,6 +23,7 @@ use super::{
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, Grants};
+use crate::volume::Mount;
 
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
@@ -59,6 +60,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }

@@ -11,7 +11,7 @@ use super::output::Output;
 use super::{CallLimits, Handles, InstanceId, Outside, Setting};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{self, Grants, LogCtx};
+use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
@@ -29,6 +29,7 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    files: FilesCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -66,11 +67,20 @@ impl State {
             stderr,
             log: LogCtx::new(setting.label.clone(), Arc::clone(&account), limits),
             account,
+            files: FilesCtx::new(setting.mounts.clone()),
             grants,
             outside,
             handles,
             passing,
             resources,
+        }
+    }
+
+    /// What it has of files, and of open ones.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            ctx: &mut self.files,
+            table: &mut self.table,
         }
     }
 }

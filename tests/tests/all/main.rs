@@ -28,6 +28,7 @@
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
+//! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -73,6 +74,8 @@ mod tokens;
 mod traps;
 mod uploads;
 mod values;
+mod volume_limits;
+mod volumes;
 mod wasi;
 mod wire;
 mod written_by_hand;
