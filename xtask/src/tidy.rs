@@ -167,6 +167,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::CallLimits",
             "volume",
             "account",
+            "volume",
         ],
     ),
     (

@@ -112,6 +112,7 @@ impl Bench {
             deadline,
             budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
             outside: None,
+            mounts: Vec::new(),
             is_inner: false,
         };
         self.sandbox
@@ -158,9 +159,9 @@ async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
         Some(Value::U32(1))
     );
     let alone = (bench.in_use(), bench.account.memory().used());
-    for (number, end) in ["trap", "deadline", "cancel", "panic", "panic-later"]
+    for (end, count) in ["trap", "deadline", "cancel", "panic", "panic-later"]
         .into_iter()
-        .enumerate()
+        .zip(2..)
     {
         let mut instance = bench.instance().await;
         let far = Instant::now() + Duration::from_secs(60);
@@ -205,8 +206,8 @@ async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
             alone,
             "{end}"
         );
-        let count = bench.value(&mut neighbour, "count").await;
-        assert_eq!(count, Some(Value::U32(number as u32 + 2)), "{end}");
+        let counted = bench.value(&mut neighbour, "count").await;
+        assert_eq!(counted, Some(Value::U32(count)), "{end}");
         let mut next = bench.instance().await;
         assert_eq!(
             bench.value(&mut next, "soil").await,

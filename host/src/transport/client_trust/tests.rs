@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::clock::ManualClock;
 use crate::storage::RedbStorage;
-use crate::tenant::{Directory, Token};
+use crate::tenant::{Directory, SettingsChange, Token};
 use crate::transport::tls::{ServerCertificate, server_config};
 use rpc_host_protocol::ALPN;
 
@@ -160,11 +160,7 @@ impl Node {
         for name in ["team", "other"] {
             let permit = operator.permit_operate().unwrap();
             let made = tenants
-                .create_tenant(
-                    &permit,
-                    name.parse().unwrap(),
-                    crate::tenant::SettingsChange::default(),
-                )
+                .create_tenant(&permit, name.parse().unwrap(), SettingsChange::default())
                 .await;
             made.unwrap();
         }
