@@ -463,7 +463,7 @@ async fn compiled_code_counts_in_a_quota_that_survives_a_restart() {
     tenant.client = Client::connect(tenant.profile()).await.unwrap();
     assert_eq!(used(&tenant, quota).await, of_calc);
     refused(
-        tenant.client.upload_module(built("kitchen-sink")).await,
+        tenant.client.upload_module(built("big")).await,
         ErrorCode::ResourceExhausted,
         &[
             "the compiled code of the module has",

@@ -107,7 +107,6 @@ impl Bench {
                 max_output_bytes: 1024,
             },
             grants: Arc::default(),
-            mounts: Default::default(),
             began_at: Duration::ZERO,
             deadline,
             budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
