@@ -189,6 +189,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::State",
             "sandbox::CallLabel",
             "sandbox::CallLimits",
+            "volume",
             "account",
             "outgoing",
             "volume",
@@ -411,4 +412,47 @@ fn every_crate_forbids_unsafe_code() {
             "{path}"
         );
     }
+}
+
+/// A limit that no test runs into may not be there. Its name has to stand in a test, outside of the table
+/// itself, as it is in a configuration or in code.
+#[test]
+fn every_limit_is_named_by_a_test() {
+    let root = root();
+    let table = fs::read_to_string(root.join("host/src/config/limits.rs")).unwrap();
+    // `max_tenants, "max-tenants" = 1024, at most 1_000_000;`
+    let rows: Vec<_> = table
+        .lines()
+        .filter_map(|line| {
+            let (field, rest) = line.trim().split_once(", \"")?;
+            let (name, rest) = rest.split_once("\" = ")?;
+            rest.contains(", at most ").then_some((field, name))
+        })
+        .collect();
+    assert!(rows.len() > 50, "found {} limits", rows.len());
+    let mut sources = Vec::new();
+    for folder in ["tests/tests", "clients/rust/tests", "host/src"] {
+        rust::read_below(&root, &root.join(folder), &mut sources);
+    }
+    sources.retain(|source| !source.path.starts_with("host/src/config/"));
+    let tests: Vec<_> = sources
+        .iter()
+        .filter_map(|source| {
+            let text = fs::read_to_string(root.join(&source.path)).unwrap();
+            if source.path.contains("/tests/") || source.path.ends_with("/tests.rs") {
+                return Some(text);
+            }
+            let (_, tests) = text.split_once("#[cfg(test)]\nmod tests {")?;
+            Some(tests.to_owned())
+        })
+        .collect();
+    let is_named = |field: &str, name: &str| {
+        let quoted = format!("\"{name}\"");
+        tests.iter().any(|text| {
+            text.contains(&quoted) || identifiers(text).any(|(found, _)| found == field)
+        })
+    };
+    let unnamed = rows.iter().filter(|(field, name)| !is_named(field, name));
+    let unnamed: Vec<_> = unnamed.map(|(_, name)| *name).collect();
+    assert!(unnamed.is_empty(), "no test names {unnamed:?}");
 }

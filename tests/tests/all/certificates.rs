@@ -108,6 +108,19 @@ async fn a_certificate_does_what_a_token_does_and_is_named_where_a_token_is() {
 }
 
 #[tokio::test]
+async fn what_a_client_shows_is_so_long_and_no_longer() {
+    let pki = Pki::new("one");
+    let short = options(&pki).limit("max-client-certificate-bytes", 200);
+    for (options, is_let_in) in [(options(&pki), true), (short, false)] {
+        let host = TestHost::start_with(options).await;
+        let tenant = host.tenant().await;
+        let held = pki.client(&format!("{}/reader/x", tenant.name), 7);
+        let entered = Client::connect(profile(&host, &held, None)).await;
+        assert_eq!(entered.is_ok(), is_let_in, "{entered:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_client_shows_belongs_together_or_it_stays_out() {
     let (pki, foreign) = (Pki::new("one"), Pki::new("two"));
     let host = TestHost::start_with(options(&pki)).await;
