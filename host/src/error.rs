@@ -174,6 +174,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -204,7 +205,8 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::CompileTimeout(_)
         | SandboxError::CompilerOutOfMemory { .. }
         | SandboxError::CompilerDied(_)
-        | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        | SandboxError::ArtifactTooLarge { .. }
+        | SandboxError::NoSuchRoom(_) => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
@@ -216,6 +218,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

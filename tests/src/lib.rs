@@ -14,6 +14,7 @@
 //! | `web` | a web server, and what it was asked |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
+//! | `hostile` | programs that mean no good, each with the end that it has to come to |
 //!
 //! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
 //! process itself, and fails when that does not come in [`PATIENCE`].
@@ -31,6 +32,7 @@ mod cli;
 mod documented;
 mod guest;
 mod host;
+pub mod hostile;
 mod log;
 mod operations;
 mod pki;

@@ -37,7 +37,14 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
     (&["landlock", "seccompiler"], &["host/src/confinement/"]),
-    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
+    (
+        &["rustix"],
+        &[
+            "host/src/confinement/",
+            "host/src/sandbox/processor.rs",
+            "host/src/volume/",
+        ],
+    ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -90,6 +97,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -170,7 +178,14 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     (
         "capability",
-        &["outgoing", "sandbox::State", "sandbox::CallLabel", "volume"],
+        &[
+            "outgoing",
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "volume",
+        ],
     ),
     // It knows no guest: what a request may be is decided before.
     (

@@ -43,10 +43,10 @@ pub use grants::{GrantError, Grants};
 #[cfg(feature = "http")]
 pub(crate) use http::HttpCtx;
 pub use kind::{Kind, Kinds};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 

@@ -24,7 +24,7 @@ pub use demand::SandboxDemand;
 pub use error::ConfigError;
 #[cfg(feature = "http")]
 pub use http::HttpConfig;
-pub use limits::{LIMITS, LimitRow, Limits};
+pub use limits::{LIMITS, LimitRow, Limits, unit};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
 pub use narrowing::{Narrowing, NarrowingError, Scope};

@@ -14,6 +14,7 @@
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
+//! | `limits` | what limits are in force |
 //! | `uploads` | a module on its way in |
 
 mod answerer;
@@ -23,11 +24,14 @@ mod changes;
 mod contract;
 mod imports;
 mod inspection;
+mod limits;
 mod operations;
 mod provide;
 mod root;
 mod served;
 mod uploads;
+
+pub use limits::node_limits;
 
 use std::sync::Arc;
 

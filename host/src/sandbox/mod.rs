@@ -19,11 +19,15 @@
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
+//! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
+//! | `rest` | what a guest does between two turns |
+//! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
 //! | `handles`, `crossing` | live objects on their way between instances |
 //! | `call` | whose call it is, and room for what it brings |
+//! | `fixed` | limits that no configuration changes |
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
@@ -34,6 +38,7 @@ mod crossing;
 mod described;
 mod engine;
 mod error;
+mod fixed;
 mod function;
 mod handles;
 mod import;
@@ -41,15 +46,21 @@ mod instance;
 mod interface;
 mod limiter;
 mod link;
+mod mill;
 mod output;
 mod outside;
 mod prepared;
+mod processor;
+mod quick;
+mod rest;
+mod run_queue;
 mod sniff;
 mod state;
 mod trap;
 mod turns;
 mod types;
 mod values;
+mod ways;
 mod wit;
 mod worker;
 
@@ -59,6 +70,7 @@ use std::sync::Arc;
 pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
+pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
 pub use handles::Handles;
 pub use import::Import;
@@ -80,6 +92,7 @@ use crate::outgoing::Outgoing;
 use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
+use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -151,10 +164,11 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
+    /// Where the work of calls is done.
+    ways: Ways,
     /// Where requests of guests leave the node.
     #[cfg(feature = "http")]
     outgoing: Option<Arc<Outgoing>>,
-    _ticker: engine::Ticker,
 }
 
 impl Sandbox {
@@ -169,9 +183,9 @@ impl Sandbox {
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
+            ways: Ways::start(engine::Ticker::start(&engine)?)?,
             #[cfg(feature = "http")]
             outgoing: None,
-            _ticker: engine::Ticker::start(&engine)?,
             engine,
         })
     }
