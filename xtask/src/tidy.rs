@@ -86,7 +86,11 @@ const HOST: &[(&str, &[&str])] = &[
         "bootstrap",
         &["transport", "tenant", "storage", "config", "clock"],
     ),
-    ("transport", &["storage", "config", "clock", "hex"]),
+    (
+        "transport",
+        // Who a verified certificate is for is a tenant's matter; who tenants are is none of transport's.
+        &["tenant::Certificate", "storage", "config", "clock", "hex"],
+    ),
     (
         "session",
         // Frames are the lower half of transport: they know streams, but no sockets and no TLS.
@@ -179,11 +183,11 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "capability",
         &[
-            "outgoing",
             "sandbox::State",
             "sandbox::CallLabel",
             "sandbox::CallLimits",
             "account",
+            "outgoing",
             "volume",
         ],
     ),

@@ -172,7 +172,10 @@ impl Config {
                 limit: MAX_SERVER_NAMES,
             });
         }
+        #[cfg(feature = "http")]
         let http = HttpTable::resolve(file.http)?;
+        #[cfg(not(feature = "http"))]
+        HttpTable::resolve(file.http)?;
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         let data = flags.data.or(file.data);
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));

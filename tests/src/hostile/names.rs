@@ -284,6 +284,7 @@ async fn own_failure(mut scene: Scene) -> End {
         message: "\u{1b}[2Jthe node is broken\n".repeat(1000),
         fault: Fault::Host,
         retryable: true,
+        retry_after_ms: None,
         backtrace: vec!["\u{1b}[2J".repeat(10_000)],
     };
     peer.send(called, Message::Failure(failure)).await;
