@@ -151,6 +151,14 @@ impl Shared {
         self.note_left_out(stale);
     }
 
+    /// The same of the present second, at the end; tells whether there is more to write.
+    fn settle_all(&self) -> bool {
+        let left_out = self.windows().stale(u64::MAX);
+        let is_any = !left_out.is_empty();
+        self.note_left_out(left_out);
+        is_any
+    }
+
     fn note_left_out(&self, left_out: Vec<LeftOut>) {
         for LeftOut { tenant, lines } in left_out {
             let detail = format!("{lines} lines, over `max-audit-lines-per-second`");

@@ -7,7 +7,7 @@
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
-use crate::capability::GrantError;
+use crate::capability::{GrantError, PolicyError};
 use crate::chain::ChainError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
@@ -34,6 +34,9 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// What may be granted.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// Directories for modules.
     #[error(transparent)]
     Volume(#[from] VolumeError),
@@ -53,7 +56,7 @@ impl HostError {
             HostError::Provider(error) => provider(error),
             // A guest hears of these otherwise; this is the node clearing up.
             HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
-            HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         }
     }
 }
@@ -129,7 +132,11 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         TenantError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         TenantError::InvalidName
         | TenantError::UnknownRole
+        | TenantError::InvalidWeight { .. }
+        | TenantError::Policy(_)
+        | TenantError::Limit(_)
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),
@@ -142,8 +149,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         | RegistryError::InvalidName
         | RegistryError::InvalidImport
         | RegistryError::BoundTwice { .. }
-        | RegistryError::UnknownLimit { .. }
-        | RegistryError::LimitOutOfBounds { .. }
+        | RegistryError::Limit(_)
         | RegistryError::EmptyUpload
         | RegistryError::UploadTooLong { .. }
         | RegistryError::UploadTooShort { .. }
@@ -162,11 +168,13 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
             (ErrorCode::FailedPrecondition, Fault::Tenant)
         }
         RegistryError::Grant(error) => grant(error),
+        RegistryError::NotAllowed { .. } => (ErrorCode::PermissionDenied, Fault::Peer),
         RegistryError::TooLarge { .. } | RegistryError::TooManyImports { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -209,6 +217,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 
 use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
-use crate::clock::{SystemClock, WallClock};
+use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
 use crate::confinement::{self, Enforcement, Use};
 use crate::node::{Node, Parts};
@@ -23,6 +25,8 @@ use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the certificates of clients that are connected are.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +99,8 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     };
     let volumes = config.volumes.values();
     places.extend(volumes.map(|directory| (directory.path.as_path(), used(directory))));
+    let files = config.files_to_read();
+    places.extend(files.iter().map(|file| (*file, Use::Beside)));
     let enforcement = confinement::node(&places);
     hold("the node is", config.sandbox, &enforcement)?;
     Ok(Confined(Some(enforcement)))
@@ -104,7 +110,8 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
 #[derive(Clone, Debug)]
 pub struct Confined(Option<Enforcement>);
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
+/// `reload` is notified, it reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
@@ -112,11 +119,13 @@ pub async fn serve(
     config: Config,
     confined: Confined,
     ready: impl FnOnce(SocketAddr),
+    reload: &Notify,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
     let audit_file = config.audit.clone();
+    let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry, volumes) =
@@ -144,8 +153,9 @@ pub async fn serve(
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
         volumes,
-        providers: Providers::new(&limits, Arc::clone(&clock)),
+        providers: Providers::new(Arc::clone(&clock)),
         audit: audit.clone(),
+        policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
     });
@@ -159,7 +169,12 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
-    let tls = server_config(foundation.identity.certificate())?;
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(&clock),
+    )?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
     let publishing = Arc::clone(&foundation);
@@ -169,7 +184,7 @@ pub async fn serve(
     note(outcome, &profile);
     ready(address);
 
-    let listener = Listener::new(socket, tls, &limits);
+    let listener = Listener::new(socket, tls, clients, &limits);
     let shutdown = async {
         shutdown.await;
         audit.record(Entry::new("drain", Outcome::Allowed).kept());
@@ -177,7 +192,7 @@ pub async fn serve(
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
-        never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
@@ -317,17 +332,77 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
     }
 }
 
-/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
-async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+/// Keeps the certificates what they should be: renews the server's in time, reads files anew when asked
+/// to, and ends sessions whose certificate is no longer good. A failure leaves what was there.
+async fn keep_certificates(
+    foundation: &Arc<Foundation>,
+    audit: &Audit,
+    clock: Arc<dyn WallClock>,
+    reload: &Notify,
+) -> std::convert::Infallible {
+    let every = |period| interval_at(Instant::now() + period, period);
+    let (mut renewal, mut verification) = (every(RENEWAL_INTERVAL), every(VERIFY_INTERVAL));
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let (foundation, now) = (Arc::clone(&foundation), clock.now());
-        match blocking(move || foundation.identity.renew_if_due(now)).await {
-            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        let (foundation, audit, now) = (Arc::clone(foundation), audit.clone(), clock.now());
+        let done = tokio::select! {
+            () = reload.notified() => blocking(move || reload_certificates(&foundation, &audit, now)).await,
+            _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
+            _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the certificates were not looked after");
         }
+    }
+}
+
+fn renew(foundation: &Foundation, now: Timestamp) {
+    match foundation.identity.renew_if_due(now) {
+        Ok(true) => tracing::info!("the server's certificate was renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+    }
+}
+
+/// Each part is taken as a whole or stays as it was, whatever becomes of the other.
+fn reload_certificates(foundation: &Foundation, audit: &Audit, now: Timestamp) {
+    if let Some(files) = &foundation.server {
+        let part = "the operator's server certificate";
+        note_reload(
+            part,
+            foundation.identity.certificate().load(files, now),
+            audit,
+        );
+    }
+    let reloaded = foundation.clients.reload();
+    let ended = reloaded.as_ref().copied().unwrap_or_default();
+    note_reload("the authorities of clients", reloaded.map(drop), audit);
+    note_ended(ended);
+}
+
+fn note_reload(part: &'static str, reloaded: Result<(), IdentityError>, audit: &Audit) {
+    let entry = Entry::new("reload", Outcome::Allowed).object(part).kept();
+    match reloaded {
+        Ok(()) => {
+            tracing::info!("{part}: read anew");
+            audit.record(entry);
+        }
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "{part}: as before; mend the file and send SIGHUP again"
+            );
+            let why = error.to_string();
+            audit.record(entry.outcome(Outcome::Failed).why(Some(&why)));
+        }
+    }
+}
+
+fn note_ended(certificates: usize) {
+    if certificates > 0 {
+        tracing::warn!(
+            certificates,
+            "certificates of open connections are no longer good; their sessions end"
+        );
     }
 }
 

@@ -69,6 +69,10 @@ pub struct CallHeader {
     /// part of that chain: its time and its depth are counted from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<u32>,
+    /// Of a call into the host: patterns of the grants that are in force for it and all that it leads to, of
+    /// those that are without it. None are where it is empty, all where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
     /// Of a call into a client: the lease that it rests on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<u64>,

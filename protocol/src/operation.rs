@@ -26,6 +26,9 @@ pub enum Operation {
     Promote(Register),
     /// What clients serve: to the tenant, and to the session that asks. → `Vec<`[`ProviderEntry`]`>`
     Providers {},
+    /// All limits, as they are in force for the tenant, or for one of its registrations. →
+    /// `Vec<`[`LimitEntry`]`>`
+    Limits(LimitsOf),
     /// All registrations of the tenant. → `Vec<`[`RegistrationEntry`]`>`
     List {},
     /// One registration. → [`RegistrationEntry`]
@@ -43,7 +46,9 @@ pub enum Operation {
     /// Deletes a module that no registration points at. → nothing
     RemoveModule(ByDigest),
     /// Makes a tenant. → [`TenantEntry`]
-    TenantCreate(Named),
+    TenantCreate(TenantSettings),
+    /// Sets something for a tenant. → [`TenantEntry`]
+    TenantSet(TenantSettings),
     /// All tenants. → `Vec<`[`TenantEntry`]`>`
     TenantList {},
     /// One tenant. → [`TenantEntry`]
@@ -67,6 +72,7 @@ impl Operation {
             Operation::Rollback(_) => "rollback",
             Operation::Promote(_) => "promote",
             Operation::Providers {} => "providers",
+            Operation::Limits(_) => "limits",
             Operation::List {} => "list",
             Operation::Show(_) => "show",
             Operation::History(_) => "history",
@@ -76,6 +82,7 @@ impl Operation {
             Operation::Modules {} => "modules",
             Operation::RemoveModule(_) => "remove-module",
             Operation::TenantCreate(_) => "tenant-create",
+            Operation::TenantSet(_) => "tenant-set",
             Operation::TenantList {} => "tenant-list",
             Operation::TenantShow(_) => "tenant-show",
             Operation::TenantRemove(_) => "tenant-remove",
@@ -187,6 +194,25 @@ pub struct Describe {
     pub function: Option<String>,
 }
 
+/// See [`Operation::TenantCreate`] and [`Operation::TenantSet`]. What is absent stays as it is; a new tenant
+/// has what the node has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TenantSettings {
+    /// The tenant.
+    pub name: String,
+    /// Patterns of the grants that its registrations may have, of those that the node allows: `any` alone
+    /// for all of them, none for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Vec<String>>,
+    /// All limits below the node's own, by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<BTreeMap<String, u64>>,
+    /// Its share where tenants compete, from 1 to 1000.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+}
+
 /// See [`Operation::TokenCreate`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -284,6 +310,22 @@ pub struct RegistrationEntry {
     pub current: RevisionEntry,
     /// Bytes of its module.
     pub size_bytes: u64,
+    /// Grants that are not in force, because the node or the tenant does not allow them any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withheld: Vec<WithheldGrant>,
+}
+
+/// A grant that is not in force as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct WithheldGrant {
+    /// The grant, without what a variable of the environment holds.
+    pub grant: String,
+    /// What is left of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
+    /// Who does not allow it: `node` or `tenant`.
+    pub by: String,
 }
 
 /// One uploaded module. Also what answers an upload.
@@ -378,6 +420,39 @@ pub struct FunctionDescription {
     pub signature: Signature,
 }
 
+/// See [`Operation::Limits`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LimitsOf {
+    /// A registration; the tenant's own limits where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LimitEntry {
+    /// Its name, with its unit.
+    pub name: String,
+    /// What it limits.
+    pub limits: String,
+    /// What it counts: `bytes`, `ms`, `bytes per second`, `per second`, or nothing for a number of
+    /// things.
+    pub unit: String,
+    /// What is in force.
+    pub value: u64,
+    /// What the node allows anybody; `value` is this or less.
+    pub node: u64,
+    /// What a node allows that says nothing.
+    pub default: u64,
+    /// What no node can allow more than. A fixed limit has all three the same.
+    pub ceiling: u64,
+    /// How much of it the tenant uses at the moment, where that is one number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
+}
+
 /// A tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -394,6 +469,13 @@ pub struct TenantEntry {
     pub stored_bytes: u64,
     /// How many tokens it has.
     pub tokens: u64,
+    /// Patterns of the grants that its registrations may have, of those that the node allows; `any` alone
+    /// for all of them.
+    pub allow: Vec<String>,
+    /// Limits below the node's own, by name.
+    pub limits: BTreeMap<String, u64>,
+    /// Its share where tenants compete.
+    pub weight: u32,
 }
 
 /// A token, without what makes it one.

@@ -25,6 +25,8 @@ pub struct HostOptions {
     demands_confinement: bool,
     volumes: Vec<(String, String)>,
     server_names: Vec<String>,
+    files: Vec<(String, String)>,
+    tables: String,
     audit_file: Option<PathBuf>,
     sandbox: Option<String>,
     lacks_landlock: bool,
@@ -96,6 +98,18 @@ impl HostOptions {
         self
     }
 
+    /// A file in the directory that it is started in.
+    pub fn file(mut self, name: &str, content: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// A table of the configuration file.
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
+        self
+    }
+
     fn text(&self) -> String {
         let format = if self.is_log_for_people {
             "human"
@@ -122,6 +136,7 @@ impl HostOptions {
         for (name, value) in &self.limits {
             text.push_str(&format!("{name} = {value}\n"));
         }
+        text.push_str(&self.tables);
         for (name, lines) in &self.volumes {
             text.push_str(&format!("[volumes.{name}]\n{lines}\n"));
         }
@@ -154,6 +169,11 @@ impl TestHost {
     pub async fn start_with(options: HostOptions) -> Arc<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
+        for (name, content) in &options.files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
         let process = Process::start(directory.path(), options.lacks_landlock).await;
         Arc::new(TestHost {
             directory,

@@ -7,6 +7,7 @@
 //! | `tenant` | a tenant of its own for a test, so that tests can share a node |
 //! | `cli` | the command line, run as a person would |
 //! | `log` | the node's log, line by line, and waiting for a line |
+//! | `pki` | an authority of an operator's, and what it signs |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
 //! | `register_history` | what was written and read at the same time, and whether that can be |
 //! | `operations` | which operations there are |
@@ -31,6 +32,7 @@ mod guest;
 mod host;
 mod log;
 mod operations;
+mod pki;
 mod raw_peer;
 mod register_history;
 mod tenant;
@@ -44,6 +46,7 @@ pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
 pub use operations::operation_names;
+pub use pki::{Certified, Pki};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
 pub use tenant::TestTenant;

@@ -142,6 +142,7 @@ impl RawPeer {
             function: function.to_owned(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         let arguments = encode_arguments(arguments, &[]);

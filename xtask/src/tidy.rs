@@ -82,6 +82,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -160,12 +161,36 @@ const HOST: &[(&str, &[&str])] = &[
     // The engine's linker is typed by what a store holds.
     (
         "capability",
-        &["sandbox::State", "sandbox::CallLabel", "volume"],
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "volume",
+        ],
     ),
-    ("tenant", &["storage", "config", "clock", "account", "hex"]),
+    (
+        "tenant",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "config",
+            "clock",
+            "account",
+            "hex",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
+    ),
     ("audit", &["storage", "config", "clock"]),
-    // What it reads of volumes is what they are opened with.
-    ("config", &["storage", "volume"]),
     ("confinement", &[]),
     ("volume", &[]),
     ("storage", &[]),

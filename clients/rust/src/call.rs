@@ -43,6 +43,7 @@ impl Call {
                 function,
                 timeout_ms: None,
                 within: None,
+                allow: None,
                 lease: None,
             },
             timeout: None,
@@ -82,6 +83,14 @@ impl Call {
     /// has a maximum.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Leaves only such grants in force for the call, and all that it leads to, as match one of these
+    /// patterns, such as `log` or `kv:cache=ro`; without any pattern, none. A call can have less than its
+    /// modules are registered with, and never more.
+    pub fn allow<T: Into<String>>(mut self, patterns: impl IntoIterator<Item = T>) -> Self {
+        self.header.allow = Some(patterns.into_iter().map(Into::into).collect());
         self
     }
 

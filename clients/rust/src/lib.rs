@@ -150,11 +150,11 @@ pub use rpc_host_protocol as protocol;
 pub use rpc_host_protocol::message::{Fallback, ProvideScope as Scope};
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
-    ModuleEntry, NewToken, ProviderEntry, RegistrationEntry, RevisionEntry, SwapTo, TenantEntry,
-    TokenEntry,
+    LimitEntry, ModuleEntry, NewToken, ProviderEntry, RegistrationEntry, RevisionEntry, SwapTo,
+    TenantEntry, TokenEntry, WithheldGrant,
 };
 pub use rpc_host_protocol::serde::Arguments;
 pub use rpc_host_protocol::value::ValueError;
 pub use rpc_host_protocol::{ErrorCode, Failure, Fault};
-pub use tenant::TokenRequest;
+pub use tenant::{TenantOptions, TokenRequest};
 pub use upload::{Module, UploadProgress};

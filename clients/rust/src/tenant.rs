@@ -1,10 +1,11 @@
 //! Tenants and their tokens. Tenants are for the node's administrator.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::operation::{
-    Named, NewToken, TenantEntry, TokenCreate, TokenEntry, TokenList, TokenRevoke,
+    Named, NewToken, TenantEntry, TenantSettings, TokenCreate, TokenEntry, TokenList, TokenRevoke,
 };
 
 use crate::client::Client;
@@ -21,6 +22,34 @@ pub struct TokenRequest {
     pub expires_in: Option<Duration>,
 }
 
+/// What is set for a tenant. What is absent stays as it is; a new tenant has what the node has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TenantOptions {
+    /// Patterns of the grants that its registrations may have, of those that the node allows: `any` alone
+    /// for all of them, none for none.
+    pub allow: Option<Vec<String>>,
+    /// All limits below the node's own, by name.
+    pub limits: Option<BTreeMap<String, u64>>,
+    /// Its share where tenants compete, from 1 to 1000.
+    pub weight: Option<u32>,
+}
+
+impl TenantOptions {
+    fn of(self, name: &str) -> TenantSettings {
+        let TenantOptions {
+            allow,
+            limits,
+            weight,
+        } = self;
+        TenantSettings {
+            name: name.to_owned(),
+            allow,
+            limits,
+            weight,
+        }
+    }
+}
+
 fn named(name: &str) -> Named {
     Named {
         name: name.to_owned(),
@@ -28,9 +57,29 @@ fn named(name: &str) -> Named {
 }
 
 impl Client {
-    /// Makes a tenant.
+    /// Makes a tenant that has what the node has.
     pub async fn tenant_create(&self, name: &str) -> Result<TenantEntry, Error> {
-        self.operate(Operation::TenantCreate(named(name))).await
+        self.tenant_create_with(name, TenantOptions::default())
+            .await
+    }
+
+    /// Makes a tenant, with what is set for it.
+    pub async fn tenant_create_with(
+        &self,
+        name: &str,
+        options: TenantOptions,
+    ) -> Result<TenantEntry, Error> {
+        self.operate(Operation::TenantCreate(options.of(name)))
+            .await
+    }
+
+    /// Sets something for a tenant; what is absent stays as it is. It holds for what begins from then on.
+    pub async fn tenant_set(
+        &self,
+        name: &str,
+        options: TenantOptions,
+    ) -> Result<TenantEntry, Error> {
+        self.operate(Operation::TenantSet(options.of(name))).await
     }
 
     /// All tenants.

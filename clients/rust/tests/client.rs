@@ -704,6 +704,7 @@ async fn a_host_that_calls_without_reading_the_answers_is_left() {
                 function: String::new(),
                 timeout_ms: None,
                 within: None,
+                allow: None,
                 lease: None,
             },
             arguments: vec![0x80, 0xa0],

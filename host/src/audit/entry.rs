@@ -57,10 +57,10 @@ pub struct Entry {
     /// The tenant of whoever asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The public id of its token.
+    /// What it came in by: the public id of its token, or its certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<String>,
-    /// The token's role.
+    pub credential: Option<String>,
+    /// Its role.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<String>,
     /// The session that it came in by.
@@ -105,7 +105,7 @@ impl Entry {
             event: Cow::Borrowed(event),
             outcome,
             tenant: None,
-            token: None,
+            credential: None,
             role: None,
             session: None,
             address: None,
@@ -133,9 +133,9 @@ impl Entry {
         self
     }
 
-    /// By the holder of this token.
-    pub fn token(mut self, token: impl ToString) -> Self {
-        self.token = Some(token.to_string());
+    /// By the holder of this token or certificate.
+    pub fn credential(mut self, credential: impl ToString) -> Self {
+        self.credential = Some(credential.to_string());
         self
     }
 
@@ -229,10 +229,16 @@ impl Entry {
 /// be written to is no secret.
 pub fn grant(text: &str) -> String {
     let shown = match text.split_once('=') {
-        None | Some((_, "ro" | "rw")) => Cow::Borrowed(text),
+        None => Cow::Borrowed(text),
+        Some((name, "ro" | "rw")) if is_place(name) => Cow::Borrowed(text),
         Some((name, _)) => Cow::Owned(format!("{name}=…")),
     };
     printable(&shown, MAX_GRANT_BYTES)
+}
+
+/// Volumes and buckets.
+fn is_place(name: &str) -> bool {
+    ["fs:", "kv:"].iter().any(|kind| name.starts_with(kind))
 }
 
 /// A line.
@@ -293,7 +299,7 @@ mod tests {
             let long = nasty.repeat(10_000);
             let entry = Entry::new("tenant-remove", Outcome::Unknown)
                 .tenant(Some("t".repeat(63)))
-                .token("0123456789abcdef")
+                .credential("0123456789abcdef")
                 .role("deployer")
                 .origin(
                     "0123456789abcdef",
@@ -334,6 +340,7 @@ mod tests {
         assert_eq!(shown("env:TOKEN=hunter2"), "env:TOKEN=…");
         assert_eq!(shown("ENV:TOKEN=a=rw"), "ENV:TOKEN=…");
         assert_eq!(shown("random:seeded=7"), "random:seeded=…");
-        assert_eq!(shown("x\n=rw"), "x\\n=rw");
+        assert_eq!(shown("env:TOKEN=rw"), "env:TOKEN=…");
+        assert_eq!(shown("fs:x\n=rw"), "fs:x\\n=rw");
     }
 }

@@ -41,7 +41,8 @@ fn numbers_go_on_over_starts_and_changes_are_told_each_time() {
     }
     let records = records(&path);
     let seqs: Vec<_> = records.iter().map(|record| record.seq).collect();
-    assert_eq!(seqs, (1..=8).collect::<Vec<_>>());
+    // Each time: one refusal, three swaps, and that two refusals were left out.
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
     let swaps = records.iter().filter(|record| record.entry.event == "swap");
     assert_eq!(swaps.count(), 6);
     assert_eq!(records[0].time, "2026-11-21T01:41:08.123Z");

@@ -27,7 +27,7 @@ struct State {
 
 /// What there is to do.
 enum Work {
-    Write(Record),
+    Write(Box<Record>),
     /// Nothing for a while.
     Rest,
     End,
@@ -71,7 +71,7 @@ impl Queue {
         let mut state = self.state();
         loop {
             if let Some(record) = state.waiting.pop_front() {
-                return Work::Write(record);
+                return Work::Write(Box::new(record));
             }
             if state.is_closing {
                 return Work::End;
@@ -115,6 +115,8 @@ pub(super) fn run(shared: &Shared, file: &mut LogFile, mut last_seq: u64) -> u64
                 shared.settle();
                 continue;
             }
+            // What was left out in this second was left out for good.
+            Work::End if shared.settle_all() => continue,
             Work::End => break,
         };
         let lost = record.seq.saturating_sub(last_seq).saturating_sub(1);

@@ -71,6 +71,14 @@ impl Grant {
         }
     }
 
+    /// How far it opens what it is about, where there is more than one way.
+    pub fn access(&self) -> Option<Access> {
+        match self {
+            Self::Fs { access, .. } | Self::Kv { access, .. } => Some(*access),
+            _ => None,
+        }
+    }
+
     /// The grant as text for those who may not see what the environment holds.
     pub fn redacted(&self) -> String {
         match self {

@@ -99,14 +99,14 @@ impl Grants {
         Ok(self)
     }
 
-    /// The same grants, if this node has such grants to give.
+    /// Whether this node has such grants to give.
     ///
     /// # Errors
     /// When it does not have one of them.
-    pub fn served(self) -> Result<Self, GrantError> {
+    pub fn check_served(&self) -> Result<(), GrantError> {
         match self.0.iter().find(|grant| !grant.kind().is_served()) {
             Some(grant) => Err(GrantError::NotServed { kind: grant.kind() }),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 

@@ -10,6 +10,8 @@
 //! | `kind` | the kinds of grants |
 //! | `grant`, `subject` | one grant and its parameters, and the parsing of their text |
 //! | `grants` | all grants of a registration |
+//! | `policy` | what may be granted, as patterns |
+//! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
 //! | `files` | `wasi:filesystem`, over the volumes that were granted |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
@@ -18,10 +20,12 @@
 
 mod clock;
 mod files;
+mod force;
 mod grant;
 mod grants;
 mod kind;
 mod log;
+mod policy;
 mod random;
 mod subject;
 mod wasi_base;
@@ -30,12 +34,14 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 pub(crate) use files::{Files, FilesCtx};
+pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 pub use kind::{Kind, Kinds};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
+pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 

@@ -172,6 +172,11 @@ impl Destination {
         &self.host
     }
 
+    /// Whether the other is the same host, at the same port if this one is bound to a port.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        self.host == other.host && (self.port.is_none() || self.port == other.port)
+    }
+
     /// The port, if it is bound to one.
     pub fn port(&self) -> Option<u16> {
         self.port

@@ -20,7 +20,7 @@ use super::{Clock, Grants, random};
 use crate::sandbox::State;
 
 /// Random bytes that a guest may ask for at once.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
+pub(crate) const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
 /// All interfaces that every module is served, without their version: those that [`add_to_linker`] links, and
 /// those of files.

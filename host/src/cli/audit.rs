@@ -129,7 +129,7 @@ fn text(record: &Record) -> String {
     }
     let by = [
         ("tenant", entry.tenant.as_ref()),
-        ("token", entry.token.as_ref()),
+        ("credential", entry.credential.as_ref()),
         ("role", entry.role.as_ref()),
         ("session", entry.session.as_ref()),
         ("from", entry.address.as_ref()),
@@ -161,7 +161,7 @@ mod tests {
     fn a_line_for_people_says_what_who_and_why() {
         let entry = Entry::new("swap", Outcome::Refused)
             .tenant(Some("team".to_owned()))
-            .token("0011223344556677")
+            .credential("0011223344556677")
             .role("reader")
             .object("calc")
             .grants(["log", "env:A=b"])
@@ -176,7 +176,7 @@ mod tests {
         assert_eq!(
             text(&record),
             "(3 lines before this one are lost)\n\
-             2026-11-21T01:41:08.123Z  refused  swap  calc  grants log env:A=…  by tenant team, token \
+             2026-11-21T01:41:08.123Z  refused  swap  calc  grants log env:A=…  by tenant team, credential \
              0011223344556677, role reader  permission-denied: this needs more\n"
         );
     }

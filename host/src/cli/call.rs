@@ -36,6 +36,10 @@ pub(crate) struct Call {
     /// How long it may take, such as 5s or 200ms [default: what the node says]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Leave only such grants in force, for the call and all that it leads to: a pattern such as log, kv or
+    /// fs:shared=ro, or none alone; may be repeated [default: what the modules are registered with]
+    #[arg(long = "allow", value_name = "PATTERN")]
+    allow: Vec<String>,
     /// Serve a name by a program, which is started without arguments, to this call and what it calls in
     /// turn; may be repeated. See `rpc-host provide --help` for what is said to the program
     #[arg(long = "provide", value_name = "NAME=PROGRAM", value_parser = stand_in)]
@@ -80,6 +84,9 @@ impl Call {
         let mut call = client.module(self.name.as_str()).function(&text.function);
         if let Some(timeout) = self.timeout {
             call = call.timeout(timeout);
+        }
+        if !self.allow.is_empty() {
+            call = call.allow(self.allow.clone());
         }
         let reply = call.call_raw(arguments).await;
         let reply = reply.map_err(|error| self.about(error))?;

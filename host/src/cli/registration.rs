@@ -10,7 +10,7 @@ use super::problem::Problem;
 /// The flags. They make sense with a `name` only.
 #[derive(Debug, Args)]
 pub(crate) struct Registration {
-    /// What the module may do, such as log; may be repeated. Without any, it can only compute
+    /// What the module may do, such as log or kv:cache=rw; may be repeated. Without any, it can only compute
     #[arg(long = "grant", value_name = "GRANT", requires = "name")]
     grants: Vec<String>,
     /// A limit below the node's own, such as max-memory-bytes=64MiB; may be repeated
@@ -54,7 +54,7 @@ fn binding(text: &str) -> Result<(String, String), String> {
     pair(text).map(|(import, name)| (import.to_owned(), name.to_owned()))
 }
 
-fn limit(text: &str) -> Result<(String, u64), String> {
+pub(crate) fn limit(text: &str) -> Result<(String, u64), String> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let (name, value) = pair(text)?;
     let with_unit = UNITS

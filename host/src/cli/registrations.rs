@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use rpc_host_client::{Error, ErrorCode, ProviderEntry, RegistrationEntry, RevisionEntry};
+use rpc_host_protocol::error::printable;
 use serde::Serialize;
 
 use super::connect::Connect;
@@ -169,12 +170,23 @@ fn registration_text(entry: &RegistrationEntry) -> String {
         created_by,
     } = &entry.current;
     let limits = limits.iter().map(|(name, limit)| format!("{name}={limit}"));
+    let withheld = entry.withheld.iter().map(|one| {
+        let left = one.left.as_ref().map(|left| format!(", leaving {left}"));
+        format!(
+            "{} by the {}{}",
+            one.grant,
+            one.by,
+            left.unwrap_or_default()
+        )
+    });
+    let grants = grants.iter().map(|grant| printable(grant, usize::MAX));
     Table::of_pairs([
         ("name", name.clone()),
         ("revision", revision.to_string()),
         ("module", digest.clone()),
         ("size", size(entry.size_bytes)),
         ("grants", joined(grants)),
+        ("withheld", joined(withheld)),
         ("limits", joined(limits)),
         ("bindings", bindings(&entry.current)),
         ("sealed", if *sealed { "yes" } else { "no" }.to_owned()),
@@ -213,7 +225,7 @@ fn history_table(revisions: &[RevisionEntry]) -> Table {
             [
                 revision.revision.to_string(),
                 short_digest(&revision.digest),
-                joined(&revision.grants),
+                joined(revision.grants.iter().map(|grant| printable(grant, 128))),
                 brought_back(revision.restores),
                 time(revision.created_at_ms),
                 revision.created_by.clone(),
@@ -235,7 +247,7 @@ impl Remove {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpc_host_client::{Fallback, Scope};
+    use rpc_host_client::{Fallback, Scope, WithheldGrant};
 
     fn entry() -> RegistrationEntry {
         RegistrationEntry {
@@ -252,6 +264,11 @@ mod tests {
                 created_by: "t7".to_owned(),
             },
             size_bytes: 63_000,
+            withheld: vec![WithheldGrant {
+                grant: "kv:a=rw".to_owned(),
+                left: Some("kv:a=ro".to_owned()),
+                by: "tenant".to_owned(),
+            }],
         }
     }
 
@@ -317,6 +334,7 @@ mod tests {
              module:    sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
              size:      61.5 KiB\n\
              grants:    log\n\
+             withheld:  kv:a=rw by the tenant, leaving kv:a=ro\n\
              limits:    max-reply-bytes=1024\n\
              bindings:  none\n\
              sealed:    yes\n\

@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel, SandboxDemand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -70,7 +72,8 @@ impl Serve {
                 // Whether anybody reads it is not the node's business.
                 let _unread = print::stdout(&format!("listening on {bound}\n"));
             };
-            rpc_host::serve(config, confined, ready, shutdown)
+            let reload = reload()?;
+            rpc_host::serve(config, confined, ready, &reload, shutdown)
                 .await
                 .map_err(|error| Problem::new(error.to_string()))
         })
@@ -90,6 +93,20 @@ fn shutdown() -> Result<impl Future<Output = ()>, Problem> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Is notified when the node is asked to read its certificates anew.
+fn reload() -> Result<Arc<Notify>, Problem> {
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Problem::new(format!("cannot listen for signals: {error}")))?;
+    let reload = Arc::new(Notify::new());
+    let asked = Arc::clone(&reload);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
+    Ok(reload)
 }
 
 fn log_to_stderr(config: &Config) {

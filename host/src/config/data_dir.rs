@@ -80,6 +80,11 @@ impl DataDir {
         self.path.join("server.pem")
     }
 
+    /// The authority that signs certificates of clients, if it was ever asked to.
+    pub fn clients(&self) -> PathBuf {
+        self.path.join("clients")
+    }
+
     /// The key that authenticates compiled artifacts.
     pub fn node_key(&self) -> PathBuf {
         self.path.join("node.key")

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::capability::PolicyError;
+
 /// A configuration that is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -94,6 +96,9 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// What may be granted is not written as it should be.
+    #[error("`[grants] allow`: {0}")]
+    Policy(#[from] PolicyError),
     /// Not TOML, or not the tables and keys of a configuration.
     #[error("{reason}")]
     Syntax {

@@ -10,6 +10,7 @@ mod error;
 mod limits;
 mod listen;
 mod log;
+mod narrowing;
 mod node_key;
 mod profile;
 mod serve;
@@ -20,12 +21,13 @@ pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
-pub use limits::{LIMITS, LimitRow, Limits};
+pub use limits::{LIMITS, LimitRow, Limits, unit};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
+pub use narrowing::{Narrowing, NarrowingError, Scope};
 pub use node_key::NodeKey;
 pub use profile::Profile;
-pub use serve::{Config, Flags};
+pub use serve::{ClientCertificates, Config, Flags, ServerCertificateFiles};
 
 /// A limit as a count of things in memory.
 pub fn count(limit: u64) -> usize {

@@ -12,6 +12,7 @@ use super::volumes::{self, VolumeTable};
 use super::{
     AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
 };
+use crate::capability::Policy;
 use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
@@ -46,6 +47,11 @@ pub struct Config {
     /// Names beside `localhost` and the address listened on that clients know the node by; they
     /// go into its certificate. Default none.
     pub server_names: Vec<ServerName>,
+    /// A certificate to show to those who know the node by a name that it is for. Default none: the
+    /// node's own is shown to all.
+    pub server_certificate: Option<ServerCertificateFiles>,
+    /// Who signs certificates of clients, beside the node itself. Default nobody.
+    pub client_certificates: Option<ClientCertificates>,
     /// For whom the log is. Default `human`.
     pub log_format: LogFormat,
     /// How much is logged. Default `info`.
@@ -54,10 +60,33 @@ pub struct Config {
     pub sandbox: SandboxDemand,
     /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
     pub audit: Option<PathBuf>,
+    /// What the node allows to be granted. Default: all that stays on the node, but for precise clocks.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
     pub volumes: BTreeMap<VolumeName, HostDirectory>,
+}
+
+/// A certificate that the operator brings along.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerCertificateFiles {
+    /// The certificate, and those between it and its authority, in PEM.
+    pub certificate: PathBuf,
+    /// The key that belongs to it, in PEM.
+    pub key: PathBuf,
+}
+
+/// Authorities of the operator's that sign certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificates {
+    /// Their certificates, in PEM.
+    pub authority: PathBuf,
+    /// Their revocation lists, in PEM: of each authority one, up to date. None means that nothing is
+    /// ever revoked.
+    pub revoked: Option<PathBuf>,
 }
 
 /// The configuration file as written.
@@ -68,15 +97,26 @@ struct FileTable {
     data: Option<PathBuf>,
     #[serde(default)]
     server_names: Vec<String>,
+    server_certificate: Option<ServerCertificateFiles>,
+    client_certificates: Option<ClientCertificates>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
     #[serde(default)]
     audit: AuditTable,
     #[serde(default)]
+    grants: GrantsTable,
+    #[serde(default)]
     limits: LimitsTable,
     #[serde(default)]
     volumes: BTreeMap<String, VolumeTable>,
+}
+
+/// `[grants]` as written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantsTable {
+    allow: Option<Vec<String>>,
 }
 
 impl Config {
@@ -94,6 +134,16 @@ impl Config {
         }
     }
 
+    /// Files beside the data directory that are read again while the node runs.
+    pub fn files_to_read(&self) -> Vec<&Path> {
+        let server = self.server_certificate.iter();
+        let server = server.flat_map(|one| [Some(&one.certificate), Some(&one.key)]);
+        let clients = self.client_certificates.iter();
+        let clients = clients.flat_map(|one| [Some(&one.authority), one.revoked.as_ref()]);
+        let all = server.chain(clients).flatten();
+        all.map(PathBuf::as_path).collect()
+    }
+
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
         let table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             reason: error.to_string().trim().to_owned(),
@@ -109,17 +159,24 @@ impl Config {
             });
         }
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
-        let limits = file.limits.resolve()?;
         let data = flags.data.or(file.data);
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
+        let limits = file.limits.resolve()?;
+        let policy = match file.grants.allow {
+            Some(patterns) => Policy::parse(&patterns, limits.max_patterns_per_policy)?,
+            None => Policy::of_node(),
+        };
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
             audit: file.audit.file(&data),
             data,
             server_names: names?,
+            server_certificate: file.server_certificate,
+            client_certificates: file.client_certificates,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
+            policy,
             volumes: volumes::resolve(file.volumes, &limits)?,
             limits,
         })
@@ -163,6 +220,32 @@ mod tests {
         let audit = Path::new("rpc-host-data/audit/audit.jsonl");
         assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.policy, Policy::of_node());
+        assert_eq!(config.client_certificates, None);
+        assert!(config.files_to_read().is_empty());
+    }
+
+    #[test]
+    fn files_of_the_operator_are_read_where_they_lie() {
+        let config = resolve("[client-certificates]\nauthority = 'ca.pem'").unwrap();
+        assert_eq!(config.files_to_read(), [Path::new("ca.pem")]);
+        let table = "[client-certificates]\nauthority = '/a/ca.pem'\nrevoked = '/b/revoked.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/a/ca.pem"), Path::new("/b/revoked.pem")]);
+        let table = "[server-certificate]\ncertificate = '/c/chain.pem'\nkey = '/c/key.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/c/chain.pem"), Path::new("/c/key.pem")]);
+        for bad in [
+            "[server-certificate]\ncertificate = 'x'",
+            "[server-certificate]\nkey = 'x'",
+            "[client-certificates]",
+            "[client-certificates]\nrevoked = 'x'",
+            "[client-certificates]\nauthority = 'x'\nrequired = false",
+        ] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
@@ -176,6 +259,8 @@ mod tests {
             sandbox = "off"
             [limits]
             max-connections = 7
+            [grants]
+            allow = ["log", "kv:cache=ro"]
         "#;
         let flags = Flags {
             listen: Some("[::1]:0".parse().unwrap()),
@@ -192,6 +277,7 @@ mod tests {
         );
         assert_eq!(config.sandbox, SandboxDemand::Require);
         assert_eq!(config.limits.max_connections, 7);
+        assert_eq!(config.policy.texts(), ["log", "kv:cache=ro"]);
         let names: Vec<_> = config.server_names.iter().map(ServerName::as_str).collect();
         assert_eq!(names, ["node.example.com", "10.0.0.7"]);
     }
@@ -217,6 +303,16 @@ mod tests {
                 "[limits]\nmax-connections = 99999",
                 "is 99999, but must be between 1 and 65536",
             ),
+            (
+                "[grants]\nallow = ['filesystem']",
+                "`filesystem` matches no grant",
+            ),
+            ("[grants]\nallow = ['log', 'any']", "`any` stands alone"),
+            (
+                "[limits]\nmax-patterns-per-policy = 1\n[grants]\nallow = ['log', 'kv']",
+                "at most 1 patterns",
+            ),
+            ("[grants]\nallows = []", "unknown field `allows`"),
             ("[limits]\nmax-connections = 'many'", "invalid type"),
             (
                 "[limits]\nmax-connection = 1",

@@ -1,6 +1,6 @@
 //! Which files, and what network, by Landlock: whatever system call it is that asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
@@ -68,9 +68,8 @@ fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let others = [(Path::new(NOTHING), nothing)];
-    let look = AccessFs::ReadFile | AccessFs::ReadDir;
     // No link, pipe, socket or device is ever made there, and nothing run.
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
     let alter = look
         | AccessFs::WriteFile
         | AccessFs::Truncate
@@ -79,11 +78,22 @@ fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
         | AccessFs::RemoveFile
         | AccessFs::RemoveDir
         | AccessFs::Refer;
-    let places = places.iter().map(|(path, used)| match used {
-        Use::Own => (*path, change),
-        Use::Read => (*path, look),
-        Use::Change => (*path, alter),
-    });
+    let places: Vec<_> = places
+        .iter()
+        .flat_map(|(path, used)| match used {
+            Use::Own => vec![(path.to_path_buf(), change)],
+            Use::Read => vec![(path.to_path_buf(), look)],
+            Use::Change => vec![(path.to_path_buf(), alter)],
+            Use::Beside => beside(path)
+                .into_iter()
+                .map(|directory| (directory, AccessFs::ReadFile.into()))
+                .collect(),
+        })
+        .collect();
+    let places = places
+        .iter()
+        .map(|(path, access)| (path.as_path(), *access));
+    let others = [(Path::new(NOTHING), nothing)];
     let rules = program.chain(read).chain(others).chain(places);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
@@ -98,6 +108,18 @@ fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
         .create()?
         .add_rules(rules)?
         .restrict_self()
+}
+
+/// Where a file lies, and where it really lies if it is a link. A file that is replaced is another one, of
+/// which nothing is known yet but where it will be.
+fn beside(file: &Path) -> Vec<PathBuf> {
+    let directory = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let really = file.canonicalize().ok();
+    let really = really.map(|really| directory(&really));
+    [directory(file)].into_iter().chain(really).collect()
 }
 
 fn since_is_there(

@@ -7,7 +7,7 @@ use rustix::thread::set_no_new_privs;
 
 use super::{Enforcement, files, system_calls};
 
-/// What a directory is for.
+/// What a place is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     /// It is the node's own: all but running what is in it.
@@ -16,6 +16,8 @@ pub enum Use {
     Read,
     /// And to make, change, move and delete regular files and directories in it.
     Change,
+    /// It is a file: to read it, and what is in its place later.
+    Beside,
 }
 
 /// Confines this process, and those that it starts, for good: no file but those under `places`, as far as

@@ -424,10 +424,12 @@ fn attempt() {
                 place().join("looked-at"),
                 place().join("changed"),
             );
+            let read = place().join("read/operators.pem");
             enforcement = node(&[
                 (&data, Use::Own),
                 (&looked, Use::Read),
                 (&changed, Use::Change),
+                (&read, Use::Beside),
             ]);
         }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),

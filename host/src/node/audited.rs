@@ -4,17 +4,16 @@
 //! when they meet a limit.
 
 use rpc_host_protocol::message::{Provide, ProvideScope, UploadHeader, Withdraw};
-use rpc_host_protocol::operation::{Register, SwapTo};
+use rpc_host_protocol::operation::{Register, SwapTo, TenantSettings};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
-use crate::audit::{Audit, Entry, Outcome};
-use crate::capability::GrantError;
+use crate::audit::{Audit, Entry, Outcome, grant};
 use crate::error::HostError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::session::Origin;
-use crate::tenant::{Principal, TenantError, Token};
+use crate::tenant::{Certificate, Credential, Principal, TenantError, Token};
 
 const HELLO: &str = "hello";
 const CALL: &str = "call";
@@ -169,7 +168,7 @@ impl Drop for Pending {
 /// Somebody has said hello.
 pub(super) fn hello(
     audit: &Audit,
-    token: Option<&str>,
+    (token, certificate): (Option<&str>, Option<&Certificate>),
     origin: Origin,
     ended: &Result<Principal, HostError>,
 ) {
@@ -183,8 +182,9 @@ pub(super) fn hello(
             let entry = entry.origin(origin.session, origin.peer);
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
-            let entry = match claimed {
-                Some(token) => entry.token(token.id()),
+            let claimed = claimed.map(|token| Credential::Token(token.id()));
+            let entry = match claimed.or_else(|| certificate?.credential()) {
+                Some(credential) => entry.credential(credential),
                 None => entry,
             };
             audit.record(ended_by(entry, error));
@@ -214,7 +214,7 @@ pub(super) fn failed_call(
 fn asked_by(principal: &Principal, origin: Origin, event: &'static str) -> Entry {
     Entry::new(event, Outcome::Unknown)
         .tenant(Some(principal.tenant_name().to_string()))
-        .token(principal.token_id())
+        .credential(principal.credential())
         .role(principal.role().as_str())
         .origin(origin.session, origin.peer)
 }
@@ -240,9 +240,11 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
         }
         Operation::Remove(request) => (entry.object(&request.name), Matter::Durable),
         Operation::RemoveModule(request) => (entry.object(&request.digest), Matter::Durable),
-        Operation::TenantCreate(request) | Operation::TenantRemove(request) => {
-            (entry.of_tenant(&request.name), Matter::Durable)
-        }
+        Operation::TenantCreate(request) | Operation::TenantSet(request) => (
+            set(entry.of_tenant(&request.name), request),
+            Matter::Durable,
+        ),
+        Operation::TenantRemove(request) => (entry.of_tenant(&request.name), Matter::Durable),
         Operation::TokenCreate(request) => {
             let entry = about(entry, request.tenant.as_deref());
             let until = match request.expires_in_s {
@@ -259,6 +261,10 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
             (entry.object(&request.name), Matter::Look)
         }
         Operation::Describe(request) => (entry.object(&request.name), Matter::Look),
+        Operation::Limits(of) => match &of.name {
+            Some(name) => (entry.object(name), Matter::Look),
+            None => (entry, Matter::Look),
+        },
         Operation::Providers {}
         | Operation::List {}
         | Operation::Modules {}
@@ -272,11 +278,32 @@ fn registers(entry: Entry, request: &Register) -> Entry {
     forced(entry.grants(&request.grants), request.force)
 }
 
-fn forced(entry: Entry, is_forced: bool) -> Entry {
-    match is_forced {
-        true => entry.detail("by force"),
-        false => entry,
+/// What an operator sets for a tenant.
+fn set(entry: Entry, request: &TenantSettings) -> Entry {
+    let mut told = Vec::new();
+    if let Some(allow) = &request.allow {
+        let allow: Vec<_> = allow.iter().map(|pattern| grant(pattern)).collect();
+        told.push(format!("allow {}", allow.join(" ")));
     }
+    for (limit, value) in request.limits.iter().flatten() {
+        told.push(format!("limit {limit}={value}"));
+    }
+    if let Some(weight) = request.weight {
+        told.push(format!("weight {weight}"));
+    }
+    match told.is_empty() {
+        true => entry,
+        false => entry.detail(&told.join(", ")),
+    }
+}
+
+fn forced(entry: Entry, is_forced: bool) -> Entry {
+    let detail = match (is_forced, &entry.detail) {
+        (false, _) => return entry,
+        (true, None) => "by force".to_owned(),
+        (true, Some(detail)) => format!("{detail}, by force"),
+    };
+    entry.detail(&detail)
 }
 
 fn about(entry: Entry, tenant: Option<&str>) -> Entry {
@@ -301,19 +328,18 @@ fn ended_by(entry: Entry, error: &HostError) -> Entry {
 fn is_told(error: &HostError) -> bool {
     match error {
         HostError::Tenant(error) => !matches!(error, TenantError::Storage(_)),
-        HostError::Registry(error) => !matches!(
-            error,
-            RegistryError::Grant(GrantError::Unknown { .. }) | RegistryError::Storage(_)
-        ),
+        HostError::Registry(error) => {
+            !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
+        }
         HostError::Chain(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }
         ),
-        HostError::Sandbox(SandboxError::Outside(failure)) => matches!(
-            failure.code,
-            ErrorCode::PermissionDenied | ErrorCode::ResourceExhausted
-        ),
+        // Others may tell what a guest said last.
+        HostError::Sandbox(SandboxError::Outside(failure)) => {
+            failure.code == ErrorCode::PermissionDenied
+        }
         HostError::Sandbox(error) => matches!(
             error,
             SandboxError::NotAComponent(_)
@@ -332,6 +358,6 @@ fn is_told(error: &HostError) -> bool {
                 | SandboxError::TooManyObjects { .. }
                 | SandboxError::OutOfMemory { .. }
         ),
-        HostError::Volume(_) | HostError::Value(_) => false,
+        HostError::Policy(_) | HostError::Volume(_) | HostError::Value(_) => false,
     }
 }

@@ -14,7 +14,7 @@ use super::root::{Caller, Root};
 use super::{Node, served};
 use crate::account::Account;
 use crate::budget::Budget;
-use crate::capability::Grants;
+use crate::capability::{Grants, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -33,10 +33,14 @@ pub(super) async fn call(
     let started = Instant::now();
     let permit = principal.permit_call()?;
     let name = &call.header.module;
+    let allow = allowed(node, call.header.allow.as_deref())?;
     let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
-        Answerer::Module(registration) => registration.current.narrowing.apply(&node.limits),
-        Answerer::Client(_) => node.limits.clone(),
+        Answerer::Module(registration) => registration
+            .current
+            .narrowing
+            .apply(permit.settings().limits()),
+        Answerer::Client(_) => permit.settings().limits().clone(),
     };
     let timeout_ms = call
         .header
@@ -49,6 +53,7 @@ pub(super) async fn call(
         tenant: Arc::clone(principal.account().name()),
         call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
         session: call.origin.session,
+        allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let bounds = Bounds {
@@ -151,16 +156,17 @@ async fn of_module(
             outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
+        let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
-            grants: Arc::clone(&registration.current.grants),
+            mounts: mounts(node, caller, &grants),
+            grants,
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,
-            mounts: mounts(node, caller, &registration.current.grants),
             is_inner: bounds.outer.is_some(),
         };
         let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
@@ -235,7 +241,24 @@ pub(super) fn late(error: HostError, who: &str, time: Duration, deadline: Instan
     SandboxError::Outside(Box::new(failure)).into()
 }
 
+/// What the caller allows: all that others do, if it says nothing.
+fn allowed(node: &Node, patterns: Option<&[String]>) -> Result<Policy, HostError> {
+    let limit = node.limits.max_patterns_per_policy;
+    let policy = patterns.map(|patterns| Policy::parse(patterns, limit));
+    Ok(policy.transpose()?.unwrap_or(Policy::Any))
+}
+
 impl Caller {
+    /// What a module may do in this call, of all that it is registered with.
+    pub(super) fn in_force(&self, node: &Node, registration: &Registration) -> Arc<Grants> {
+        let policies = Policies {
+            node: &node.policy,
+            tenant: self.permit.settings().allow(),
+            caller: &self.allow,
+        };
+        policies.in_force(&registration.current.grants)
+    }
+
     /// The label of what it calls.
     pub(super) fn label(&self, registration: &Registration) -> CallLabel {
         CallLabel {
@@ -251,7 +274,12 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,
+        max_hostcall_bytes: limits.max_hostcall_bytes,
+        max_handles: limits.max_handles_per_instance,
+        max_host_resources: limits.max_host_resources_per_instance,
         max_log_line_bytes: limits.max_log_line_bytes,
+        max_log_lines: limits.max_log_lines_per_instance,
+        max_output_bytes: limits.max_output_bytes_per_instance,
     }
 }
 

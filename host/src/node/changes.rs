@@ -6,12 +6,12 @@ use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
 
 use super::Node;
 use super::contract::check;
-use crate::capability::{GrantError, Grants};
-use crate::config::Limits;
+use crate::capability::{GrantError, Grants, Policies, Policy};
+use crate::config::{Limits, Narrowing, Scope};
 use crate::error::HostError;
 use crate::registry::{
-    Bindings, IfRevision, Narrowing, Proposed, RegisterOptions, Registration, RegistrationName,
-    RegistryError, Wish,
+    Bindings, IfRevision, Proposed, RegisterOptions, Registration, RegistrationName, RegistryError,
+    Wish,
 };
 use crate::tenant::DeployPermit;
 
@@ -31,14 +31,19 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    pub(super) fn register(node: &Node, request: Register) -> Result<Self, HostError> {
+    pub(super) fn register(
+        node: &Node,
+        limits: &Limits,
+        request: Register,
+    ) -> Result<Self, HostError> {
         let bindings = request
             .bindings
             .iter()
             .map(|(import, name)| Ok((import.parse()?, name.parse()?)));
         let options = RegisterOptions {
             grants: granted(node, &request.grants).map_err(RegistryError::from)?,
-            narrowing: Narrowing::parse(request.limits, &node.limits)?,
+            narrowing: Narrowing::parse(request.limits, Scope::Registration, limits)
+                .map_err(RegistryError::from)?,
             bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
             sealed: request.sealed,
         };
@@ -75,19 +80,34 @@ impl Wanted {
     }
 }
 
-/// Grants that may be had on this node, and no more of them than a registration may have.
+/// Grants, and no more of them than a registration may have.
 fn granted(node: &Node, texts: &[String]) -> Result<Grants, GrantError> {
     let Limits {
         max_grants_per_registration,
         max_grant_bytes_per_registration,
         ..
     } = node.limits;
-    Grants::parse(texts)?
-        .within(
-            max_grants_per_registration,
-            max_grant_bytes_per_registration,
-        )?
-        .served()
+    Grants::parse(texts)?.within(
+        max_grants_per_registration,
+        max_grant_bytes_per_registration,
+    )
+}
+
+/// That the node has these grants to give, and that node and tenant allow them.
+fn check_grants(node: &Node, permit: &DeployPermit, grants: &Grants) -> Result<(), RegistryError> {
+    grants.check_served()?;
+    let policies = Policies {
+        node: &node.policy,
+        tenant: permit.settings().allow(),
+        caller: &Policy::Any,
+    };
+    match policies.withheld(grants).into_iter().next() {
+        Some(withheld) => Err(RegistryError::NotAllowed {
+            subject: withheld.grant.redacted(),
+            by: withheld.by,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// What a client means by the number of a revision that it insists on.
@@ -134,6 +154,7 @@ pub(super) async fn change(
             }
             Proposed::Change(proposal) => proposal,
         };
+        check_grants(node, permit, &proposal.registration.current.grants)?;
         let concerned = catalog.concerned(&proposal);
         let gone = check(node, &proposal.registration, &concerned, force).await?;
         if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {

@@ -219,7 +219,8 @@ fn differs(offered: &Function, wanted: &Function) -> String {
 /// How long a call of a member may take at most, if the chain has more time.
 fn max_time(root: &Root, member: &Member) -> Duration {
     let narrowing = &member.registration().current.narrowing;
-    Duration::from_millis(narrowing.apply(&root.node().limits).max_call_timeout_ms)
+    let of_tenant = root.caller().permit.settings().limits();
+    Duration::from_millis(narrowing.apply(of_tenant).max_call_timeout_ms)
 }
 
 impl Outside for Imports {

@@ -14,6 +14,7 @@
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
+//! | `limits` | what limits are in force |
 //! | `uploads` | a module on its way in |
 
 mod answerer;
@@ -23,11 +24,14 @@ mod changes;
 mod contract;
 mod imports;
 mod inspection;
+mod limits;
 mod operations;
 mod provide;
 mod root;
 mod served;
 mod uploads;
+
+pub use limits::node_limits;
 
 use std::sync::Arc;
 
@@ -35,13 +39,14 @@ use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
 use crate::audit::Audit;
+use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, TenantError};
+use crate::tenant::{Certificate, Directory, Principal};
 use crate::volume::Volumes;
 use audited::Pending;
 
@@ -65,6 +70,8 @@ pub struct Parts {
     pub providers: Providers,
     /// Where decisions are recorded.
     pub audit: Audit,
+    /// What the node allows to be granted.
+    pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
     /// The time of day.
@@ -91,13 +98,15 @@ impl std::ops::Deref for Node {
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
 
-    fn authenticate(&self, token: Option<&str>, origin: Origin) -> Result<Principal, Failure> {
-        let principal = match token {
-            Some(token) => self.directory.authenticate(token),
-            None => Err(TenantError::Unauthenticated),
-        };
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        origin: Origin,
+    ) -> Result<Principal, Failure> {
+        let principal = self.directory.admit(token, certificate);
         let principal = principal.map_err(HostError::from);
-        audited::hello(&self.audit, token, origin, &principal);
+        audited::hello(&self.audit, (token, certificate), origin, &principal);
         Ok(principal?)
     }
 

@@ -6,19 +6,26 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TokenEntry,
+    NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TenantSettings, TokenEntry,
+    WithheldGrant,
 };
 
 use super::Node;
 use super::audited::Pending;
 use super::changes::{Changed, Wanted, change};
 use super::inspection::{describe, inspect};
+use super::limits::limits;
 use super::provide::promote;
 use super::uploads::entry;
+use crate::capability::{Grants, Policies, Policy};
+use crate::config::{Narrowing, Scope};
 use crate::error::HostError;
 use crate::registry::{Digest, Registration, Revision};
 use crate::session::SessionId;
-use crate::tenant::{Principal, ReadPermit, Role, Tenant, TenantName, TokenDescription, TokenId};
+use crate::tenant::{
+    Principal, ReadPermit, Role, SettingsChange, Tenant, TenantError, TenantName, TokenDescription,
+    TokenId, Weight,
+};
 
 /// Does one operation; gives the CBOR of what [`Operation`] names as its answer.
 pub(super) async fn operate(
@@ -31,7 +38,9 @@ pub(super) async fn operate(
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => {
-            changed(node, principal, Wanted::register(node, request), asked).await
+            let settings = principal.settings();
+            let wanted = Wanted::register(node, settings.limits(), request);
+            changed(node, principal, wanted, asked).await
         }
         Operation::Swap(request) => changed(node, principal, Wanted::swap(request), asked).await,
         Operation::Rollback(request) => {
@@ -39,7 +48,7 @@ pub(super) async fn operate(
         }
         Operation::Promote(request) => {
             let permit = principal.permit_deploy()?;
-            let wanted = Wanted::register(node, request)?;
+            let wanted = Wanted::register(node, permit.settings().limits(), request)?;
             let promoted = promote(node, &permit, wanted).await?;
             Ok(encode_envelope(&entry_of(&promoted, asked)))
         }
@@ -50,6 +59,7 @@ pub(super) async fn operate(
             let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
             Ok(encode_envelope(&entries))
         }
+        Operation::Limits(of) => Ok(encode_envelope(&limits(node, principal, &of)?)),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -109,8 +119,20 @@ pub(super) async fn operate(
         Operation::TenantCreate(request) => {
             let permit = principal.permit_operate()?;
             let name: TenantName = request.name.parse()?;
-            let made = node.directory.create_tenant(&permit, name).await?;
+            let settings = settings(node, request)?;
+            let made = node
+                .directory
+                .create_tenant(&permit, name, settings)
+                .await?;
             Ok(encode_envelope(&tenant(node, principal, &made)?))
+        }
+        Operation::TenantSet(request) => {
+            let permit = principal.permit_operate()?;
+            let name: TenantName = request.name.parse()?;
+            let settings = settings(node, request)?;
+            let set = node.directory.set_tenant(&permit, &name, settings).await?;
+            tracing::info!(tenant = %name, "tenant changed");
+            Ok(encode_envelope(&tenant(node, principal, &set)?))
         }
         Operation::TenantList {} => {
             let tenants = node.directory.tenants(&principal.permit_operate()?);
@@ -238,7 +260,7 @@ fn tenant_or_own(principal: &Principal, name: Option<String>) -> Result<TenantNa
 
 fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry {
     let bindings = revision.bindings.iter();
-    let limits = revision.narrowing.set().into_iter();
+    let limits = revision.narrowing.set();
     RevisionEntry {
         name: name.to_owned(),
         revision: revision.number,
@@ -281,10 +303,44 @@ fn registration(
             sees_values,
         ),
         size_bytes: module.size_bytes,
+        withheld: withheld(node, permit, &registration.current.grants),
+    })
+}
+
+/// What of a registration's grants is not in force, by the policies as they are now.
+fn withheld(node: &Node, permit: &ReadPermit, grants: &Grants) -> Vec<WithheldGrant> {
+    let policies = Policies {
+        node: &node.policy,
+        tenant: permit.settings().allow(),
+        caller: &Policy::Any,
+    };
+    let withheld = policies.withheld(grants).into_iter();
+    withheld
+        .map(|one| WithheldGrant {
+            grant: one.grant.redacted(),
+            left: one.left.map(|left| left.redacted()),
+            by: one.by.as_str().to_owned(),
+        })
+        .collect()
+}
+
+/// What an operator sets for a tenant.
+fn settings(node: &Node, request: TenantSettings) -> Result<SettingsChange, TenantError> {
+    let most = node.limits.max_patterns_per_policy;
+    let allow = request.allow.map(|allow| Policy::parse(&allow, most));
+    let allow = allow.transpose()?.map(|allow| allow.within(&node.policy));
+    let limits = request
+        .limits
+        .map(|limits| Narrowing::parse(limits, Scope::Tenant, &node.limits));
+    Ok(SettingsChange {
+        allow: allow.transpose()?,
+        narrowing: limits.transpose()?,
+        weight: request.weight.map(Weight::new).transpose()?,
     })
 }
 
 fn tenant(node: &Node, principal: &Principal, tenant: &Tenant) -> Result<TenantEntry, HostError> {
+    let settings = tenant.settings();
     let usage = node.registry.usage(tenant.id);
     // Who may not manage a tenant's tokens is not told how many there are.
     let tokens = match principal.permit_tokens(&tenant.name) {
@@ -298,6 +354,13 @@ fn tenant(node: &Node, principal: &Principal, tenant: &Tenant) -> Result<TenantE
         modules: usage.modules,
         stored_bytes: usage.stored_bytes,
         tokens,
+        allow: settings.allow().texts(),
+        limits: settings
+            .narrowing()
+            .set()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+        weight: settings.weight().number(),
     })
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn provide(
         principal.permit_deploy()?;
     }
     let name: RegistrationName = provide.name.parse()?;
-    let offer = Offer::check(&name, &provide, &node.limits)?;
+    let offer = Offer::check(&name, &provide, permit.settings().limits())?;
     let contract = contract(node, &permit, &name, provide.wit.as_deref()).await?;
     let functions = contract.iter().map(Function::describe).collect();
     let (tenant, holder) = (permit.tenant(), permit.holder());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rpc_host_protocol::message::{Fallback, Provide, ProvideScope};
 
 use super::ProviderError;
+use super::table::Room;
 use crate::capability::is_reserved;
 use crate::config::Limits;
 use crate::registry::RegistrationName;
@@ -18,10 +19,12 @@ pub struct Offer {
     pub(super) lease_time: Duration,
     pub(super) window: u32,
     pub(super) fallback: Fallback,
+    /// How many there may be beside it.
+    pub(super) room: Room,
 }
 
 impl Offer {
-    /// Checks what a client says about its offer.
+    /// Checks what a client says about its offer, against the limits of its tenant.
     ///
     /// # Errors
     /// When the name is the host's, or a number is out of its bounds.
@@ -50,6 +53,10 @@ impl Offer {
             lease_time: Duration::from_millis(provide.lease_ms),
             window: provide.window,
             fallback: provide.fallback,
+            room: Room {
+                per_session: limits.max_leases_per_session,
+                per_tenant: limits.max_leases_per_tenant,
+            },
         })
     }
 

@@ -9,14 +9,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rpc_host_protocol::message::{Fallback, ProvideScope};
 
 use super::lease::Use;
-use super::table::{Leases, Room};
+use super::table::Leases;
 use super::{Lease, LeaseEnd, Offer, ProviderError, keeper};
 use crate::clock::WallClock;
-use crate::config::Limits;
 use crate::registry::RegistrationName;
 use crate::sandbox::Functions;
 use crate::session::{Reach, SessionId};
-use crate::tenant::{TenantId, TokenId};
+use crate::tenant::{Credential, TenantId};
 
 /// What clients serve on this node. A clone is another handle to the same.
 ///
@@ -30,7 +29,6 @@ pub struct Providers {
 
 struct Inner {
     clock: Arc<dyn WallClock>,
-    room: Room,
     last_id: AtomicU64,
     /// How many leases the table holds, for the calls of a node where nobody serves anything.
     count: AtomicUsize,
@@ -66,14 +64,10 @@ impl fmt::Debug for Serving {
 
 impl Providers {
     /// Nobody serves anything yet.
-    pub fn new(limits: &Limits, clock: Arc<dyn WallClock>) -> Self {
+    pub fn new(clock: Arc<dyn WallClock>) -> Self {
         Providers {
             inner: Arc::new(Inner {
                 clock,
-                room: Room {
-                    per_session: limits.max_leases_per_session,
-                    per_tenant: limits.max_leases_per_tenant,
-                },
                 last_id: AtomicU64::new(0),
                 count: AtomicUsize::new(0),
                 table: RwLock::default(),
@@ -134,7 +128,7 @@ impl Providers {
         &self,
         offer: Offer,
         tenant: TenantId,
-        holder: TokenId,
+        holder: Credential,
         contract: Functions,
         reach: Reach,
     ) -> Result<Arc<Lease>, ProviderError> {
@@ -149,10 +143,10 @@ impl Providers {
             return Err(ProviderError::Taken {
                 name: present.name().to_owned(),
                 session: present.session(),
-                holder: present.holder().to_string(),
+                holder: present.holder().described(),
             });
         }
-        self.inner.room.check(leases, session, present.as_deref())?;
+        offer.room.check(leases, session, present.as_deref())?;
         let id = self.inner.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         let since = self.inner.clock.now();
         let lease = Lease::new(id, offer, (tenant, holder), contract, reach, since);
@@ -193,7 +187,7 @@ impl Providers {
             let name = name.to_string();
             return Err(ProviderError::NotServing { name });
         }
-        self.end_all(own, LeaseEnd::Withdrawn);
+        self.end_all(own, &LeaseEnd::Withdrawn);
         Ok(())
     }
 
@@ -204,7 +198,7 @@ impl Providers {
     pub fn steal(
         &self,
         tenant: TenantId,
-        by: TokenId,
+        by: Credential,
         name: &RegistrationName,
         lease: Option<u64>,
     ) -> Result<(), ProviderError> {
@@ -217,7 +211,7 @@ impl Providers {
             let name = name.to_string();
             return Err(ProviderError::NotServed { name });
         }
-        self.end_all(theirs, LeaseEnd::Stolen(by));
+        self.end_all(theirs, &LeaseEnd::Stolen(by));
         Ok(())
     }
 
@@ -280,7 +274,7 @@ impl Providers {
     /// Ends a lease. Calls under way end with it; where nobody wanted the end and nobody is to stand in,
     /// a gravestone stays.
     pub(super) fn end(&self, lease: &Arc<Lease>, how: LeaseEnd) {
-        let is_first = lease.finish(how);
+        let is_first = lease.finish(&how);
         let stays = how.is_a_loss() && lease.fallback() == Fallback::Error;
         if !stays {
             self.remove(lease);
@@ -303,9 +297,9 @@ impl Providers {
         });
     }
 
-    fn end_all(&self, leases: Vec<Arc<Lease>>, how: LeaseEnd) {
+    fn end_all(&self, leases: Vec<Arc<Lease>>, how: &LeaseEnd) {
         for lease in leases {
-            self.end(&lease, how);
+            self.end(&lease, how.clone());
         }
     }
 

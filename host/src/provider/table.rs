@@ -20,6 +20,7 @@ pub(super) struct Leases {
 }
 
 /// How many leases there may be.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) per_session: u64,
     pub(super) per_tenant: u64,

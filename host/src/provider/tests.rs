@@ -17,13 +17,13 @@ use crate::registry::RegistrationName;
 use crate::sandbox::{Function, Functions};
 use crate::session::fixture::FarEnd;
 use crate::session::{ClientReply, SessionId};
-use crate::tenant::{Principal, TenantId, TokenId};
+use crate::tenant::{Credential, Principal, TenantId};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NAME: &str = "acme:log/logger";
 
 fn providers() -> Providers {
-    Providers::new(&Limits::default(), ManualClock::at(1000))
+    Providers::new(ManualClock::at(1000))
 }
 
 fn tenant() -> TenantId {
@@ -34,8 +34,8 @@ fn name() -> RegistrationName {
     NAME.parse().unwrap()
 }
 
-fn holder() -> TokenId {
-    Principal::for_tests("team").token_id()
+fn holder() -> Credential {
+    Principal::for_tests("team").credential()
 }
 
 /// An offer for ten seconds and one call at once.
@@ -55,8 +55,17 @@ fn try_grant(
     provide: &Provide,
     client: &FarEnd,
 ) -> Result<Arc<Lease>, ProviderError> {
+    try_grant_within(&Limits::default(), providers, provide, client)
+}
+
+fn try_grant_within(
+    limits: &Limits,
+    providers: &Providers,
+    provide: &Provide,
+    client: &FarEnd,
+) -> Result<Arc<Lease>, ProviderError> {
     let name = provide.name.parse().unwrap();
-    let offer = Offer::check(&name, provide, &Limits::default()).unwrap();
+    let offer = Offer::check(&name, provide, limits).unwrap();
     let functions = Functions::from_iter([function()]);
     providers.grant(offer, tenant(), holder(), functions, client.reach.clone())
 }
@@ -213,7 +222,7 @@ async fn a_silent_client_is_asked_and_then_given_up() {
     );
     let how = LeaseEnd::Expired(10 * SECOND);
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
     assert!(
@@ -247,7 +256,7 @@ async fn an_answer_under_an_ended_lease_is_not_believed() {
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Withdrawn;
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
 }
@@ -492,7 +501,7 @@ async fn one_client_serves_a_name_to_the_tenant_until_it_is_stolen() {
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Stolen(holder());
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
     let lapse = lapse(&mut one).await;
@@ -558,29 +567,29 @@ async fn sessions_and_tenants_have_so_many_leases_and_no_more() {
         max_leases_per_tenant: 3,
         ..Limits::default()
     };
-    let providers = Providers::new(&limits, ManualClock::at(1000));
+    let providers = Providers::new(ManualClock::at(1000));
     let (one, two) = (FarEnd::new(), FarEnd::new());
     let named = |name: &str| Provide {
         name: name.to_owned(),
         ..offered(ProvideScope::Session)
     };
     for name in ["a", "b", "b"] {
-        try_grant(&providers, &named(name), &one).unwrap();
+        try_grant_within(&limits, &providers, &named(name), &one).unwrap();
     }
     let refused = |name: &str, client: &FarEnd| {
-        let error = try_grant(&providers, &named(name), client).unwrap_err();
+        let error = try_grant_within(&limits, &providers, &named(name), client).unwrap_err();
         let ProviderError::TooMany { of, limit } = error else {
             panic!("{error}");
         };
         (of, limit)
     };
     assert_eq!(refused("c", &one), ("session", 2));
-    try_grant(&providers, &named("c"), &two).unwrap();
+    try_grant_within(&limits, &providers, &named("c"), &two).unwrap();
     assert_eq!(refused("d", &two), ("tenant", 3));
     providers
         .withdraw(tenant(), one.reach.session(), &"a".parse().unwrap(), None)
         .unwrap();
-    try_grant(&providers, &named("d"), &two).unwrap();
+    try_grant_within(&limits, &providers, &named("d"), &two).unwrap();
     providers.forget(tenant());
     assert!(providers.list(tenant(), two.reach.session()).is_empty());
     assert!(providers.is_empty());

@@ -48,7 +48,6 @@ struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn WallClock>,
     modules: Modules,
-    max_registrations: u64,
     max_revisions: u64,
     known: RwLock<HashMap<TenantId, Names>>,
     /// Held over a whole change, disk included, by threads that may block: names change in the
@@ -99,7 +98,6 @@ impl Catalog {
                 storage: Arc::clone(storage),
                 clock: Arc::clone(clock),
                 modules,
-                max_registrations: limits.max_registrations_per_tenant,
                 max_revisions: limits.max_revisions_per_registration,
                 known: RwLock::new(known),
                 changing: Mutex::new(()),

@@ -1,7 +1,8 @@
 //! What this layer refuses, and what it cannot do.
 
 use super::{Breach, Digest, ImportName, RegistrationName};
-use crate::capability::GrantError;
+use crate::capability::{Authority, GrantError};
+use crate::config::NarrowingError;
 use crate::storage::{Stopped, StorageError};
 use crate::tenant::{TenantId, tenant_key};
 
@@ -78,23 +79,18 @@ pub enum RegistryError {
     /// Not grants, or none that are to be had here.
     #[error(transparent)]
     Grant(#[from] GrantError),
-    /// Not a limit of a registration.
-    #[error("a registration has no limit `{limit}`; known limits are {known}")]
-    UnknownLimit {
-        /// What was asked for.
-        limit: String,
-        /// What there is.
-        known: String,
-    },
-    /// A limit that would widen the node's, or none at all.
-    #[error("`{limit}` cannot be {value}; set it once, between 1 and {most}")]
-    LimitOutOfBounds {
-        /// Which limit.
-        limit: String,
-        /// What was asked for.
-        value: u64,
-        /// What the node allows.
-        most: u64,
+    /// A limit that cannot be set so.
+    #[error(transparent)]
+    Limit(#[from] NarrowingError),
+    /// A grant that somebody does not allow.
+    #[error(
+        "the {} does not allow `{subject}`; leave the grant out, or ask its operator", .by.as_str()
+    )]
+    NotAllowed {
+        /// What the grant is about.
+        subject: String,
+        /// Who does not allow it.
+        by: Authority,
     },
     /// Absent, or another tenant's: there is no telling which.
     #[error("there is no registration `{name}`; see `rpc-host list`")]
@@ -176,6 +172,17 @@ pub enum RegistryError {
         /// What was declared.
         size_bytes: u64,
         /// What is left, uploads under way taken off.
+        free_bytes: u64,
+    },
+    /// More than the compiled forms of all modules of a tenant may have.
+    #[error(
+        "the compiled code of the module has {size_bytes} bytes, the tenant has room for {free_bytes} \
+         (`max-artifact-bytes-per-tenant`); remove a module"
+    )]
+    NoRoomForArtifact {
+        /// How large it is.
+        size_bytes: u64,
+        /// What is left.
         free_bytes: u64,
     },
     /// A quota is used up.

@@ -11,7 +11,7 @@ use super::{
 use crate::clock::{ManualClock, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{RedbStorage, Storage};
-use crate::tenant::{Directory, Principal, RemovedTenant, Role, TenantName, Token};
+use crate::tenant::{Directory, Principal, RemovedTenant, Role, SettingsChange, TenantName, Token};
 
 pub(super) struct Node {
     pub(super) registry: Registry,
@@ -32,7 +32,7 @@ async fn enter(directory: &Directory, operator: &Principal, name: &str) -> Princ
     let name: TenantName = name.parse().unwrap();
     let operate = operator.permit_operate().unwrap();
     directory
-        .create_tenant(&operate, name.clone())
+        .create_tenant(&operate, name.clone(), SettingsChange::default())
         .await
         .unwrap();
     let tokens = operator.permit_tokens(&name).unwrap();
@@ -47,7 +47,7 @@ pub(super) async fn node(limits: &Limits) -> Node {
     let kept = tempfile::tempdir().unwrap();
     let data = DataDir::open(&kept.path().join("data")).unwrap();
     let storage: Arc<dyn Storage> = Arc::new(RedbStorage::in_memory().unwrap());
-    let directory = Directory::open(storage.clone(), clock(), &Limits::default()).unwrap();
+    let directory = Directory::open(storage.clone(), clock(), limits).unwrap();
     let token = Token::generate().unwrap();
     directory.found(&token).unwrap();
     let operator = directory.authenticate(&token.expose()).unwrap();
@@ -162,7 +162,7 @@ impl Node {
                     upload.write(chunk).await?;
                 }
                 modules
-                    .commit(upload.finish().await?, imports.collect())
+                    .commit(upload.finish().await?, imports.collect(), 0)
                     .await
             }
         }

@@ -18,7 +18,6 @@ mod error;
 mod fixture;
 mod modules;
 mod name;
-mod narrowing;
 mod record;
 mod revision;
 mod targets;
@@ -30,7 +29,6 @@ pub use digest::Digest;
 pub use error::RegistryError;
 pub use modules::{Module, Modules, StagedModule, Upload, UploadStart};
 pub use name::RegistrationName;
-pub use narrowing::Narrowing;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision, Wish};
 pub use targets::Targets;
 pub(crate) use targets::{files, owner};
@@ -51,6 +49,8 @@ pub struct Usage {
     pub modules: u64,
     /// Bytes of all its modules.
     pub stored_bytes: u64,
+    /// Bytes of their compiled forms.
+    pub artifact_bytes: u64,
 }
 
 /// The modules and the registrations of a node. A clone is another handle to the same.
@@ -82,11 +82,12 @@ impl Registry {
 
     /// What a tenant has.
     pub fn usage(&self, tenant: TenantId) -> Usage {
-        let (modules, stored_bytes) = self.modules.usage(tenant);
+        let (modules, stored_bytes, artifact_bytes) = self.modules.usage(tenant);
         Usage {
             registrations: self.catalog.count(tenant),
             modules,
             stored_bytes,
+            artifact_bytes,
         }
     }
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::called::Called;
 use super::{
-    Bindings, Digest, ImportName, Module, Narrowing, Registration, RegistrationName, RegistryError,
-    Revision,
+    Bindings, Digest, ImportName, Module, Registration, RegistrationName, RegistryError, Revision,
 };
 use crate::capability::{Grant, Grants};
 use crate::clock::Timestamp;
+use crate::config::{Narrowing, Scope};
 use crate::storage::{Entry, Key, StorageError, damaged, decode};
 use crate::tenant::{TenantId, owned};
 
@@ -109,7 +109,7 @@ impl RegistrationRecord {
 impl From<&Revision> for RevisionRecord {
     fn from(revision: &Revision) -> Self {
         let bindings = revision.bindings.iter();
-        let limits = revision.narrowing.set().into_iter();
+        let limits = revision.narrowing.set();
         Self {
             number: revision.number,
             digest: revision.digest.to_string(),
@@ -192,7 +192,8 @@ impl RevisionRecord {
             number: self.number,
             digest: self.digest.parse().map_err(broken)?,
             grants: Arc::new(Grants::parse(&self.grants).map_err(|error| broken(error.into()))?),
-            narrowing: Narrowing::restore(limits).map_err(broken)?,
+            narrowing: Narrowing::restore(limits, Scope::Registration)
+                .map_err(|error| broken(error.into()))?,
             bindings: Bindings::collect(bindings).map_err(broken)?,
             sealed: self.sealed,
             restores: self.restores,

@@ -25,8 +25,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
+use crate::clock::SystemClock;
 use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
+use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
 
 /// Lets everybody in, answers `echo` at once and everything else when the gate opens.
@@ -53,7 +55,12 @@ impl UploadSink for NoUpload {
 impl Backend for Open {
     type Upload = NoUpload;
 
-    fn authenticate(&self, _: Option<&str>, _: Origin) -> Result<Principal, Failure> {
+    fn authenticate(
+        &self,
+        _: Option<&str>,
+        _: Option<&Certificate>,
+        _: Origin,
+    ) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
     }
     fn still_valid(&self, _: &Principal) -> bool {
@@ -124,7 +131,8 @@ async fn start(limits: Limits) -> Running {
 
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let listener = Listener::new(socket, Arc::new(tls), &limits);
+    let nobody = ClientTrust::open(Vec::new(), Arc::new(SystemClock), &limits).unwrap();
+    let listener = Listener::new(socket, Arc::new(tls), Arc::new(nobody), &limits);
     let backend = Arc::new(Open::default());
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(run(
@@ -199,6 +207,7 @@ impl Client {
             function: function.to_owned(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         self.send(

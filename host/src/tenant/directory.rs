@@ -1,4 +1,4 @@
-//! The directory: which tenants there are, and which tokens speak for them.
+//! The directory: which tenants there are, and who speaks for them.
 //!
 //! All of it is held in memory, so that authenticating never waits for the disk. A change is
 //! durable first and visible second: what a client was told is true after a crash.
@@ -9,22 +9,21 @@ mod load;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::standing::Standing;
+use super::settings::SettingsNow;
+use super::standing::{Holder, Standing};
 use super::token::SecretHash;
 use super::{
-    OperatorPermit, Principal, ReadPermit, Role, TenantError, TenantId, TenantName, Token, TokenId,
-    TokenPermit,
+    Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange,
+    TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
 };
-use crate::account::{Account, Accounts, Allowance};
+use crate::account::{Account, Accounts, Allowance, Rate};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
-
-/// The weight of a tenant for which nobody chose another.
-const DEFAULT_WEIGHT: u32 = 100;
 
 /// A tenant, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +34,14 @@ pub struct Tenant {
     pub name: TenantName,
     /// When it was made.
     pub created_at: Timestamp,
+    settings: SettingsNow,
+}
+
+impl Tenant {
+    /// What is set for it, as of now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.get()
+    }
 }
 
 /// What may be told about a token to those who manage it: everything but the secret.
@@ -46,8 +53,8 @@ pub struct TokenDescription {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token; none for the node's first one.
-    pub created_by: Option<TokenId>,
+    /// By whose token or certificate; none for the node's first one.
+    pub created_by: Option<Credential>,
     /// When it ends by itself, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -85,11 +92,9 @@ pub struct Directory {
 struct Inner {
     storage: Arc<dyn Storage>,
     clock: Arc<dyn WallClock>,
-    max_tenants: u64,
-    max_tokens_per_tenant: u64,
+    /// The node's.
+    limits: Limits,
     accounts: Accounts,
-    /// What a tenant may use.
-    allowance: Allowance,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -100,6 +105,9 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     tenants: BTreeMap<TenantName, Tenant>,
+    /// Of each tenant, for those who came in by a certificate: no token's end tells them that it is
+    /// gone.
+    standings: HashMap<TenantId, Arc<Standing>>,
     tokens: HashMap<TokenId, KnownToken>,
     founded: bool,
 }
@@ -107,6 +115,7 @@ struct Known {
 struct KnownToken {
     tenant: TenantId,
     tenant_name: TenantName,
+    settings: SettingsNow,
     secret: SecretHash,
     description: TokenDescription,
     standing: Arc<Standing>,
@@ -124,20 +133,64 @@ impl Directory {
         limits: &Limits,
     ) -> Result<Self, TenantError> {
         load::ensure_default(storage.as_ref(), clock.as_ref())?;
-        let known = load::all(storage.as_ref())?;
+        let known = load::all(storage.as_ref(), limits)?;
         Ok(Self {
             inner: Arc::new(Inner {
                 storage,
                 clock,
-                max_tenants: limits.max_tenants,
-                max_tokens_per_tenant: limits.max_tokens_per_tenant,
+                limits: limits.clone(),
                 accounts: Accounts::default(),
-                allowance: allowance(limits),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
             }),
         })
+    }
+
+    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant.
+    ///
+    /// # Errors
+    /// [`TenantError::Unauthenticated`], whatever is wrong.
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Principal, TenantError> {
+        let refused = || TenantError::Unauthenticated;
+        match (token, certificate) {
+            (None, None) => Err(refused()),
+            (Some(token), None) => self.authenticate(token),
+            (None, Some(certificate)) => self.certified(certificate).ok_or_else(refused),
+            (Some(token), Some(certificate)) => {
+                let certified = self.certified(certificate);
+                let by_token = self.authenticate(token)?;
+                let both = certified.and_then(|certified| by_token.and(&certified));
+                both.ok_or_else(refused)
+            }
+        }
+    }
+
+    fn certified(&self, certificate: &Certificate) -> Option<Principal> {
+        let (subject, id) = certificate.says.as_ref()?;
+        let known = self.inner.read();
+        let tenant = known.tenants.get(&subject.tenant)?;
+        let rests_on = [
+            Arc::clone(&certificate.standing),
+            Arc::clone(known.standings.get(&tenant.id)?),
+        ];
+        let holder = Holder::new(Credential::Certificate(id.clone()), rests_on);
+        let principal = Principal::new(
+            tenant.id,
+            tenant.name.clone(),
+            subject.role,
+            holder,
+            self.inner
+                .account(tenant.id, &tenant.name, &tenant.settings),
+            tenant.settings.clone(),
+        );
+        principal
+            .is_good(self.inner.clock.now())
+            .then_some(principal)
     }
 
     /// Who presents this token. Takes about as long whether the token exists or not.
@@ -160,14 +213,15 @@ impl Directory {
             found.tenant,
             found.tenant_name.clone(),
             found.description.role,
-            token.id(),
-            Arc::clone(&found.standing),
-            self.inner.account(found.tenant, &found.tenant_name),
+            Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
+            self.inner
+                .account(found.tenant, &found.tenant_name, &found.settings),
+            found.settings.clone(),
         ))
     }
 
-    /// Whether a principal may still act: its token was neither revoked nor ended, its tenant not
-    /// removed. Two loads and a look at the clock, cheap enough for every request.
+    /// Whether a principal may still act: neither its token nor its certificate was revoked or ended,
+    /// its tenant not removed. A few loads and a look at the clock, cheap enough for every request.
     pub fn still_valid(&self, principal: &Principal) -> bool {
         principal.is_good(self.inner.clock.now())
     }
@@ -244,7 +298,7 @@ impl Directory {
         self.inner.found(token)
     }
 
-    /// Makes a tenant.
+    /// Makes a tenant, with what is set for it.
     ///
     /// # Errors
     /// When the name is taken, there are too many, or the store fails.
@@ -252,9 +306,24 @@ impl Directory {
         &self,
         permit: &OperatorPermit,
         name: TenantName,
+        settings: SettingsChange,
     ) -> Result<Tenant, TenantError> {
         let (inner, permit) = (Arc::clone(&self.inner), permit.clone());
-        blocking(move || inner.create_tenant(&permit, name)).await?
+        blocking(move || inner.create_tenant(&permit, name, settings)).await?
+    }
+
+    /// Sets something for a tenant. It holds for what begins from now on.
+    ///
+    /// # Errors
+    /// When there is none of that name, or the store fails.
+    pub async fn set_tenant(
+        &self,
+        permit: &OperatorPermit,
+        name: &TenantName,
+        settings: SettingsChange,
+    ) -> Result<Tenant, TenantError> {
+        let (inner, permit, name) = (Arc::clone(&self.inner), permit.clone(), name.clone());
+        blocking(move || inner.set_tenant(&permit, &name, settings)).await?
     }
 
     /// Removes a tenant with everything it owns. Its tokens are invalid from here on.
@@ -295,18 +364,30 @@ impl Directory {
     }
 }
 
-/// What each tenant may use of a node with these limits.
-fn allowance(limits: &Limits) -> Allowance {
+/// What a tenant with these settings may use.
+fn allowance(settings: &Settings) -> Allowance {
+    let limits = settings.limits();
+    let rate = |per_second| Rate {
+        per_second,
+        burst: Duration::from_millis(limits.rate_burst_ms),
+    };
     Allowance {
         max_memory_bytes: limits.max_memory_bytes_per_tenant,
-        weight: DEFAULT_WEIGHT,
+        max_calls_in_flight: limits.max_calls_in_flight_per_tenant,
+        calls: rate(limits.max_calls_per_second_per_tenant),
+        requests: rate(limits.max_requests_per_second_per_tenant),
+        log_bytes: rate(limits.max_log_bytes_per_second_per_tenant),
+        weight: settings.weight().number(),
     }
 }
 
 impl Inner {
-    fn account(&self, tenant: TenantId, name: &TenantName) -> Arc<Account> {
+    /// The account of a tenant with these settings. They are looked at within, so that a change of them is
+    /// not missed: it comes to whatever account there is, and this one after it.
+    fn account(&self, tenant: TenantId, name: &TenantName, settings: &SettingsNow) -> Arc<Account> {
         let (number, name) = (tenant.number(), name.as_str());
-        self.accounts.of(number, name, &self.allowance)
+        self.accounts
+            .of(number, name, || allowance(&settings.get()))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {
@@ -323,6 +404,12 @@ impl Known {
         self.tenants
             .get(name)
             .ok_or_else(|| TenantError::NoSuchTenant(name.clone()))
+    }
+
+    fn enter(&mut self, tenant: Tenant) {
+        let standing = Arc::new(Standing::until(None));
+        self.standings.insert(tenant.id, standing);
+        self.tenants.insert(tenant.name.clone(), tenant);
     }
 
     fn tokens_of(&self, tenant: TenantId) -> impl Iterator<Item = &KnownToken> {

@@ -1,7 +1,10 @@
 //! Permits: proof that a principal was asked and may. Each has private fields and is made in this
 //! file only, so a function that takes one cannot be called without the check.
 
-use super::{Principal, Role, TenantError, TenantId, TenantName, TokenId};
+use std::sync::Arc;
+
+use super::standing::Holder;
+use super::{Credential, Principal, Role, Settings, TenantError, TenantId, TenantName};
 
 macro_rules! permit {
     ($(#[doc = $doc:literal])+ $name:ident) => {
@@ -9,18 +12,24 @@ macro_rules! permit {
         #[derive(Clone, Debug)]
         pub struct $name {
             tenant: TenantId,
-            holder: TokenId,
+            holder: Holder,
+            settings: Arc<Settings>,
         }
 
         impl $name {
+            /// What is set for that tenant, as of when the permit was given.
+            pub fn settings(&self) -> &Settings {
+                &self.settings
+            }
+
             /// In which tenant.
             pub fn tenant(&self) -> TenantId {
                 self.tenant
             }
 
-            /// By whose token, for the record.
-            pub fn holder(&self) -> TokenId {
-                self.holder
+            /// By whose token or certificate, for the record.
+            pub fn holder(&self) -> Credential {
+                self.holder.credential.clone()
             }
         }
     };
@@ -48,7 +57,7 @@ permit! {
 pub struct TokenPermit {
     of: TenantName,
     tenant: TenantId,
-    holder: TokenId,
+    holder: Holder,
 }
 
 impl TokenPermit {
@@ -62,9 +71,19 @@ impl TokenPermit {
         self.tenant
     }
 
-    /// By whose token, for the record.
-    pub fn holder(&self) -> TokenId {
-        self.holder
+    /// By whose token or certificate, for the record.
+    pub fn holder(&self) -> Credential {
+        self.holder.credential.clone()
+    }
+
+    pub(super) fn rests_on(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+impl OperatorPermit {
+    pub(super) fn rests_on(&self) -> &Holder {
+        &self.holder
     }
 }
 
@@ -77,7 +96,8 @@ impl Principal {
         self.at_least(Role::Reader)?;
         Ok(ReadPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -89,7 +109,8 @@ impl Principal {
         self.at_least(Role::Caller)?;
         Ok(CallPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -101,7 +122,8 @@ impl Principal {
         self.at_least(Role::Deployer)?;
         Ok(DeployPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -119,7 +141,7 @@ impl Principal {
         Ok(TokenPermit {
             of: of.clone(),
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
         })
     }
 
@@ -131,7 +153,8 @@ impl Principal {
         self.operator()?;
         Ok(OperatorPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
+            settings: self.settings(),
         })
     }
 
@@ -155,21 +178,20 @@ impl Principal {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::super::Token;
-    use super::super::standing::Standing;
+    use super::super::settings::SettingsNow;
     use super::*;
     use crate::account::Account;
+    use crate::config::Limits;
 
     fn principal(tenant: &str, role: Role) -> Principal {
         Principal::new(
             TenantId::new(7),
             tenant.parse().unwrap(),
             role,
-            Token::generate().unwrap().id(),
-            Arc::new(Standing::until(None)),
+            Holder::new(Credential::Token(Token::generate().unwrap().id()), []),
             Account::for_tests(u64::MAX),
+            SettingsNow::new(Settings::unset(&Limits::default())),
         )
     }
 
@@ -217,13 +239,13 @@ mod tests {
         let permit = admin.permit_tokens(&"other".parse().unwrap()).unwrap();
         assert_eq!(
             (permit.of().as_str(), permit.holder()),
-            ("other", admin.token_id())
+            ("other", admin.credential())
         );
         assert_eq!(permit.tenant(), admin.tenant());
         let permit = admin.permit_call().unwrap();
         assert_eq!(
             (permit.tenant(), permit.holder()),
-            (admin.tenant(), admin.token_id())
+            (admin.tenant(), admin.credential())
         );
     }
 
@@ -232,7 +254,7 @@ mod tests {
         let reader = principal("team", Role::Reader);
         assert_eq!(
             reader.permit_call().unwrap_err().to_string(),
-            "this needs a token with role `caller` or above, this one has `reader`"
+            "this needs a token or certificate with role `caller` or above, this one has `reader`"
         );
     }
 }

@@ -1,9 +1,13 @@
 //! How tenants and tokens are stored. Private forms, converted by hand, so that what is on disk
 //! and what is in memory change apart.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::TenantId;
+use super::{Settings, TenantError, TenantId, Weight};
+use crate::capability::Policy;
+use crate::config::{Limits, Narrowing, Scope};
 use crate::storage::Key;
 
 /// The number the next tenant gets.
@@ -15,6 +19,57 @@ pub(super) const FOUNDED: &str = "founded";
 pub(super) struct TenantRecord {
     pub(super) name: String,
     pub(super) created_at_ms: u64,
+    /// Absent in records of a time when nothing could be set for a tenant.
+    #[serde(default, skip_serializing_if = "SettingsRecord::is_unset")]
+    pub(super) settings: SettingsRecord,
+}
+
+#[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct SettingsRecord {
+    /// Patterns; absent where the tenant may grant what the node allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    allow: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    limits: BTreeMap<String, u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+}
+
+impl SettingsRecord {
+    fn is_unset(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(super) fn new(settings: &Settings) -> Self {
+        let allow = settings.allow();
+        let limits = settings.narrowing().set();
+        Self {
+            allow: (*allow != Policy::Any).then(|| allow.texts()),
+            limits: limits
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect(),
+            weight: Some(settings.weight())
+                .filter(|weight| *weight != Weight::default())
+                .map(Weight::number),
+        }
+    }
+
+    pub(super) fn read(&self, node: &Limits) -> Result<Settings, TenantError> {
+        let allow = match &self.allow {
+            // There are as many as there were, whatever the limit is by now.
+            Some(patterns) => Policy::parse(patterns, u64::MAX)?,
+            None => Policy::Any,
+        };
+        let limits = self.limits.iter().map(|(name, value)| (name, *value));
+        let narrowing = Narrowing::restore(limits, Scope::Tenant)?;
+        let weight = self.weight.map(Weight::new).transpose()?;
+        Ok(Settings::new(
+            allow,
+            narrowing,
+            weight.unwrap_or_default(),
+            node,
+        ))
+    }
 }
 
 #[derive(Debug, Serialize, Deserialize)]

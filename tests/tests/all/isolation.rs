@@ -10,8 +10,8 @@ use rpc_host_protocol::message::{
     CallHeader, Fallback, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::{
-    ByDigest, Describe, Named, Register, Rollback, Swap, SwapTo, TokenCreate, TokenList,
-    TokenRevoke,
+    ByDigest, Describe, Named, Register, Rollback, Swap, SwapTo, TenantSettings, TokenCreate,
+    TokenList, TokenRevoke,
 };
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
 use rpc_host_tests::{HostOptions, RawPeer, TestHost, TestTenant, built, operation_names};
@@ -86,6 +86,10 @@ fn row(operation: &str, names: &Names, own: &str) -> Row {
     let named = || Named {
         name: names.registration.clone(),
     };
+    let settings = || TenantSettings {
+        name: names.tenant.clone(),
+        ..TenantSettings::default()
+    };
     let tenant = || Named {
         name: names.tenant.clone(),
     };
@@ -125,7 +129,8 @@ fn row(operation: &str, names: &Names, own: &str) -> Row {
         "remove-module" => vec![Operation::RemoveModule(ByDigest {
             digest: names.digest.clone(),
         })],
-        "tenant-create" => vec![Operation::TenantCreate(tenant())],
+        "tenant-create" => vec![Operation::TenantCreate(settings())],
+        "tenant-set" => vec![Operation::TenantSet(settings())],
         "tenant-show" => vec![Operation::TenantShow(tenant())],
         "tenant-remove" => vec![Operation::TenantRemove(tenant())],
         "token-create" => vec![Operation::TokenCreate(TokenCreate {
@@ -157,6 +162,7 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
             timeout_ms: None,
             within,
             lease,
+            allow: None,
         },
         arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
     };

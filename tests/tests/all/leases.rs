@@ -720,6 +720,7 @@ async fn a_client_calls_back_while_it_serves_and_a_cycle_is_told_at_once() {
             function: function.to_owned(),
             timeout_ms: None,
             within: Some(id.0),
+            allow: None,
             lease: None,
         };
         let arguments = encode_arguments(arguments, &[]);

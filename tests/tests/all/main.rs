@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
 //! | `isolation` | every operation on what another tenant has |
 //! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
@@ -23,6 +24,7 @@
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
+//! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
@@ -42,6 +44,7 @@ mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
@@ -58,6 +61,7 @@ mod logging;
 mod lost_providers;
 mod programs;
 mod providers_under_load;
+mod quotas;
 mod registrations;
 mod reverse_calls;
 mod secrets;

@@ -114,6 +114,7 @@ async fn nothing_comes_before_a_hello_and_nothing_large_as_one() {
                     function: "add".into(),
                     timeout_ms: None,
                     within: None,
+                    allow: None,
                     lease: None,
                 },
                 arguments: vec![0x80, 0xa0],
@@ -235,6 +236,7 @@ async fn an_id_means_one_thing_for_ever() {
             function: "add".into(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         let arguments =
@@ -416,6 +418,7 @@ async fn malformed_arguments_are_named() {
             function: "add".into(),
             timeout_ms: None,
             within: None,
+            allow: None,
             lease: None,
         };
         peer.send(id, Message::Call { header, arguments }).await;
@@ -442,6 +445,7 @@ async fn long_and_short_messages_are_interleaved() {
         function: "measure".into(),
         timeout_ms: None,
         within: None,
+        allow: None,
         lease: None,
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[bytes], &[]);

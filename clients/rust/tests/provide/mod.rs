@@ -77,6 +77,7 @@ impl Peer {
             function: function.to_owned(),
             timeout_ms: Some(60_000),
             within: None,
+            allow: None,
             lease: Some(lease),
         };
         let mut arguments = cbor(arguments);

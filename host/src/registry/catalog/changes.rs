@@ -31,7 +31,7 @@ impl Inner {
             return Err(RegistryError::NoSuchModule { digest });
         }
         if proposal.present.is_none() {
-            self.room_for_another(tenant)?;
+            self.room_for_another(tenant, proposal.max_registrations)?;
         }
         let registration = self.append(registration.clone(), proposal.present.as_ref(), gone)?;
         Ok(Some(registration))
@@ -92,10 +92,9 @@ impl Inner {
         Ok(registration)
     }
 
-    fn room_for_another(&self, tenant: TenantId) -> Result<(), RegistryError> {
+    fn room_for_another(&self, tenant: TenantId, limit: u64) -> Result<(), RegistryError> {
         let present = self.read().get(&tenant).map_or(0, HashMap::len);
-        if u64::try_from(present).unwrap_or(u64::MAX) >= self.max_registrations {
-            let limit = self.max_registrations;
+        if u64::try_from(present).unwrap_or(u64::MAX) >= limit {
             return Err(RegistryError::TooMany {
                 what: "registrations",
                 limit,

@@ -14,7 +14,7 @@ use crate::registry::{
     record,
 };
 use crate::storage::KeyRevision;
-use crate::tenant::{DeployPermit, TenantId, TokenId};
+use crate::tenant::{Credential, DeployPermit, TenantId};
 
 /// The modules of a tenant that import anything that registrations answer, and what.
 type Importing = HashMap<Digest, Arc<[ImportName]>>;
@@ -32,6 +32,8 @@ pub struct Proposal {
     /// The registration as it would be.
     pub registration: Registration,
     pub(super) present: Option<Held>,
+    /// How many registrations the tenant may have.
+    pub(super) max_registrations: u64,
 }
 
 /// A registration that imports something through a name.
@@ -110,6 +112,7 @@ impl Inner {
         Ok(Proposed::Change(Box::new(Proposal {
             registration,
             present,
+            max_registrations: permit.settings().limits().max_registrations_per_tenant,
         })))
     }
 
@@ -118,7 +121,7 @@ impl Inner {
         &self,
         wish: Wish,
         found: Result<Held, RegistryError>,
-        (created_at, created_by): (Timestamp, TokenId),
+        (created_at, created_by): (Timestamp, Credential),
     ) -> Result<(Option<Held>, Revision), RegistryError> {
         match wish {
             Wish::Register(digest, options) => {

@@ -1,7 +1,8 @@
 use super::*;
 use crate::capability::{Grant, Grants, Kind};
+use crate::config::{Narrowing, Scope};
 use crate::registry::fixture::{Node, change, node};
-use crate::registry::{Bindings, IfRevision, Narrowing, RegisterOptions, Wish};
+use crate::registry::{Bindings, IfRevision, RegisterOptions, Wish};
 
 pub(super) const ONE: &[u8] = b"module one";
 pub(super) const TWO: &[u8] = b"module two";
@@ -37,7 +38,7 @@ async fn every_change_is_a_revision_and_no_change_is_none() {
         (1, Digest::of(ONE))
     );
     assert!(!first.current.grants.has(Kind::Log));
-    assert_eq!(first.current.created_by, node.one.token_id());
+    assert_eq!(first.current.created_by, node.one.credential());
     let again = node
         .register(&node.one, "calc", ONE, options())
         .await
@@ -153,7 +154,8 @@ async fn all_of_it_survives_a_restart() {
     )];
     let options = RegisterOptions {
         grants: Grants::parse(["log"]).unwrap(),
-        narrowing: Narrowing::parse([("max-memory-bytes", 65_536)], &limits).unwrap(),
+        narrowing: Narrowing::parse([("max-memory-bytes", 65_536)], Scope::Registration, &limits)
+            .unwrap(),
         bindings: Bindings::collect(bindings).unwrap(),
         sealed: true,
     };

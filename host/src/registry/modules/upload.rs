@@ -13,7 +13,7 @@ use super::{Inner, Module, Modules};
 use crate::registry::{Digest, ImportName, RegistryError};
 use crate::storage::file::LEFTOVER_PREFIX;
 use crate::storage::{StorageError, blocking};
-use crate::tenant::{DeployPermit, TenantId, TokenId};
+use crate::tenant::{Credential, DeployPermit, TenantId};
 
 /// How an upload begins.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Upload {
     received_bytes: u64,
     declared: Digest,
     declared_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -43,7 +43,7 @@ pub struct StagedModule {
     path: TempPath,
     digest: Digest,
     size_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct Room {
     inner: Arc<Inner>,
     tenant: TenantId,
     bytes: u64,
+    /// What the compiled forms of all modules of the tenant may have.
+    max_artifact_bytes: u64,
 }
 
 impl Modules {
@@ -69,7 +71,7 @@ impl Modules {
         if let Some(module) = self.find(tenant, &digest) {
             return Ok(UploadStart::Held(module));
         }
-        let room = Room::reserve(&self.inner, tenant, size_bytes)?;
+        let room = Room::reserve(&self.inner, permit, size_bytes)?;
         let staging = self.inner.staging.clone();
         let staged = blocking(move || {
             tempfile::Builder::new()
@@ -91,19 +93,20 @@ impl Modules {
         })))
     }
 
-    /// Makes a staged upload a module of its tenant, that imports these from registrations. When it returns, the module survives the
-    /// loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
+    /// Makes a staged upload a module of its tenant, that imports these from registrations, and whose
+    /// compiled form has so many bytes. When it returns, the module survives the loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
     /// answered.
     ///
     /// # Errors
-    /// When the tenant was removed meanwhile, or the disk or the store refuses.
+    /// When the tenant has no room for its compiled form, or was removed meanwhile, or the disk or the store refuses.
     pub async fn commit(
         &self,
         staged: StagedModule,
         imports: Arc<[ImportName]>,
+        artifact_bytes: u64,
     ) -> Result<Module, RegistryError> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.keep(staged, imports)).await?
+        blocking(move || inner.keep(staged, imports, artifact_bytes)).await?
     }
 }
 
@@ -161,7 +164,7 @@ impl Upload {
             path: self.path,
             digest: actual,
             size_bytes: self.received_bytes,
-            holder: self.holder,
+            holder: self.holder.clone(),
             room: self.room,
         })
     }
@@ -188,8 +191,12 @@ impl StagedModule {
         self.room.tenant
     }
 
-    pub(super) fn holder(&self) -> TokenId {
-        self.holder
+    pub(super) fn holder(&self) -> Credential {
+        self.holder.clone()
+    }
+
+    pub(super) fn max_artifact_bytes(&self) -> u64 {
+        self.room.max_artifact_bytes
     }
 
     pub(super) fn sync(&self) -> Result<(), StorageError> {
@@ -208,7 +215,12 @@ impl StagedModule {
 }
 
 impl Room {
-    fn reserve(inner: &Arc<Inner>, tenant: TenantId, bytes: u64) -> Result<Self, RegistryError> {
+    fn reserve(
+        inner: &Arc<Inner>,
+        permit: &DeployPermit,
+        bytes: u64,
+    ) -> Result<Self, RegistryError> {
+        let (tenant, limits) = (permit.tenant(), permit.settings().limits());
         if bytes == 0 {
             return Err(RegistryError::EmptyUpload);
         }
@@ -221,22 +233,22 @@ impl Room {
         }
         let mut shelves = inner.write();
         let shelf = shelves.entry(tenant).or_default();
-        if shelf.uploads >= inner.max_uploads {
-            let limit = inner.max_uploads;
+        if shelf.uploads >= limits.max_uploads_per_tenant {
+            let limit = limits.max_uploads_per_tenant;
             return Err(RegistryError::TooMany {
                 what: "uploads under way",
                 limit,
             });
         }
         let modules = u64::try_from(shelf.modules.len()).unwrap_or(u64::MAX);
-        if modules.saturating_add(shelf.uploads) >= inner.max_modules {
+        if modules.saturating_add(shelf.uploads) >= limits.max_modules_per_tenant {
             return Err(RegistryError::TooMany {
                 what: "modules",
-                limit: inner.max_modules,
+                limit: limits.max_modules_per_tenant,
             });
         }
         let used = shelf.stored_bytes.saturating_add(shelf.reserved_bytes);
-        let free_bytes = inner.max_stored_bytes.saturating_sub(used);
+        let free_bytes = limits.max_stored_bytes_per_tenant.saturating_sub(used);
         if bytes > free_bytes {
             return Err(RegistryError::NoRoom {
                 size_bytes: bytes,
@@ -249,6 +261,7 @@ impl Room {
             inner: Arc::clone(inner),
             tenant,
             bytes,
+            max_artifact_bytes: limits.max_artifact_bytes_per_tenant,
         })
     }
 }

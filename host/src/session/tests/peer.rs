@@ -20,11 +20,11 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::session::{
-    Backend, CallReply, CallRequest, Connection, Fellows, Origin, Reach, SessionContext,
+    Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
     SessionEnd, SessionId, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
 use crate::transport::frames::FrameReader;
 
 pub(super) const TOKEN: &str = "the right one";
@@ -52,6 +52,15 @@ impl FakeNode {
     }
 }
 
+/// Lets nobody wait.
+struct Unhurried;
+
+impl Doorstep for Unhurried {
+    fn failed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 struct Running<'a>(&'a AtomicUsize);
 
 impl Drop for Running<'_> {
@@ -63,7 +72,12 @@ impl Drop for Running<'_> {
 impl Backend for Arc<FakeNode> {
     type Upload = FakeUpload;
 
-    fn authenticate(&self, token: Option<&str>, _: Origin) -> Result<Principal, Failure> {
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        _: Option<&Certificate>,
+        _: Origin,
+    ) -> Result<Principal, Failure> {
         match token {
             Some(TOKEN) => Ok(Principal::for_tests("team")),
             _ => Err(Failure::new(
@@ -252,7 +266,8 @@ impl Peer {
             stream: there,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hello_deadline: Instant::now() + Duration::from_millis(limits.handshake_timeout_ms),
-            doorstep: (),
+            certificate: None,
+            doorstep: Unhurried,
         };
         let context = SessionContext {
             backend: Arc::new(Arc::clone(&node.node)),
@@ -410,6 +425,7 @@ pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
         function: function.to_owned(),
         timeout_ms: None,
         within: None,
+        allow: None,
         lease: None,
     };
     Message::Call {

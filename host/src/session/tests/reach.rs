@@ -22,6 +22,7 @@ fn header(function: &str) -> CallHeader {
         function: function.to_owned(),
         timeout_ms: Some(1000),
         within: None,
+        allow: None,
         lease: Some(1),
     }
 }

@@ -2,15 +2,18 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription};
+use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription, allowance};
 use crate::clock::Timestamp;
 use crate::storage::{Batch, Expect, Key, StorageError, damaged, decode, encode};
 use crate::tenant::record::{
-    FOUNDED, NEXT_TENANT, TenantRecord, TokenRecord, name_key, owned, tenant_key, tokens,
+    FOUNDED, NEXT_TENANT, SettingsRecord, TenantRecord, TokenRecord, name_key, owned, tenant_key,
+    tokens,
 };
-use crate::tenant::standing::Standing;
+use crate::tenant::settings::SettingsNow;
+use crate::tenant::standing::{Holder, Standing};
 use crate::tenant::{
-    OperatorPermit, Role, TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
+    Credential, OperatorPermit, Role, Settings, SettingsChange, TenantError, TenantId, TenantName,
+    Token, TokenId, TokenPermit,
 };
 
 impl Inner {
@@ -18,14 +21,15 @@ impl Inner {
         &self,
         permit: &OperatorPermit,
         name: TenantName,
+        change: SettingsChange,
     ) -> Result<Tenant, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         {
             let known = self.read();
             if known.tenants.contains_key(&name) {
                 return Err(TenantError::TenantExists(name));
             }
-            within("tenants", known.tenants.len(), self.max_tenants)?;
+            within("tenants", known.tenants.len(), self.limits.max_tenants)?;
         }
         let counter = Key::root(NEXT_TENANT);
         let entry = self
@@ -39,15 +43,14 @@ impl Inner {
         let next = number
             .checked_add(1)
             .ok_or_else(|| damaged(&entry, "used up"))?;
+        let settings = Settings::unset(&self.limits).changed(change, &self.limits);
         let tenant = Tenant {
             id: TenantId::new(number),
             name: name.clone(),
             created_at: self.clock.now(),
+            settings: SettingsNow::new(settings),
         };
-        let record = TenantRecord {
-            name: name.to_string(),
-            created_at_ms: tenant.created_at.unix_ms(),
-        };
+        let record = record_of(&tenant, &tenant.settings());
         let batch = Batch::new()
             .expect(counter.clone(), Expect::At(entry.revision))
             .expect(name_key(name.as_str()), Expect::Absent)
@@ -55,7 +58,28 @@ impl Inner {
             .put(name_key(name.as_str()), encode(&number)?)
             .put(tenant_key(tenant.id), encode(&record)?);
         self.storage.commit(batch)?;
-        self.write().tenants.insert(name, tenant.clone());
+        self.write().enter(tenant.clone());
+        Ok(tenant)
+    }
+
+    pub(super) fn set_tenant(
+        &self,
+        permit: &OperatorPermit,
+        name: &TenantName,
+        change: SettingsChange,
+    ) -> Result<Tenant, TenantError> {
+        let _changing = self.begin(permit.rests_on())?;
+        let tenant = self.read().tenant(name)?.clone();
+        let settings = tenant.settings().changed(change, &self.limits);
+        let key = tenant_key(tenant.id);
+        let batch = Batch::new()
+            .expect(key.clone(), Expect::Present)
+            .put(key, encode(&record_of(&tenant, &settings))?);
+        self.storage.commit(batch)?;
+        tenant.settings.set(settings);
+        if let Some(account) = self.accounts.find(tenant.id.number()) {
+            account.allow(&allowance(&tenant.settings()));
+        }
         Ok(tenant)
     }
 
@@ -64,7 +88,7 @@ impl Inner {
         permit: &OperatorPermit,
         name: &TenantName,
     ) -> Result<RemovedTenant, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         if name.is_operator() {
             return Err(TenantError::DefaultStays);
         }
@@ -77,6 +101,9 @@ impl Inner {
         self.storage.commit(batch)?;
         let mut known = self.write();
         known.tenants.remove(name);
+        if let Some(standing) = known.standings.remove(&id) {
+            standing.revoke();
+        }
         known.tokens.retain(|_, token| {
             if token.tenant == id {
                 token.standing.revoke();
@@ -94,7 +121,7 @@ impl Inner {
         role: Role,
         expires_at: Option<Timestamp>,
     ) -> Result<IssuedToken, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         if expires_at.is_some_and(|expires_at| expires_at <= self.clock.now()) {
             return Err(TenantError::ExpiryInThePast);
         }
@@ -104,7 +131,7 @@ impl Inner {
             within(
                 "tokens",
                 known.tokens_of(tenant.id).count(),
-                self.max_tokens_per_tenant,
+                tenant.settings().limits().max_tokens_per_tenant,
             )?;
             tenant
         };
@@ -147,7 +174,7 @@ impl Inner {
         permit: &TokenPermit,
         id: TokenId,
     ) -> Result<(), TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         let tenant = {
             let known = self.read();
             let tenant = known.tenant(permit.of())?.clone();
@@ -191,7 +218,7 @@ impl Inner {
             role: description.role.to_string(),
             secret_sha256: secret.to_hex(),
             created_at_ms: description.created_at.unix_ms(),
-            created_by: description.created_by.map(|id| id.to_string()),
+            created_by: description.created_by.as_ref().map(Credential::to_string),
             expires_at_ms: description.expires_at.map(Timestamp::unix_ms),
         };
         let key = tokens(tenant.id).join(&description.id.to_string());
@@ -203,6 +230,7 @@ impl Inner {
         let known = KnownToken {
             tenant: tenant.id,
             tenant_name: tenant.name.clone(),
+            settings: tenant.settings.clone(),
             secret,
             description: description.clone(),
             standing: Arc::new(Standing::until(description.expires_at)),
@@ -211,15 +239,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes the turn to change something, for the holder of a token that is good at this very
-    /// moment: a permit from before a revocation makes no token after it.
-    fn begin(&self, holder: TokenId) -> Result<MutexGuard<'_, ()>, TenantError> {
+    /// Takes the turn to change something, for somebody who is good at this very moment: a permit
+    /// from before a revocation makes no token after it.
+    fn begin(&self, holder: &Holder) -> Result<MutexGuard<'_, ()>, TenantError> {
         let turn = self.lock();
-        let now = self.clock.now();
-        match self.read().tokens.get(&holder) {
-            Some(token) if token.standing.is_good(now) => Ok(turn),
-            _ => Err(TenantError::Unauthenticated),
+        if !holder.is_good(self.clock.now()) {
+            return Err(TenantError::Unauthenticated);
         }
+        Ok(turn)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {
@@ -229,6 +256,14 @@ impl Inner {
     fn announce(&self) {
         self.departures
             .send_modify(|count| *count = count.wrapping_add(1));
+    }
+}
+
+fn record_of(tenant: &Tenant, settings: &Settings) -> TenantRecord {
+    TenantRecord {
+        name: tenant.name.to_string(),
+        created_at_ms: tenant.created_at.unix_ms(),
+        settings: SettingsRecord::new(settings),
     }
 }
 
