@@ -5,20 +5,32 @@
 //! once, however a call ends.
 
 mod accounts;
+mod chatter;
+mod pace;
 mod quantity;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use accounts::Accounts;
+pub use chatter::{Chatter, Dropped, Hearing};
+pub use pace::{Pace, Rate};
 pub use quantity::{Held, Quantity};
 
 /// What a tenant may use. A node's own numbers, or what is left of them to one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Bytes of memory and tables of all its instances together.
+    /// Bytes of memory and tables of all its instances together, and of values on their way.
     pub max_memory_bytes: u64,
+    /// Exchanges under way at once in all its sessions.
+    pub max_calls_in_flight: u64,
+    /// How fast calls may begin.
+    pub calls: Rate,
+    /// How fast everything else may begin that is asked of the node.
+    pub requests: Rate,
+    /// How fast its guests may write to the log, in bytes.
+    pub log_bytes: Rate,
     /// Its part of the processors, beside that of others.
     pub weight: u32,
 }
@@ -30,8 +42,11 @@ pub struct Account {
     name: Arc<str>,
     weight: AtomicU32,
     cpu_us: AtomicU64,
-    /// Bytes of memory and tables of all instances together.
-    memory: Quantity,
+    memory: Arc<Quantity>,
+    calls_in_flight: Arc<Quantity>,
+    calls: Pace,
+    requests: Pace,
+    chatter: Chatter,
 }
 
 impl Account {
@@ -42,7 +57,11 @@ impl Account {
             name,
             weight: AtomicU32::new(allowance.weight),
             cpu_us: AtomicU64::new(0),
-            memory: Quantity::new(allowance.max_memory_bytes),
+            memory: Arc::new(Quantity::new(allowance.max_memory_bytes)),
+            calls_in_flight: Arc::new(Quantity::new(allowance.max_calls_in_flight)),
+            calls: Pace::new(allowance.calls),
+            requests: Pace::new(allowance.requests),
+            chatter: Chatter::new(allowance.log_bytes),
         }
     }
 
@@ -60,6 +79,11 @@ impl Account {
     pub fn allow(&self, allowance: &Allowance) {
         self.weight.store(allowance.weight, Ordering::Relaxed);
         self.memory.set_limit(allowance.max_memory_bytes);
+        self.calls_in_flight
+            .set_limit(allowance.max_calls_in_flight);
+        self.calls.set_rate(allowance.calls);
+        self.requests.set_rate(allowance.requests);
+        self.chatter.pace().set_rate(allowance.log_bytes);
     }
 
     /// Its part of the processors, beside that of others.
@@ -78,14 +102,57 @@ impl Account {
         Duration::from_micros(self.cpu_us.load(Ordering::Relaxed))
     }
 
-    /// Bytes of memory and tables of all instances together.
-    pub fn memory(&self) -> &Quantity {
+    /// Bytes of memory and tables of all instances together, and of values on their way.
+    pub fn memory(&self) -> &Arc<Quantity> {
         &self.memory
     }
 
+    /// Exchanges under way.
+    pub fn calls_in_flight(&self) -> &Arc<Quantity> {
+        &self.calls_in_flight
+    }
+
+    /// How fast calls begin.
+    pub fn calls(&self) -> &Pace {
+        &self.calls
+    }
+
+    /// How fast everything else begins that is asked of the node.
+    pub fn requests(&self) -> &Pace {
+        &self.requests
+    }
+
+    /// What its guests say.
+    pub fn chatter(&self) -> &Chatter {
+        &self.chatter
+    }
+
     /// Whether nothing is lost if it is forgotten.
-    fn is_idle(&self) -> bool {
+    fn is_idle(&self, now: Instant) -> bool {
         self.memory.used() == 0
+            && self.calls_in_flight.used() == 0
+            && self.calls.is_rested(now)
+            && self.requests.is_rested(now)
+            && self.chatter.is_rested(now)
+    }
+}
+
+#[cfg(test)]
+impl Allowance {
+    /// More than any test uses.
+    pub(crate) fn for_tests(max_memory_bytes: u64) -> Self {
+        let rate = Rate {
+            per_second: 1 << 40,
+            burst: Duration::from_secs(1),
+        };
+        Allowance {
+            max_memory_bytes,
+            max_calls_in_flight: u64::MAX,
+            calls: rate,
+            requests: rate,
+            log_bytes: rate,
+            weight: 100,
+        }
     }
 }
 
@@ -93,10 +160,7 @@ impl Account {
 impl Account {
     /// An account of nobody, that may use so much memory.
     pub(crate) fn for_tests(max_memory_bytes: u64) -> Arc<Self> {
-        let allowance = Allowance {
-            max_memory_bytes,
-            weight: 100,
-        };
+        let allowance = Allowance::for_tests(max_memory_bytes);
         Arc::new(Account::new(7, Arc::from("acme"), &allowance))
     }
 }

@@ -14,6 +14,7 @@ use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
 use crate::tenant::TenantError;
+use crate::volume::VolumeError;
 
 /// Any error that an exchange can end with.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum HostError {
     /// What may be granted.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
@@ -50,6 +54,8 @@ impl HostError {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
+            // A guest hears of these otherwise; this is the node clearing up.
+            HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
             HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
         }
     }
@@ -168,6 +174,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -211,6 +218,7 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
         SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),

@@ -12,8 +12,8 @@ use tokio::time::{Instant, interval_at};
 use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, Timestamp, WallClock};
-use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
-use crate::confinement::{self, Enforcement};
+use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
+use crate::confinement::{self, Enforcement, Use};
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
@@ -21,6 +21,7 @@ use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
 use crate::storage::{StorageError, blocking, file};
 use crate::transport::{IdentityError, Listener, server_config};
+use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
@@ -42,6 +43,9 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volumes(#[from] OpenVolumesError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -83,13 +87,21 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
-    let mut places = vec![config.data.as_path()];
+    let mut places = vec![(config.data.as_path(), Use::Own)];
     let audit = config.audit.as_deref().and_then(Path::parent);
     if let Some(outside) = audit.filter(|directory| !directory.starts_with(&config.data)) {
         file::create_directory(outside)?;
-        places.push(outside);
+        places.push((outside, Use::Own));
     }
-    let enforcement = confinement::node(&places, &config.files_to_read());
+    let used = |directory: &HostDirectory| match directory.quota {
+        None => Use::Read,
+        Some(_) => Use::Change,
+    };
+    let volumes = config.volumes.values();
+    places.extend(volumes.map(|directory| (directory.path.as_path(), used(directory))));
+    let files = config.files_to_read();
+    places.extend(files.iter().map(|file| (*file, Use::Beside)));
+    let enforcement = confinement::node(&places);
     hold("the node is", config.sandbox, &enforcement)?;
     Ok(Confined(Some(enforcement)))
 }
@@ -116,9 +128,10 @@ pub async fn serve(
     let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
-    let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
-        .await
-        .map_err(StorageError::from)??;
+    let (foundation, registry, volumes) =
+        blocking(move || lay(&config_of_blocking, &clock_of_blocking))
+            .await
+            .map_err(StorageError::from)??;
 
     let audit = open_audit(audit_file, &limits, &clock).await?;
     audit.record(started(demand));
@@ -133,10 +146,13 @@ pub async fn serve(
     audit.record(confined_entry("compile workers", Some(&workers)));
     hold("compile workers are", demand, &workers)?;
     let catalog = registry.catalog.clone();
+    // Off the way of any call; one that comes earlier counts what it needs for itself.
+    tokio::spawn(volumes.clone().count());
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
+        volumes,
         providers: Providers::new(Arc::clone(&clock)),
         audit: audit.clone(),
         policy,
@@ -273,12 +289,33 @@ fn note(outcome: ProfileOutcome, profile: &Path) {
 }
 
 /// What touches the disk at a start.
-fn lay(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Foundation, Registry), ServeError> {
+fn lay(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Foundation, Registry, Volumes), ServeError> {
     let foundation = Foundation::lay(config, clock)?;
     let tenants = foundation.directory.tenant_ids();
     let Foundation { storage, data, .. } = &foundation;
     let registry = Registry::open(storage, clock, data, &tenants, &config.limits)?;
-    Ok((foundation, registry))
+    let numbers: Vec<_> = tenants.iter().map(|tenant| tenant.number()).collect();
+    let limits = volume_limits(&config.limits);
+    let volumes = Volumes::open(data.volumes(), limits, config.volumes.clone(), &numbers)?;
+    Ok((foundation, registry, volumes))
+}
+
+fn volume_limits(limits: &Limits) -> VolumeLimits {
+    VolumeLimits {
+        max_volumes_per_tenant: limits.max_volumes_per_tenant,
+        max_volume_bytes: limits.max_volume_bytes,
+        max_volume_bytes_per_tenant: limits.max_volume_bytes_per_tenant,
+        max_files_per_volume: limits.max_files_per_volume,
+        max_open_files_per_instance: count(limits.max_open_files_per_instance),
+        max_open_files_per_tenant: count(limits.max_open_files_per_tenant),
+        max_open_files: count(limits.max_open_files),
+        max_file_operations_per_tenant: count(limits.max_file_operations_per_tenant),
+        max_path_bytes: count(limits.max_path_bytes),
+        max_path_depth: count(limits.max_path_depth),
+    }
 }
 
 fn sandbox_limits(limits: &Limits) -> SandboxLimits {

@@ -22,6 +22,8 @@ pub struct HostOptions {
     log_level: Option<String>,
     is_log_for_people: bool,
     is_open: bool,
+    demands_confinement: bool,
+    volumes: Vec<(String, String)>,
     server_names: Vec<String>,
     log_kept: Option<usize>,
     files: Vec<(String, String)>,
@@ -85,6 +87,18 @@ impl HostOptions {
         self
     }
 
+    /// Confined in every way, or it does not start.
+    pub fn confined(mut self) -> Self {
+        self.demands_confinement = true;
+        self
+    }
+
+    /// A directory of the machine as a volume: the lines of its table.
+    pub fn volume(mut self, name: &str, lines: &str) -> Self {
+        self.volumes.push((name.to_owned(), lines.to_owned()));
+        self
+    }
+
     /// A name that clients know it by.
     pub fn server_name(mut self, name: &str) -> Self {
         self.server_names.push(name.to_owned());
@@ -115,6 +129,9 @@ impl HostOptions {
         } else if self.is_open {
             text.push_str("sandbox = \"off\"\n");
         }
+        if self.demands_confinement {
+            text.push_str("sandbox = \"require\"\n");
+        }
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
         }
@@ -127,6 +144,9 @@ impl HostOptions {
             text.push_str(&format!("{name} = {value}\n"));
         }
         text.push_str(&self.tables);
+        for (name, lines) in &self.volumes {
+            text.push_str(&format!("[volumes.{name}]\n{lines}\n"));
+        }
         text
     }
 }

@@ -29,10 +29,8 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (&["rcgen"], &["host/src/transport/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
-    (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
-    ),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
+    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -54,6 +52,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
             "audit",
             "server",
             "bootstrap",
@@ -83,6 +82,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -103,6 +103,7 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
             "audit",
             "session",
             "provider",
@@ -123,6 +124,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -148,6 +150,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "volume",
             "capability",
             "budget",
             "account",
@@ -156,7 +159,16 @@ const HOST: &[(&str, &[&str])] = &[
         ],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
+    (
+        "capability",
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "volume",
+        ],
+    ),
     (
         "tenant",
         &[
@@ -171,10 +183,16 @@ const HOST: &[(&str, &[&str])] = &[
     ),
     (
         "config",
-        &["capability::Policy", "capability::PolicyError", "storage"],
+        &[
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
     ),
     ("audit", &["storage", "config", "clock"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use super::{Account, Allowance};
 
@@ -22,19 +23,25 @@ struct Table {
 
 impl Accounts {
     /// The account of a tenant; a new one with this allowance where there is none.
-    pub fn of(&self, tenant: u64, name: &str, allowance: &Allowance) -> Arc<Account> {
+    pub fn of(
+        &self,
+        tenant: u64,
+        name: &str,
+        allowance: impl FnOnce() -> Allowance,
+    ) -> Arc<Account> {
         let mut table = self.table();
         if let Some(account) = table.accounts.get(&tenant) {
             return Arc::clone(account);
         }
         if table.accounts.len() >= table.sweep_at {
+            let now = Instant::now();
             table
                 .accounts
-                .retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle());
+                .retain(|_, account| Arc::strong_count(account) > 1 || !account.is_idle(now));
             // Looked for again when there are twice as many, so that it costs little each time.
             table.sweep_at = table.accounts.len().saturating_mul(2).max(MANY_ACCOUNTS);
         }
-        let account = Arc::new(Account::new(tenant, Arc::from(name), allowance));
+        let account = Arc::new(Account::new(tenant, Arc::from(name), &allowance()));
         table.accounts.insert(tenant, Arc::clone(&account));
         account
     }
@@ -54,29 +61,27 @@ impl Accounts {
 mod tests {
     use super::*;
 
-    const ALLOWANCE: Allowance = Allowance {
-        max_memory_bytes: 1000,
-        weight: 100,
-    };
-
     #[test]
     fn a_tenant_has_one_account_as_long_as_somebody_holds_it() {
         let accounts = Accounts::default();
-        let account = accounts.of(1, "acme", &ALLOWANCE);
+        let account = accounts.of(1, "acme", || Allowance::for_tests(1000));
         for other in 2..1000 {
-            let _unused = accounts.of(other, "other", &ALLOWANCE);
+            let _unused = accounts.of(other, "other", || Allowance::for_tests(1000));
         }
-        assert!(Arc::ptr_eq(&account, &accounts.of(1, "acme", &ALLOWANCE)));
+        assert!(Arc::ptr_eq(
+            &account,
+            &accounts.of(1, "acme", || Allowance::for_tests(1000))
+        ));
         assert!(accounts.table().accounts.len() <= MANY_ACCOUNTS);
     }
 
     #[test]
     fn another_allowance_holds_at_once_for_those_who_have_the_account() {
         let accounts = Accounts::default();
-        let account = accounts.of(1, "acme", &ALLOWANCE);
+        let account = accounts.of(1, "acme", || Allowance::for_tests(1000));
         let stricter = Allowance {
-            max_memory_bytes: 10,
             weight: 1,
+            ..Allowance::for_tests(10)
         };
         accounts.find(1).unwrap().allow(&stricter);
         assert_eq!((account.memory().limit(), account.weight()), (10, 1));

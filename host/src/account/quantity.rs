@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Account;
-
 /// How much of something is in use, and how much may be.
 #[derive(Debug)]
 pub struct Quantity {
@@ -13,7 +11,8 @@ pub struct Quantity {
 }
 
 impl Quantity {
-    pub(super) fn new(limit: u64) -> Self {
+    /// Nothing is in use, and so much may be.
+    pub fn new(limit: u64) -> Self {
         Quantity {
             used: AtomicU64::new(0),
             limit: AtomicU64::new(limit),
@@ -37,7 +36,7 @@ impl Quantity {
     /// Takes so much, or nothing where it would be over the limit. What is taken is given back once,
     /// by whoever took it; guards see to that.
     #[must_use = "what was not taken may not be used"]
-    pub(super) fn try_take(&self, more: u64) -> bool {
+    fn try_take(&self, more: u64) -> bool {
         let limit = self.limit();
         // Nothing else is published by this number, so no order with other memory is needed.
         self.used
@@ -47,28 +46,32 @@ impl Quantity {
             .is_ok()
     }
 
-    pub(super) fn give_back(&self, less: u64) {
+    fn give_back(&self, less: u64) {
         let before = self.used.fetch_sub(less, Ordering::Relaxed);
         debug_assert!(before >= less, "more was given back than taken");
     }
 }
 
-/// What one holder has of one of an account's quantities. Dropped, all of it goes back.
+/// What one holder has of a quantity. Dropped, all of it goes back.
 #[derive(Debug)]
 pub struct Held {
-    account: Arc<Account>,
-    of: fn(&Account) -> &Quantity,
+    of: Arc<Quantity>,
     amount: u64,
 }
 
 impl Held {
-    /// Nothing yet. `of` says which quantity it will be of.
-    pub fn none(account: Arc<Account>, of: fn(&Account) -> &Quantity) -> Self {
+    /// Nothing yet.
+    pub fn none(of: &Arc<Quantity>) -> Self {
         Held {
-            account,
-            of,
+            of: Arc::clone(of),
             amount: 0,
         }
+    }
+
+    /// So much, if there is as much.
+    pub fn try_take(of: &Arc<Quantity>, amount: u64) -> Option<Self> {
+        let mut held = Self::none(of);
+        held.try_grow(amount).then_some(held)
     }
 
     /// Takes more. `false`, and nothing is taken, where it would be over the limit.
@@ -77,7 +80,7 @@ impl Held {
         let Some(amount) = self.amount.checked_add(more) else {
             return false;
         };
-        let taken = (self.of)(&self.account).try_take(more);
+        let taken = self.of.try_take(more);
         if taken {
             self.amount = amount;
         }
@@ -89,16 +92,16 @@ impl Held {
         self.amount
     }
 
-    /// Whose it is.
-    pub fn account(&self) -> &Arc<Account> {
-        &self.account
+    /// What it is of.
+    pub fn of(&self) -> &Quantity {
+        &self.of
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if self.amount > 0 {
-            (self.of)(&self.account).give_back(self.amount);
+            self.of.give_back(self.amount);
         }
     }
 }

@@ -35,7 +35,7 @@ proptest! {
             match step {
                 Step::Take { holder, more } => {
                     let (held, amount) = holders.entry(holder).or_insert_with(|| {
-                        (Held::none(Arc::clone(&account), Account::memory), 0)
+                        (Held::none(account.memory()), 0)
                     });
                     let fits = used.checked_add(more).is_some_and(|total| total <= limit);
                     prop_assert_eq!(held.try_grow(more), fits);
@@ -44,7 +44,7 @@ proptest! {
                 }
                 Step::Let { holder } => drop(holders.remove(&holder)),
                 Step::Allow { limit: other } => {
-                    account.allow(&Allowance { max_memory_bytes: other, weight: 100 });
+                    account.memory().set_limit(other);
                     limit = other;
                 }
             }
@@ -69,7 +69,7 @@ fn threads_together_never_exceed_the_limit_and_give_all_back() {
                 begin.wait();
                 let mut refused = 0;
                 for round in 0..20_000u64 {
-                    let mut held = Held::none(Arc::clone(&account), Account::memory);
+                    let mut held = Held::none(account.memory());
                     for part in 0..3 {
                         let more = 1 + (round * 31 + thread * 17 + part) % 300;
                         refused += u64::from(!held.try_grow(more));

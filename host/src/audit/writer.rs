@@ -27,7 +27,7 @@ struct State {
 
 /// What there is to do.
 enum Work {
-    Write(Record),
+    Write(Box<Record>),
     /// Nothing for a while.
     Rest,
     End,
@@ -71,7 +71,7 @@ impl Queue {
         let mut state = self.state();
         loop {
             if let Some(record) = state.waiting.pop_front() {
-                return Work::Write(record);
+                return Work::Write(Box::new(record));
             }
             if state.is_closing {
                 return Work::End;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::subject::Clock;
+use super::subject::{Access, Clock};
 use super::{Grant, Kind, Kinds};
+use crate::volume::{self, VolumeName};
 
 /// What is no grant, or not together with the others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -127,6 +128,21 @@ impl Grants {
     /// The kinds by which a component is linked that has these grants.
     pub fn kinds(&self) -> Kinds {
         self.0.iter().map(Grant::kind).collect()
+    }
+
+    /// The volumes, each with what may be done in it.
+    pub fn volumes(&self) -> impl Iterator<Item = (VolumeName, volume::Access)> {
+        self.0.iter().filter_map(|grant| match grant {
+            Grant::Fs { volume, access } => {
+                let access = match access {
+                    Access::ReadOnly => volume::Access::ReadOnly,
+                    Access::ReadWrite => volume::Access::ReadWrite,
+                };
+                // Both are named by the same rule; a name that only one of them took would be denied.
+                Some((volume.as_str().parse().ok()?, access))
+            }
+            _ => None,
+        })
     }
 
     /// What the environment holds.

@@ -13,11 +13,13 @@
 //! | `policy` | what may be granted, as patterns |
 //! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
+//! | `files` | `wasi:filesystem`, over the volumes that were granted |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
 
 mod clock;
+mod files;
 mod force;
 mod grant;
 mod grants;
@@ -31,14 +33,15 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub(crate) use files::{Files, FilesCtx};
 pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 pub use kind::{Kind, Kinds};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 
@@ -88,6 +91,7 @@ pub(crate) enum Offer {
 pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi_base::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 

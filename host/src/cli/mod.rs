@@ -12,6 +12,7 @@ mod compile_worker;
 mod completions;
 mod connect;
 mod inspect;
+mod limits;
 mod print;
 mod problem;
 mod promote;
@@ -72,6 +73,8 @@ enum Command {
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),
+    /// Show what is allowed, and how much of it is in use
+    Limits(limits::Limits),
     /// List the revisions of a registration
     History(registrations::History),
     /// Take a registration away
@@ -120,6 +123,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         Command::Serve(serve) => return serve.run(verbose),
         Command::Audit(audit) => return audit.run(),
         Command::Completions(completions) => return completions.run(),
+        Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
     }
@@ -153,6 +157,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,
         Command::Tenant(tenant) => tenant.run(connect).await,

@@ -100,6 +100,11 @@ impl DataDir {
         self.path.join("tenants")
     }
 
+    /// Directories of single tenants, for their modules.
+    pub fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
+    }
+
     /// Uploads under way; worth nothing after a restart.
     pub fn staging(&self) -> PathBuf {
         self.path.join("staging")

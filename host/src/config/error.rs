@@ -64,6 +64,20 @@ pub enum ConfigError {
         /// How many there may be.
         limit: usize,
     },
+    /// A volume that is not said fully.
+    #[error("`[volumes.{volume}]`: {reason}")]
+    InvalidVolume {
+        /// What it is called.
+        volume: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// More volumes than a node should have.
+    #[error("there are more than {limit} volumes; leave some out")]
+    TooManyVolumes {
+        /// How many there may be.
+        limit: usize,
+    },
     /// Not a format.
     #[error("`{text}` is not a log format; choose human or json")]
     InvalidLogFormat {

@@ -14,13 +14,14 @@ mod narrowing;
 mod node_key;
 mod profile;
 mod serve;
+mod volumes;
 
 use audit::AuditTable;
 pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
-pub use limits::{LIMITS, LimitRow, Limits};
+pub use limits::{LIMITS, LimitRow, Limits, unit};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};
 pub use narrowing::{Narrowing, NarrowingError, Scope};

@@ -1,5 +1,6 @@
 //! What `serve` runs with: flags over the configuration file over defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -7,10 +8,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::limits::LimitsTable;
+use super::volumes::{self, VolumeTable};
 use super::{
     AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
 };
 use crate::capability::Policy;
+use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -61,6 +64,8 @@ pub struct Config {
     pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
+    /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
+    pub volumes: BTreeMap<VolumeName, HostDirectory>,
 }
 
 /// A certificate that the operator brings along.
@@ -103,6 +108,8 @@ struct FileTable {
     grants: GrantsTable,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    volumes: BTreeMap<String, VolumeTable>,
 }
 
 /// `[grants]` as written.
@@ -170,6 +177,7 @@ impl Config {
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
             policy,
+            volumes: volumes::resolve(file.volumes, &limits)?,
             limits,
         })
     }

@@ -7,7 +7,7 @@ use landlock::{
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Enforcement;
+use super::{Enforcement, Use};
 
 /// The newest that is known; of an older kernel, what it has.
 const WANTED: ABI = ABI::V9;
@@ -39,29 +39,10 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `places`, those beside the files in `read`, to read them, and
-/// those that this program cannot do without; to connect by TCP, and to signal others.
-///
-/// Beside them, because a file that is replaced is another one, of which nothing is known yet but where
-/// it will be. That is where it lies, and where it really lies if it is a link.
-pub(super) fn only_what_serving_needs(
-    places: &[&Path],
-    read: &[&Path],
-    enforcement: &mut Enforcement,
-) {
-    let beside = |path: &Path| match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let read: Vec<_> = read
-        .iter()
-        .flat_map(|path| {
-            let really = path.canonicalize().ok();
-            [Some(beside(path)), really.map(|path| beside(&path))]
-        })
-        .flatten()
-        .collect();
-    note(&some(places, &read), enforcement);
+/// Takes every right to files but those in `places`, as far as these are for use, and those that this
+/// program cannot do without, to connect by TCP, and to signal others.
+pub(super) fn only_what_serving_needs(places: &[(&Path, Use)], enforcement: &mut Enforcement) {
+    note(&some(places), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -79,7 +60,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(places: &[&Path], beside: &[PathBuf]) -> Result<RestrictionStatus, RulesetError> {
+fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -87,12 +68,33 @@ fn some(places: &[&Path], beside: &[PathBuf]) -> Result<RestrictionStatus, Rules
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let places = places.iter().map(|place| (*place, change));
-    let beside = beside
+    // No link, pipe, socket or device is ever made there, and nothing run.
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
+    let alter = look
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
+    let places: Vec<_> = places
         .iter()
-        .map(|path| (path.as_path(), AccessFs::ReadFile.into()));
-    let others = [(Path::new(NOTHING), nothing)].into_iter().chain(places);
-    let rules = program.chain(read).chain(beside).chain(others);
+        .flat_map(|(path, used)| match used {
+            Use::Own => vec![(path.to_path_buf(), change)],
+            Use::Read => vec![(path.to_path_buf(), look)],
+            Use::Change => vec![(path.to_path_buf(), alter)],
+            Use::Beside => beside(path)
+                .into_iter()
+                .map(|directory| (directory, AccessFs::ReadFile.into()))
+                .collect(),
+        })
+        .collect();
+    let places = places
+        .iter()
+        .map(|(path, access)| (path.as_path(), *access));
+    let others = [(Path::new(NOTHING), nothing)];
+    let rules = program.chain(read).chain(others).chain(places);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
         let fd = PathFd::new(path).ok()?;
@@ -106,6 +108,18 @@ fn some(places: &[&Path], beside: &[PathBuf]) -> Result<RestrictionStatus, Rules
         .create()?
         .add_rules(rules)?
         .restrict_self()
+}
+
+/// Where a file lies, and where it really lies if it is a link. A file that is replaced is another one, of
+/// which nothing is known yet but where it will be.
+fn beside(file: &Path) -> Vec<PathBuf> {
+    let directory = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let really = file.canonicalize().ok();
+    let really = really.map(|really| directory(&really));
+    [directory(file)].into_iter().chain(really).collect()
 }
 
 fn since_is_there(

@@ -261,6 +261,10 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
             (entry.object(&request.name), Matter::Look)
         }
         Operation::Describe(request) => (entry.object(&request.name), Matter::Look),
+        Operation::Limits(of) => match &of.name {
+            Some(name) => (entry.object(name), Matter::Look),
+            None => (entry, Matter::Look),
+        },
         Operation::Providers {}
         | Operation::List {}
         | Operation::Modules {}
@@ -354,6 +358,6 @@ fn is_told(error: &HostError) -> bool {
                 | SandboxError::TooManyObjects { .. }
                 | SandboxError::OutOfMemory { .. }
         ),
-        HostError::Policy(_) | HostError::Value(_) => false,
+        HostError::Policy(_) | HostError::Volume(_) | HostError::Value(_) => false,
     }
 }

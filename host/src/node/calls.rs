@@ -23,6 +23,7 @@ use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
+use crate::volume::Mount;
 
 pub(super) async fn call(
     node: &Node,
@@ -155,11 +156,13 @@ async fn of_module(
             outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
+        let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
-            grants: caller.in_force(node, registration),
+            mounts: mounts(node, caller, &grants),
+            grants,
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
@@ -271,8 +274,20 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,
+        max_hostcall_bytes: limits.max_hostcall_bytes,
+        max_handles: limits.max_handles_per_instance,
+        max_host_resources: limits.max_host_resources_per_instance,
         max_log_line_bytes: limits.max_log_line_bytes,
+        max_log_lines: limits.max_log_lines_per_instance,
+        max_output_bytes: limits.max_output_bytes_per_instance,
     }
+}
+
+/// The directories that an instance finds under these grants.
+pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
+    let tenant = caller.permit.tenant().number();
+    node.volumes
+        .mounts(tenant, &caller.tenant, grants.volumes())
 }
 
 /// How much processor time a call of it may use.

@@ -14,6 +14,7 @@
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
+//! | `limits` | what limits are in force |
 //! | `uploads` | a module on its way in |
 
 mod answerer;
@@ -23,11 +24,14 @@ mod changes;
 mod contract;
 mod imports;
 mod inspection;
+mod limits;
 mod operations;
 mod provide;
 mod root;
 mod served;
 mod uploads;
+
+pub use limits::node_limits;
 
 use std::sync::Arc;
 
@@ -43,6 +47,7 @@ use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
 use crate::tenant::{Certificate, Directory, Principal};
+use crate::volume::Volumes;
 use audited::Pending;
 
 /// What a node consists of. A clone is another handle to the same.
@@ -59,6 +64,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// Directories for modules.
+    pub volumes: Volumes,
     /// What clients serve.
     pub providers: Providers,
     /// Where decisions are recorded.

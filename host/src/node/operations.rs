@@ -14,6 +14,7 @@ use super::Node;
 use super::audited::Pending;
 use super::changes::{Changed, Wanted, change};
 use super::inspection::{describe, inspect};
+use super::limits::limits;
 use super::provide::promote;
 use super::uploads::entry;
 use crate::capability::{Grants, Policies, Policy};
@@ -58,6 +59,7 @@ pub(super) async fn operate(
             let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
             Ok(encode_envelope(&entries))
         }
+        Operation::Limits(of) => Ok(encode_envelope(&limits(node, principal, &of)?)),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -155,7 +157,11 @@ pub(super) async fn operate(
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
             node.providers.forget(removed.id());
-            Ok(encode_envelope(&node.registry.forget(removed).await?))
+            // Whatever of the two fails, the other is tried, and the next start sweeps.
+            let ended = node.volumes.forget(removed.id().number()).await;
+            let forgotten = node.registry.forget(removed).await?;
+            ended?;
+            Ok(encode_envelope(&forgotten))
         }
         Operation::TokenCreate(request) => {
             let of = tenant_or_own(principal, request.tenant)?;

@@ -96,7 +96,11 @@ impl NodeUpload {
         let imports = imports.filter(|import| import.standing == ImportStanding::Unbound);
         let imports = ImportName::collect(imports.map(|import| &*import.name))?;
         // Module first: of an upload that is given up or refused here, no artifact stays behind.
-        let module = node.registry.modules.commit(staged, imports).await?;
+        let module = node
+            .registry
+            .modules
+            .commit(staged, imports, artifact.size_bytes())
+            .await?;
         let placed = tokio::task::spawn_blocking(move || artifact.place()).await;
         if !matches!(placed, Ok(Ok(()))) {
             // The first call compiles it again.

@@ -49,6 +49,8 @@ pub struct Usage {
     pub modules: u64,
     /// Bytes of all its modules.
     pub stored_bytes: u64,
+    /// Bytes of their compiled forms.
+    pub artifact_bytes: u64,
 }
 
 /// The modules and the registrations of a node. A clone is another handle to the same.
@@ -80,11 +82,12 @@ impl Registry {
 
     /// What a tenant has.
     pub fn usage(&self, tenant: TenantId) -> Usage {
-        let (modules, stored_bytes) = self.modules.usage(tenant);
+        let (modules, stored_bytes, artifact_bytes) = self.modules.usage(tenant);
         Usage {
             registrations: self.catalog.count(tenant),
             modules,
             stored_bytes,
+            artifact_bytes,
         }
     }
 

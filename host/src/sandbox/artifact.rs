@@ -79,12 +79,18 @@ pub(super) struct Sealer {
 pub struct SealedArtifact {
     file: TempPath,
     place: PathBuf,
+    size_bytes: u64,
 }
 
 impl SealedArtifact {
     /// Where it is until it is placed.
     pub(super) fn path(&self) -> &Path {
         &self.file
+    }
+
+    /// How large its file is.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     /// Puts it in its place, durably. Blocks on the disk.
@@ -163,6 +169,7 @@ impl Sealer {
         Ok(SealedArtifact {
             file: file.into_temp_path(),
             place: path.to_owned(),
+            size_bytes: (MAGIC.len() + TAG_BYTES + body.len()) as u64,
         })
     }
 

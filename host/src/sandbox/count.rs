@@ -266,12 +266,15 @@ mod tests {
     /// A number as the binary format writes it.
     fn number(mut value: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
-        while value >= 0x80 {
-            bytes.push((value & 0x7f) as u8 | 0x80);
+        loop {
+            let low = u8::try_from(value & 0x7f).unwrap();
             value >>= 7;
+            if value == 0 {
+                bytes.push(low);
+                return bytes;
+            }
+            bytes.push(low | 0x80);
         }
-        bytes.push(value as u8);
-        bytes
     }
 
     fn sized(bytes: &[u8]) -> Vec<u8> {

@@ -27,6 +27,8 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 65_536;
 pub(super) const MAX_CORE_INSTANCES: u32 = 128;
 pub(super) const MAX_MEMORIES: u32 = 16;
 pub(super) const MAX_TABLES: u32 = 64;
+/// The stack of a guest. Artifacts do not depend on it.
+pub(super) const MAX_STACK_BYTES: usize = 512 << 10;
 /// Memories and tables that the pool has for each instance that may be alive. One that needs more takes
 /// the place of several.
 const MEMORIES_OF_PLACE: u32 = 2;
@@ -41,7 +43,7 @@ fn code_config() -> Config {
         .wasm_memory64(false)
         .wasm_component_model_map(true)
         .wasm_component_model_fixed_length_lists(true)
-        .max_wasm_stack(512 << 10)
+        .max_wasm_stack(MAX_STACK_BYTES)
         .memory_init_cow(true)
         // Memory of up to this size is mapped when an instance is made, not copied: interpreters start
         // twice as fast. What a small component could make of it is bounded where it is compiled.

@@ -142,7 +142,16 @@ pub enum SandboxError {
     )]
     TooMuchData {
         /// The limit.
-        limit_bytes: usize,
+        limit_bytes: u64,
+    },
+    /// The values on their way between the modules of one call are too many.
+    #[error(
+        "the arguments on their way between the modules of this call have more than \
+         {limit_bytes} bytes together, the limit `max-value-bytes-per-call`; pass less, or less deep"
+    )]
+    TooMuchPassing {
+        /// The limit.
+        limit_bytes: u64,
     },
     /// A module was given an object that another one made.
     #[error(
@@ -157,7 +166,7 @@ pub enum SandboxError {
     #[error("more than {limit} objects are held at once; let go of some")]
     TooManyObjects {
         /// How many there may be.
-        limit: usize,
+        limit: u64,
     },
     /// The component needs more memory than an instance may have.
     #[error("the module needs more memory than its limit of {limit_bytes} bytes")]

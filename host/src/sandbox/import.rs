@@ -15,7 +15,7 @@ use crate::capability::{self, Kinds, MissingGrant, Offer};
 /// Functions and resources that are linked one by one: stand-ins, and those that others answer. All of
 /// WASI has some hundreds; a component chooses the names of interfaces and functions, and may import one
 /// interface under many.
-const MAX_LINKED_ITEMS: usize = 10_000;
+pub(super) const MAX_LINKED_ITEMS: usize = 10_000;
 
 /// One import and what stands behind it.
 #[derive(Clone, Debug)]

@@ -13,7 +13,6 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
 use super::engine::TICK;
-use super::handles::MAX_OBJECTS;
 use super::output::Output;
 use super::share::Taken;
 use super::values::{Converting, NoObjects, Objects, Unfit};
@@ -21,15 +20,11 @@ use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
-use crate::account::Account;
+use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::Grants;
+use crate::capability::{self, Grants};
+use crate::volume::Mount;
 
-/// Handles that a guest may hold.
-pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
-/// What a guest may hand to the host in one go, counted as the engine counts: a value of a list takes
-/// 40 bytes, whatever its type.
-pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
 /// How long an instance that others wait for waits for its place, and a call for room. All could be held
@@ -65,6 +60,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }
@@ -76,6 +73,8 @@ pub struct Links {
     pub outside: Arc<dyn Outside>,
     /// The objects that cross between them.
     pub handles: Arc<Handles>,
+    /// What the values take that are on their way between them.
+    pub passing: Arc<Quantity>,
 }
 
 /// A live component. Dropped, it is gone with all that it had. After a call that failed it must be
@@ -124,8 +123,8 @@ impl Sandbox {
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(MAX_HOSTCALL_BYTES);
-        store.set_max_component_handles(MAX_COMPONENT_HANDLES);
+        store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
+        store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
             budget.spend(TICK)?;
@@ -149,8 +148,9 @@ impl Sandbox {
             Ok(Err(error)) => failed(&store, &label, &stderr, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
-        log_output(&label, "stdout", &stdout);
-        log_output(&label, "stderr", &stderr);
+        let account = &store.data().account;
+        log_output(&label, account, "stdout", &stdout);
+        log_output(&label, account, "stderr", &stderr);
         Err(ended)
     }
 
@@ -235,18 +235,24 @@ impl Instance {
         arguments: Vec<Value>,
     ) -> Result<(Vec<Val>, Vec<ResourceAny>), SandboxError> {
         if !function.signature.holds_handles() {
-            return Ok((lower_all(function, arguments, &mut NoObjects)?, Vec::new()));
+            return Ok((
+                lower_all(function, arguments, 0, &mut NoObjects)?,
+                Vec::new(),
+            ));
         }
+        let max_handles = self.store.data().limits.max_handles;
         let mut crossing = Crossing::new(self.store.as_context_mut());
-        let vals = lower_all(function, arguments, &mut crossing)?;
+        let vals = lower_all(function, arguments, max_handles, &mut crossing)?;
         Ok((vals, crossing.lent()))
     }
 
     /// A result of the engine's.
     fn lifted(&mut self, val: &Val, ty: &Type) -> Result<Value, SandboxError> {
+        let handles = self.store.data().handles.as_ref();
+        let limit = handles.map_or(0, |handles| handles.max_objects());
         let mut crossing = Crossing::new(self.store.as_context_mut());
         values::lift(val, ty, &mut crossing).map_err(|unfit| match unfit {
-            Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
+            Unfit::Full => SandboxError::TooManyObjects { limit },
             Unfit::Shape | Unfit::Foreign => {
                 SandboxError::Internal("a result is not of its type".to_owned())
             }
@@ -279,8 +285,9 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        log_output(&self.label, "stdout", &self.stdout);
-        log_output(&self.label, "stderr", &self.stderr);
+        let account = &self.store.data().account;
+        log_output(&self.label, account, "stdout", &self.stdout);
+        log_output(&self.label, account, "stderr", &self.stderr);
     }
 }
 
@@ -290,9 +297,14 @@ impl fmt::Debug for Instance {
     }
 }
 
+fn saturated(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 fn lower_all(
     function: &Function,
     arguments: Vec<Value>,
+    max_handles: u64,
     objects: &mut dyn Objects,
 ) -> Result<Vec<Val>, SandboxError> {
     let parameters = &function.signature.parameters;
@@ -308,9 +320,7 @@ fn lower_all(
             Unfit::Foreign => SandboxError::ForeignObject {
                 function: function.to_string(),
             },
-            Unfit::Full => SandboxError::TooManyObjects {
-                limit: MAX_COMPONENT_HANDLES,
-            },
+            Unfit::Full => SandboxError::TooManyObjects { limit: max_handles },
         })?);
     }
     Ok(vals)
@@ -323,24 +333,28 @@ fn failed(
     stderr: &Output,
     error: &wasmtime::Error,
 ) -> SandboxError {
+    let state = store.data();
     let (printed, _) = stderr.take();
-    log_lines(label, "stderr", &printed);
-    trap::classify(error, &printed, store.data().limiter.refusal())
+    log_lines(label, &state.account, "stderr", &printed);
+    trap::classify(error, &printed, &state.limits, state.limiter.refusal())
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.
-fn log_output(label: &CallLabel, stream: &'static str, output: &Output) {
+fn log_output(label: &CallLabel, account: &Account, stream: &'static str, output: &Output) {
     let (text, dropped_bytes) = output.take();
-    log_lines(label, stream, &text);
+    log_lines(label, account, stream, &text);
     if dropped_bytes > 0 {
         tracing::warn!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, dropped_bytes, "output over the limit was dropped");
     }
 }
 
-fn log_lines(label: &CallLabel, stream: &'static str, text: &str) {
+fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &str) {
     for line in text.lines().take(MAX_LOGGED_LINES) {
         let line = rpc_host_protocol::error::printable(line, 4096);
+        if !capability::is_heard(account, label, line.len()) {
+            continue;
+        }
         tracing::info!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, "{line}");
     }

@@ -1,7 +1,5 @@
 //! Counts the memory and tables of one instance, in bytes together, and among those of its tenant.
 
-use std::sync::Arc;
-
 use wasmtime::ResourceLimiter;
 
 use super::engine::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
@@ -38,11 +36,11 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(max_memory_bytes: u64, account: Arc<Account>) -> Self {
+    pub(super) fn new(max_memory_bytes: u64, account: &Account) -> Self {
         Limiter {
             max_memory_bytes,
             memory_bytes: 0,
-            of_tenant: Held::none(account, Account::memory),
+            of_tenant: Held::none(account.memory()),
             refusal: None,
         }
     }
@@ -50,11 +48,6 @@ impl Limiter {
     /// The last one.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
-    }
-
-    /// Whose instance it is.
-    pub(super) fn account(&self) -> &Arc<Account> {
-        self.of_tenant.account()
     }
 
     fn take(&mut self, more_bytes: Option<usize>) -> bool {
@@ -72,7 +65,7 @@ impl Limiter {
             && !self.of_tenant.try_grow(missing.saturating_add(AHEAD_BYTES))
             && !self.of_tenant.try_grow(missing)
         {
-            let limit_bytes = self.account().memory().limit();
+            let limit_bytes = self.of_tenant.of().limit();
             self.refusal = Some(Refusal::Tenant { limit_bytes });
             return false;
         }
@@ -119,13 +112,9 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use super::*;
 
-    fn limiter(of_instance: u64, account: &Arc<Account>) -> Limiter {
-        Limiter::new(of_instance, Arc::clone(account))
-    }
-
     #[test]
     fn tables_count_as_what_they_take() {
-        let mut limiter = limiter(100, &Account::for_tests(1000));
+        let mut limiter = Limiter::new(100, &Account::for_tests(1000));
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.memory_growing(0, 21, None).unwrap());
         assert!(limiter.memory_growing(0, 20, None).unwrap());
@@ -138,7 +127,7 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut limiter = limiter(100, &Account::for_tests(1000));
+        let mut limiter = Limiter::new(100, &Account::for_tests(1000));
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
         assert_eq!(limiter.refusal(), None);
@@ -154,8 +143,8 @@ mod tests {
     #[test]
     fn instances_of_a_tenant_are_counted_together_and_give_all_back() {
         let account = Account::for_tests(100);
-        let mut first = limiter(80, &account);
-        let mut second = limiter(80, &account);
+        let mut first = Limiter::new(80, &account);
+        let mut second = Limiter::new(80, &account);
         assert!(first.memory_growing(0, 70, None).unwrap());
         assert!(second.memory_growing(0, 30, None).unwrap());
         assert!(!second.table_growing(0, 1, None).unwrap());
@@ -170,7 +159,7 @@ mod tests {
     #[test]
     fn small_growth_asks_the_tenant_once() {
         let account = Account::for_tests(1 << 30);
-        let mut limiter = limiter(1 << 30, &account);
+        let mut limiter = Limiter::new(1 << 30, &account);
         assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
         let taken = account.memory().used();
         assert!(limiter.table_growing(0, 100, None).unwrap());

@@ -25,6 +25,7 @@
 //! | `outside`, `link` | imports that others answer |
 //! | `handles`, `crossing` | live objects on their way between instances |
 //! | `call` | whose call it is, and room for what it brings |
+//! | `fixed` | limits that no configuration changes |
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
@@ -35,6 +36,7 @@ mod crossing;
 mod described;
 mod engine;
 mod error;
+mod fixed;
 mod function;
 mod handles;
 mod import;
@@ -61,6 +63,7 @@ use std::sync::Arc;
 pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
+pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
 pub use handles::Handles;
 pub use import::Import;

@@ -8,16 +8,17 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{Handles, InstanceId, Outside, Setting};
+use super::{CallLimits, Handles, InstanceId, Outside, Setting};
+use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{self, Grants, LogCtx};
-
-/// Host resources (pollables, streams) of one instance.
-const MAX_HOST_RESOURCES: usize = 1024;
+use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
     pub(super) id: InstanceId,
+    pub(super) limits: CallLimits,
+    /// What its tenant uses.
+    pub(super) account: Arc<Account>,
     /// What its work is spent from.
     pub(super) budget: Budget,
     wasi: WasiCtx,
@@ -28,35 +29,58 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    files: FilesCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
     pub(super) handles: Option<Arc<Handles>>,
+    /// What the values on their way in the whole call take.
+    pub(super) passing: Option<Arc<Quantity>>,
     /// The resources of others, by the numbers that they have in this component.
     pub(super) resources: Arc<[Name]>,
 }
 
 impl State {
     pub(super) fn new(id: InstanceId, setting: &Setting, resources: Arc<[Name]>) -> State {
-        let (limits, grants) = (&setting.limits, Arc::clone(&setting.grants));
-        let links = setting.outside.clone();
-        let (outside, handles) = links.map(|links| (links.outside, links.handles)).unzip();
-        let (stdout, stderr) = (Output::default(), Output::default());
+        let (limits, account) = (&setting.limits, Arc::clone(&setting.account));
+        let grants = Arc::clone(&setting.grants);
+        let (outside, handles, passing) = match setting.outside.clone() {
+            Some(links) => (
+                Some(links.outside),
+                Some(links.handles),
+                Some(links.passing),
+            ),
+            None => (None, None, None),
+        };
+        let output = || Output::new(limits.max_output_bytes);
+        let (stdout, stderr) = (output(), output());
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HOST_RESOURCES);
+        table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
         State {
             id,
+            limits: *limits,
             budget: setting.budget.clone(),
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
-            limiter: Limiter::new(limits.max_memory_bytes, Arc::clone(&setting.account)),
+            limiter: Limiter::new(limits.max_memory_bytes, &account),
             stdout,
             stderr,
-            log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
+            log: LogCtx::new(setting.label.clone(), Arc::clone(&account), limits),
+            account,
+            files: FilesCtx::new(setting.mounts.clone()),
             grants,
             outside,
             handles,
+            passing,
             resources,
+        }
+    }
+
+    /// What it has of files, and of open ones.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            ctx: &mut self.files,
+            table: &mut self.table,
         }
     }
 }

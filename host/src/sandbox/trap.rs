@@ -5,9 +5,8 @@ use rpc_host_protocol::error::printable;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::SandboxError;
-use super::instance::{MAX_COMPONENT_HANDLES, MAX_HOSTCALL_BYTES};
 use super::limiter::Refusal;
+use super::{CallLimits, SandboxError};
 use crate::budget::Spent;
 use crate::capability::MissingGrant;
 
@@ -19,6 +18,7 @@ const MAX_FRAMES: usize = 20;
 pub(super) fn classify(
     error: &wasmtime::Error,
     stderr: &str,
+    limits: &CallLimits,
     refusal: Option<Refusal>,
 ) -> SandboxError {
     if let Some(missing) = error.downcast_ref::<MissingGrant>() {
@@ -37,12 +37,12 @@ pub(super) fn classify(
     let words = error.root_cause().to_string();
     if words.contains("fuel allocated for hostcalls") {
         return SandboxError::TooMuchData {
-            limit_bytes: MAX_HOSTCALL_BYTES,
+            limit_bytes: limits.max_hostcall_bytes,
         };
     }
     if words.contains("store handle limit exceeded") {
         return SandboxError::TooManyObjects {
-            limit: MAX_COMPONENT_HANDLES,
+            limit: limits.max_handles,
         };
     }
     let trap = error.downcast_ref::<Trap>();

@@ -34,6 +34,7 @@ pub(crate) mod fixture;
 mod handshake;
 mod id;
 mod order;
+mod paces;
 mod reach;
 mod reply;
 mod serve;

@@ -17,6 +17,7 @@ use tracing::{Span, debug, info};
 use super::calls::{InFlight, Slots};
 use super::fellows::Fellow;
 use super::order::Order;
+use super::paces::Paces;
 use super::shortcut::Shortcut;
 use super::{Backend, Origin, Reach, SessionContext, SessionEnd, end};
 use crate::tenant::Principal;
@@ -46,6 +47,7 @@ pub(super) struct Session<B: Backend> {
     in_flight: Arc<InFlight>,
     calls: Slots,
     uploads: Slots,
+    paces: Paces,
     reach: Reach,
     fellow: Fellow,
     last_heard: Instant,
@@ -83,6 +85,7 @@ impl<B: Backend> Session<B> {
             .saturating_add(limits.max_uploads_per_session)
             .saturating_add(limits.max_calls_into_client_per_session);
         let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
+        let account = Arc::clone(principal.account());
         Session {
             origin,
             holder: Arc::new(Holder {
@@ -98,9 +101,17 @@ impl<B: Backend> Session<B> {
                 max_incomplete_messages: usize::try_from(max_exchanges).unwrap_or(usize::MAX),
             }),
             order: Order::default(),
-            in_flight: Arc::default(),
-            calls: Slots::new(limits.max_calls_in_flight_per_session, max_long_bytes),
-            uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes),
+            in_flight: Arc::new(InFlight::new(
+                limits.max_unread_reply_bytes_per_session,
+                &account,
+            )),
+            calls: Slots::new(
+                limits.max_calls_in_flight_per_session,
+                max_long_bytes,
+                &account,
+            ),
+            uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes, &account),
+            paces: Paces::new(limits),
             last_heard: Instant::now(),
             is_alone: false,
             shortcut: Shortcut::default(),

@@ -9,6 +9,7 @@ mod load;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -19,13 +20,10 @@ use super::{
     Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange,
     TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
 };
-use crate::account::{Account, Accounts, Allowance};
+use crate::account::{Account, Accounts, Allowance, Rate};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
-
-/// The weight of a tenant for which nobody chose another.
-const DEFAULT_WEIGHT: u32 = 100;
 
 /// A tenant, as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +95,6 @@ struct Inner {
     /// The node's.
     limits: Limits,
     accounts: Accounts,
-    /// What a tenant may use.
-    allowance: Allowance,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -144,7 +140,6 @@ impl Directory {
                 clock,
                 limits: limits.clone(),
                 accounts: Accounts::default(),
-                allowance: allowance(limits),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
@@ -189,7 +184,8 @@ impl Directory {
             tenant.name.clone(),
             subject.role,
             holder,
-            self.inner.account(tenant.id, &tenant.name),
+            self.inner
+                .account(tenant.id, &tenant.name, &tenant.settings),
             tenant.settings.clone(),
         );
         principal
@@ -218,7 +214,8 @@ impl Directory {
             found.tenant_name.clone(),
             found.description.role,
             Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
-            self.inner.account(found.tenant, &found.tenant_name),
+            self.inner
+                .account(found.tenant, &found.tenant_name, &found.settings),
             found.settings.clone(),
         ))
     }
@@ -367,18 +364,30 @@ impl Directory {
     }
 }
 
-/// What each tenant may use of a node with these limits.
-fn allowance(limits: &Limits) -> Allowance {
+/// What a tenant with these settings may use.
+fn allowance(settings: &Settings) -> Allowance {
+    let limits = settings.limits();
+    let rate = |per_second| Rate {
+        per_second,
+        burst: Duration::from_millis(limits.rate_burst_ms),
+    };
     Allowance {
         max_memory_bytes: limits.max_memory_bytes_per_tenant,
-        weight: DEFAULT_WEIGHT,
+        max_calls_in_flight: limits.max_calls_in_flight_per_tenant,
+        calls: rate(limits.max_calls_per_second_per_tenant),
+        requests: rate(limits.max_requests_per_second_per_tenant),
+        log_bytes: rate(limits.max_log_bytes_per_second_per_tenant),
+        weight: settings.weight().number(),
     }
 }
 
 impl Inner {
-    fn account(&self, tenant: TenantId, name: &TenantName) -> Arc<Account> {
+    /// The account of a tenant with these settings. They are looked at within, so that a change of them is
+    /// not missed: it comes to whatever account there is, and this one after it.
+    fn account(&self, tenant: TenantId, name: &TenantName, settings: &SettingsNow) -> Arc<Account> {
         let (number, name) = (tenant.number(), name.as_str());
-        self.accounts.of(number, name, &self.allowance)
+        self.accounts
+            .of(number, name, || allowance(&settings.get()))
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {

@@ -24,10 +24,12 @@
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
+//! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
 //! | `hostile` | programs that mean no good, one after the other |
+//! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -61,6 +63,7 @@ mod logging;
 mod lost_providers;
 mod programs;
 mod providers_under_load;
+mod quotas;
 mod registrations;
 mod reverse_calls;
 mod secrets;
@@ -73,6 +76,8 @@ mod tokens;
 mod traps;
 mod uploads;
 mod values;
+mod volume_limits;
+mod volumes;
 mod wasi;
 mod wire;
 mod written_by_hand;

@@ -79,10 +79,7 @@ impl Bench {
             wit: String::new(),
         };
         let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
-        let allowance = Allowance {
-            max_memory_bytes: 1 << 30,
-            weight: 1,
-        };
+        let allowance = Allowance::for_tests(1 << 30);
         Bench {
             sandbox,
             prepared: Arc::new(prepared.unwrap()),
@@ -102,13 +99,19 @@ impl Bench {
             limits: CallLimits {
                 timeout: Duration::from_secs(60),
                 max_memory_bytes: 1 << 20,
+                max_hostcall_bytes: 1 << 20,
+                max_handles: 100,
+                max_host_resources: 100,
                 max_log_line_bytes: 1024,
+                max_log_lines: 100,
+                max_output_bytes: 1024,
             },
             grants: Arc::default(),
             began_at: Duration::ZERO,
             deadline,
             budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
             outside: None,
+            mounts: Vec::new(),
             is_inner: false,
         };
         self.sandbox
@@ -155,9 +158,9 @@ async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
         Some(Value::U32(1))
     );
     let alone = (bench.in_use(), bench.account.memory().used());
-    for (number, end) in ["trap", "deadline", "cancel", "panic", "panic-later"]
+    for (end, count) in ["trap", "deadline", "cancel", "panic", "panic-later"]
         .into_iter()
-        .enumerate()
+        .zip(2..)
     {
         let mut instance = bench.instance().await;
         let far = Instant::now() + Duration::from_secs(60);
@@ -202,8 +205,8 @@ async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
             alone,
             "{end}"
         );
-        let count = bench.value(&mut neighbour, "count").await;
-        assert_eq!(count, Some(Value::U32(number as u32 + 2)), "{end}");
+        let counted = bench.value(&mut neighbour, "count").await;
+        assert_eq!(counted, Some(Value::U32(count)), "{end}");
         let mut next = bench.instance().await;
         assert_eq!(
             bench.value(&mut next, "soil").await,

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription};
+use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription, allowance};
 use crate::clock::Timestamp;
 use crate::storage::{Batch, Expect, Key, StorageError, damaged, decode, encode};
 use crate::tenant::record::{
@@ -77,6 +77,9 @@ impl Inner {
             .put(key, encode(&record_of(&tenant, &settings))?);
         self.storage.commit(batch)?;
         tenant.settings.set(settings);
+        if let Some(account) = self.accounts.find(tenant.id.number()) {
+            account.allow(&allowance(&tenant.settings()));
+        }
         Ok(tenant)
     }
 
