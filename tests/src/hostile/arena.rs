@@ -98,6 +98,7 @@ impl Arena {
             .limit("max-calls-in-flight-per-session", MAX_CALLS_IN_FLIGHT)
             .limit("max-message-bytes", MAX_MESSAGE_BYTES)
             .limit("max-reply-bytes", 1 << 20)
+            .limit("max-hostcall-bytes", 16 << 20)
             .limit("handshake-timeout-ms", 3000)
             .limit("frame-timeout-ms", 1000)
             .limit("write-timeout-ms", 2000)

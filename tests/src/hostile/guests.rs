@@ -147,13 +147,13 @@ fn on_their_own() -> Vec<Program> {
         "R8" "answer-at-an-odd-place" Cheap, "answers with a list that is not aligned",
             Written("r08-lists"), NO_LIMIT, "odd-place" => trapped(&["aligned"]);
         "R8" "answer-of-many" Slow, "answers with more elements than may pass at once",
-            Written("r08-lists"), NO_LIMIT, "many" => too_much(&["passed more than 134217728 bytes at once"]);
+            Written("r08-lists"), NO_LIMIT, "many" => too_much(&["passed more than 16777216 bytes at once"]);
         "R8" "answer-of-many-flags" Slow, "the same in values of a byte each",
-            Written("r08-lists"), NO_LIMIT, "many-flags" => too_much(&["passed more than 134217728 bytes at once"]);
+            Written("r08-lists"), NO_LIMIT, "many-flags" => too_much(&["passed more than 16777216 bytes at once"]);
         "R8" "answer-of-shared-lists" Slow, "answers with thousands of lists that are all the same bytes",
-            Written("r08-lists"), NO_LIMIT, "shared" => too_much(&["passed more than 134217728 bytes at once"]);
+            Written("r08-lists"), NO_LIMIT, "shared" => too_much(&["passed more than 16777216 bytes at once"]);
         "R8" "answer-of-shared-text" Slow, "the same with text",
-            Written("r08-lists"), NO_LIMIT, "shared-text" => too_much(&["passed more than 134217728 bytes at once"]);
+            Written("r08-lists"), NO_LIMIT, "shared-text" => too_much(&["passed more than 16777216 bytes at once"]);
         "R8" "answer-of-long-text" Middling, "answers with more text than a reply may have",
             Written("r08-lists"), NO_LIMIT, "long-text" => too_much(&["returned more than the limit of 1048576 bytes"]);
         "R8" "answer-of-bad-text" Cheap, "answers with text that is none",
@@ -275,7 +275,7 @@ fn with_more() -> Vec<Program> {
             Slow,
             "logs one line with four thousand fields, which are all the same bytes",
             call_with(log("wide-line"), "wide", Vec::new()),
-            too_much(&["passed more than 134217728 bytes at once"]),
+            too_much(&["passed more than 16777216 bytes at once"]),
         ),
         program(
             "R11",
@@ -330,6 +330,22 @@ fn with_more() -> Vec<Program> {
             Expect::Value(text(NO_FILES)),
         ),
     ];
+    for (name, path, error) in [
+        ("climbs-out-of-a-volume", "../../../../etc/passwd", "not-permitted"),
+        ("begins-at-the-root", "/etc/passwd", "not-permitted"),
+        ("ends-a-path-early", "..\0/etc/passwd", "illegal-byte-sequence"),
+    ] {
+        let probe = registered(name, Built("file-probe"), NO_LIMIT, &["fs:data=rw"]);
+        let steps = vec![text(&format!("open\t0\tr\t{path}"))];
+        programs.push(program(
+            "E1",
+            name,
+            Cheap,
+            "opens a file outside of the volume that it was granted",
+            call_with(probe, "run", vec![Value::List(steps)]),
+            Expect::Value(Value::List(vec![text(&format!("error: {error}"))])),
+        ));
+    }
     let paths: [(&str, &str, &str); 5] = [
         ("E1", "reads-by-dots", "../../../../etc/passwd"),
         ("E1", "reads-by-slashes", "//etc//passwd/"),

@@ -69,7 +69,7 @@ pub const THREATS: &[Threat] = &[
     row("R16", Programs),
     row(
         "R17",
-        Open("no module can be given files in this version, so none can wait for a disk"),
+        Tests(&["tests/tests/all/volumes.rs#pipes_sockets_and_devices_are_seen_and_never_opened"]),
     ),
     row("R18", Programs),
     row("R19", Programs),
@@ -87,7 +87,7 @@ pub const THREATS: &[Threat] = &[
     row("E1", Programs),
     row(
         "E2",
-        Open("no module can be given a directory in this version, so there is no path to race for"),
+        Tests(&["tests/tests/all/volumes.rs#a_link_that_comes_and_goes_leads_nowhere_either"]),
     ),
     row("E3", Programs),
     row("E4", Programs),
