@@ -66,6 +66,11 @@ impl Account {
         self.memory.set_limit(allowance.max_memory_bytes);
     }
 
+    /// Another part of the processors from now on.
+    pub fn set_weight(&self, weight: u32) {
+        self.weight.store(weight, Ordering::Relaxed);
+    }
+
     /// Its part of the processors, beside that of others.
     pub fn weight(&self) -> u32 {
         self.weight.load(Ordering::Relaxed)

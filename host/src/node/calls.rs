@@ -165,16 +165,17 @@ async fn of_module(
             outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
+        let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
-            grants: caller.in_force(node, registration),
+            mounts: mounts(node, caller, &grants),
+            grants,
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
             outside: None,
-            mounts: mounts(node, caller, &registration.current.grants),
             is_inner: bounds.outer.is_some(),
         };
         let instance = node.targets.sandbox().instantiate(&prepared, setting).await;

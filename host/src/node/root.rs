@@ -166,11 +166,11 @@ impl Root {
         let budget = chain.budget().part(call_budget(&limits));
         member.imports.begin(chain);
         if instance.is_none() {
+            let grants = self.caller.in_force(&self.node, &member.registration);
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
-                grants: self.caller.in_force(&self.node, &member.registration),
                 began_at: self.caller.began_at,
                 deadline,
                 budget,
@@ -178,11 +178,8 @@ impl Root {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
                 }),
-                mounts: mounts(
-                    &self.node,
-                    &self.caller,
-                    &member.registration.current.grants,
-                ),
+                mounts: mounts(&self.node, &self.caller, &grants),
+                grants,
                 is_inner,
             };
             let sandbox = self.node.targets.sandbox();

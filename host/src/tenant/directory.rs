@@ -189,7 +189,8 @@ impl Directory {
             tenant.name.clone(),
             subject.role,
             holder,
-            self.inner.account(tenant.id, &tenant.name),
+            self.inner
+                .account(tenant.id, &tenant.name, &tenant.settings),
             tenant.settings.clone(),
         );
         principal
@@ -218,7 +219,8 @@ impl Directory {
             found.tenant_name.clone(),
             found.description.role,
             Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
-            self.inner.account(found.tenant, &found.tenant_name),
+            self.inner
+                .account(found.tenant, &found.tenant_name, &found.settings),
             found.settings.clone(),
         ))
     }
@@ -376,9 +378,13 @@ fn allowance(limits: &Limits) -> Allowance {
 }
 
 impl Inner {
-    fn account(&self, tenant: TenantId, name: &TenantName) -> Arc<Account> {
+    fn account(&self, tenant: TenantId, name: &TenantName, settings: &SettingsNow) -> Arc<Account> {
         let (number, name) = (tenant.number(), name.as_str());
-        self.accounts.of(number, name, &self.allowance)
+        let allowance = Allowance {
+            weight: settings.get().weight().number(),
+            ..self.allowance
+        };
+        self.accounts.of(number, name, &allowance)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Known> {

@@ -67,7 +67,7 @@ impl ServerCertificate {
     }
 
     /// The operator's, if it is for this name.
-    fn operators(&self, name: &str) -> Option<Arc<CertifiedKey>> {
+    pub(super) fn operators(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let operators = self
             .operators
             .read()

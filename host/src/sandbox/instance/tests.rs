@@ -109,6 +109,7 @@ impl Bench {
             deadline,
             budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
             outside: None,
+            mounts: Vec::new(),
             is_inner: false,
         };
         self.sandbox

@@ -76,7 +76,12 @@ impl Inner {
             .expect(key.clone(), Expect::Present)
             .put(key, encode(&record_of(&tenant, &settings))?);
         self.storage.commit(batch)?;
+        let weight = settings.weight().number();
         tenant.settings.set(settings);
+        // Who makes an account from now on sees the new settings.
+        if let Some(account) = self.accounts.find(tenant.id.number()) {
+            account.set_weight(weight);
+        }
         Ok(tenant)
     }
 

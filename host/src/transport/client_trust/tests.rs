@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::clock::ManualClock;
 use crate::storage::RedbStorage;
-use crate::tenant::{Directory, Token};
+use crate::tenant::{Directory, SettingsChange, Token};
 use crate::transport::tls::{ServerCertificate, server_config};
 use rpc_host_protocol::ALPN;
 
@@ -159,7 +159,9 @@ impl Node {
         let operator = tenants.authenticate(&token.expose()).unwrap();
         for name in ["team", "other"] {
             let permit = operator.permit_operate().unwrap();
-            let made = tenants.create_tenant(&permit, name.parse().unwrap()).await;
+            let made = tenants
+                .create_tenant(&permit, name.parse().unwrap(), SettingsChange::default())
+                .await;
             made.unwrap();
         }
         Node {

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::clock::SystemClock;
+use crate::clock::{SystemClock, WallClock as _};
 use crate::transport::{ClientTrust, ServerFiles, server_config};
 use rpc_host_protocol::ALPN;
 
@@ -222,7 +222,7 @@ fn keys_are_private() {
 }
 
 /// An operator's certificate for these names, in two files.
-fn operators(directory: &std::path::Path, names: &[&str]) -> (ServerFiles, String) {
+fn operators(directory: &Path, names: &[&str]) -> (ServerFiles, String) {
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
     let made = rcgen::generate_simple_self_signed(names).unwrap();
     let files = ServerFiles {
