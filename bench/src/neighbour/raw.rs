@@ -93,6 +93,7 @@ pub(super) async fn leave_unread(target: &Target, module: &str, ready: impl Fn()
                     function: "run".to_owned(),
                     timeout_ms: None,
                     within: None,
+                    allow: None,
                     lease: None,
                     allow: None,
                 },
