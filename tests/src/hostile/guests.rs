@@ -331,9 +331,17 @@ fn with_more() -> Vec<Program> {
         ),
     ];
     for (name, path, error) in [
-        ("climbs-out-of-a-volume", "../../../../etc/passwd", "not-permitted"),
+        (
+            "climbs-out-of-a-volume",
+            "../../../../etc/passwd",
+            "not-permitted",
+        ),
         ("begins-at-the-root", "/etc/passwd", "not-permitted"),
-        ("ends-a-path-early", "..\0/etc/passwd", "illegal-byte-sequence"),
+        (
+            "ends-a-path-early",
+            "..\0/etc/passwd",
+            "illegal-byte-sequence",
+        ),
     ] {
         let probe = registered(name, Built("file-probe"), NO_LIMIT, &["fs:data=rw"]);
         let steps = vec![text(&format!("open\t0\tr\t{path}"))];
