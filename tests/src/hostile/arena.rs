@@ -4,10 +4,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rpc_host_client::{Client, NamedModule, Options};
+use rpc_host_client::{Client, Error, Module, NamedModule, Options};
 use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::{ExchangeId, Message, Value};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::peers::loopback;
@@ -20,6 +21,8 @@ use crate::{HostOptions, PATIENCE, RawPeer, TestHost, TestTenant, component, in_
 pub(super) const SECRET: &str = "secret-victim";
 pub(super) const MAX_CALLS_IN_FLIGHT: u64 = 32;
 pub(super) const MAX_MESSAGE_BYTES: u64 = 4 << 20;
+/// What a session may have under way; programs that share one take turns.
+const UPLOADS_PER_SESSION: usize = 4;
 /// A quarter of all strangers.
 pub(super) const STRANGERS_PER_ADDRESS: usize = 64;
 /// Lines of the node's log that are kept to look at.
@@ -56,6 +59,7 @@ struct Attacker {
     tenant: Arc<TestTenant>,
     reader: String,
     deployer: String,
+    upload_lanes: Arc<Semaphore>,
 }
 
 /// What one run of a program has to do with.
@@ -74,6 +78,7 @@ pub struct Scene {
     pub secret_digest: Arc<str>,
     /// What it chooses by.
     pub seed: Seed,
+    upload_lanes: Arc<Semaphore>,
 }
 
 impl Arena {
@@ -98,6 +103,8 @@ impl Arena {
             .limit("max-calls-in-flight-per-session", MAX_CALLS_IN_FLIGHT)
             .limit("max-message-bytes", MAX_MESSAGE_BYTES)
             .limit("max-reply-bytes", 1 << 20)
+            .limit("max-uploads-per-session", UPLOADS_PER_SESSION as u64)
+            .limit("max-uploads-per-tenant", 64)
             .limit("max-hostcall-bytes", 16 << 20)
             .limit("handshake-timeout-ms", 3000)
             .limit("frame-timeout-ms", 1000)
@@ -163,6 +170,7 @@ impl Arena {
             deployer: attacker.deployer.clone(),
             victim: self.victim.name.as_str().into(),
             secret_digest: Arc::clone(&self.secret_digest),
+            upload_lanes: Arc::clone(&attacker.upload_lanes),
             seed,
         }
     }
@@ -290,6 +298,18 @@ fn guests_of(programs: &[Program]) -> Guests {
     Arc::new(guests)
 }
 
+/// Uploads what is known to be good. On a machine that is busy with other things it may take longer to
+/// compile than what a hostile module may take, so it gets more than one try.
+async fn upload(client: &Client, wasm: &[u8]) -> Result<Module, Error> {
+    let mut tries_left = 5;
+    loop {
+        match client.upload_module(wasm).await {
+            Err(Error::Remote(failure)) if failure.retryable && tries_left > 0 => tries_left -= 1,
+            outcome => return outcome,
+        }
+    }
+}
+
 impl Attacker {
     async fn arm(host: Arc<TestHost>, guests: Guests) -> Attacker {
         let tenant = host.tenant().await;
@@ -297,7 +317,7 @@ impl Attacker {
         let mut wrong = Vec::new();
         for (name, wasm, options) in guests.iter() {
             let registered = async {
-                let module = tenant.client.upload_module(wasm).await?;
+                let module = upload(&tenant.client, wasm).await?;
                 tenant.client.register(name, &module, options.clone()).await
             };
             if let Err(error) = registered.await {
@@ -308,6 +328,7 @@ impl Attacker {
         Attacker {
             reader: tenant.token("reader").await,
             deployer: tenant.token("deployer").await,
+            upload_lanes: Arc::new(Semaphore::new(UPLOADS_PER_SESSION)),
             tenant: Arc::new(tenant),
         }
     }
@@ -323,6 +344,12 @@ impl Scene {
             Ok(reply) => End::Value(reply.value),
             Err(error) => End::of_error(error),
         }
+    }
+
+    /// Uploads over the tenant's own session, when it has a lane for one more.
+    pub async fn upload(&self, wasm: &[u8]) -> Result<Module, Error> {
+        let _lane = self.upload_lanes.acquire().await;
+        self.tenant.client.upload_module(wasm).await
     }
 
     /// An address that hardly anybody else comes from.

@@ -267,7 +267,7 @@ impl Program {
             } => scene.call(self.name, function, arguments).await,
             Attack::Upload(bytes) => {
                 let bytes = bytes();
-                End::of(scene.tenant.client.upload_module(bytes).await)
+                End::of(scene.upload(&bytes).await)
             }
             Attack::Client { run, .. } => run(scene).await,
         }

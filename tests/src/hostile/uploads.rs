@@ -244,7 +244,7 @@ fn good() -> Vec<u8> {
 async fn cut(mut scene: Scene) -> End {
     let mut bytes = good();
     bytes.truncate(1 + scene.seed.index(bytes.len() - 1));
-    End::of(scene.tenant.client.upload_module(bytes).await)
+    End::of(scene.upload(&bytes).await)
 }
 
 /// What comes of it may be a component after all: then it is one like any other, and taken away again.
@@ -255,7 +255,7 @@ async fn flipped(mut scene: Scene) -> End {
         let at = 8 + scene.seed.index(bytes.len() - 8);
         bytes[at] ^= 1 << scene.seed.below(8);
     }
-    match scene.tenant.client.upload_module(bytes).await {
+    match scene.upload(&bytes).await {
         // Two at once may have made the same one, and one of them takes it away.
         Ok(module) => match scene.tenant.client.remove_module(module.digest()).await {
             Err(error) if error.code() != ErrorCode::NotFound => End::of_error(error),
