@@ -281,12 +281,6 @@ async fn own_failure(mut scene: Scene) -> End {
     let (called, ..) = peer.called().await;
     let failure = Failure {
         message: "\u{1b}[2Jthe node is broken\n".repeat(1000),
-<<<<<<< HEAD
-        fault: Fault::Host,
-        retryable: true,
-        retry_after_ms: None,
-=======
->>>>>>> refs/heads/hostile
         backtrace: vec!["\u{1b}[2J".repeat(10_000)],
         ..Failure::new(ErrorCode::Internal, Fault::Host, "")
     };
