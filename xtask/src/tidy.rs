@@ -15,7 +15,12 @@ use rust::{Source, identifiers, paths_from_crate};
 /// Crates and keywords, and the only places under the shipped sources that may name them.
 const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (
-        &["wasmtime", "wasmtime_wasi", "wasmtime_wasi_io"],
+        &[
+            "wasmtime",
+            "wasmtime_wasi",
+            "wasmtime_wasi_http",
+            "wasmtime_wasi_io",
+        ],
         &["host/src/sandbox/", "host/src/capability/"],
     ),
     (
@@ -26,11 +31,23 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &["rustls", "tokio_rustls"],
         &["host/src/transport/", "clients/rust/src/tls.rs"],
     ),
-    (&["rcgen"], &["host/src/transport/"]),
+    (
+        &["rcgen", "webpki_roots", "yasna"],
+        &["host/src/transport/"],
+    ),
+    (&["hyper", "hyper_util"], &["host/src/outgoing/"]),
+    (&["ipnet"], &["host/src/outgoing/", "host/src/config/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
     (&["landlock", "seccompiler"], &["host/src/confinement/"]),
-    (&["rustix"], &["host/src/confinement/", "host/src/volume/"]),
+    (
+        &["rustix"],
+        &[
+            "host/src/confinement/",
+            "host/src/sandbox/processor.rs",
+            "host/src/volume/",
+        ],
+    ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
     (&["unsafe"], &["host/src/sandbox/artifact.rs"]),
@@ -61,6 +78,7 @@ const HOST: &[(&str, &[&str])] = &[
             "provider",
             "registry",
             "sandbox",
+            "outgoing",
             "confinement",
             "storage",
             "config",
@@ -71,7 +89,11 @@ const HOST: &[(&str, &[&str])] = &[
         "bootstrap",
         &["transport", "tenant", "storage", "config", "clock"],
     ),
-    ("transport", &["storage", "config", "clock", "hex"]),
+    (
+        "transport",
+        // Who a verified certificate is for is a tenant's matter; who tenants are is none of transport's.
+        &["tenant::Certificate", "storage", "config", "clock", "hex"],
+    ),
     (
         "session",
         // Frames are the lower half of transport: they know streams, but no sockets and no TLS.
@@ -152,9 +174,11 @@ const HOST: &[(&str, &[&str])] = &[
         &[
             "volume",
             "capability",
+            "outgoing",
             "budget",
             "account",
             "confinement",
+            "share",
             "storage::file",
         ],
     ),
@@ -167,7 +191,18 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::CallLimits",
             "volume",
             "account",
+            "outgoing",
             "volume",
+        ],
+    ),
+    // It knows no guest: what a request may be is decided before.
+    (
+        "outgoing",
+        &[
+            "transport::OutgoingTls",
+            "transport::OutgoingTlsError",
+            "config",
+            "share",
         ],
     ),
     (
@@ -185,6 +220,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "config",
         &[
+            "capability::Kind",
             "capability::Policy",
             "capability::PolicyError",
             "storage",
@@ -200,6 +236,7 @@ const HOST: &[(&str, &[&str])] = &[
     ("chain", &["budget", "account"]),
     ("budget", &["account"]),
     ("account", &[]),
+    ("share", &[]),
     ("hex", &[]),
 ];
 
