@@ -61,7 +61,7 @@ proptest! {
 fn threads_together_never_exceed_the_limit_and_give_all_back() {
     const THREADS: u64 = 4;
     let account = Account::for_tests(LIMIT);
-    let begin = Barrier::new(THREADS as usize);
+    let begin = Barrier::new(usize::try_from(THREADS).unwrap());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (account, begin) = (Arc::clone(&account), &begin);
