@@ -205,7 +205,8 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::CompileTimeout(_)
         | SandboxError::CompilerOutOfMemory { .. }
         | SandboxError::CompilerDied(_)
-        | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        | SandboxError::ArtifactTooLarge { .. }
+        | SandboxError::NoSuchRoom(_) => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),

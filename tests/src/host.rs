@@ -25,6 +25,7 @@ pub struct HostOptions {
     demands_confinement: bool,
     volumes: Vec<(String, String)>,
     server_names: Vec<String>,
+    log_kept: Option<usize>,
     files: Vec<(String, String)>,
     tables: String,
     audit_file: Option<PathBuf>,
@@ -59,6 +60,12 @@ impl HostOptions {
     /// Not confined, so that whoever runs the tests can look at what the process has open.
     pub fn open(mut self) -> Self {
         self.is_open = true;
+        self
+    }
+
+    /// Only so many lines of the log are kept to look at, for nodes that log for hours.
+    pub fn log_kept(mut self, lines: usize) -> Self {
+        self.log_kept = Some(lines);
         self
     }
 
@@ -147,6 +154,7 @@ impl HostOptions {
 /// A running node. Killed when dropped, and its data with it.
 pub struct TestHost {
     directory: TempDir,
+    log_kept: Option<usize>,
     process: Mutex<Process>,
     counter: AtomicU32,
 }
@@ -174,9 +182,11 @@ impl TestHost {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, content).unwrap();
         }
-        let process = Process::start(directory.path(), options.lacks_landlock).await;
+        let process =
+            Process::start(directory.path(), options.lacks_landlock, options.log_kept).await;
         Arc::new(TestHost {
             directory,
+            log_kept: options.log_kept,
             process: Mutex::new(process),
             counter: AtomicU32::new(0),
         })
@@ -187,8 +197,8 @@ impl TestHost {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
         let mut child = Process::spawn(directory.path(), options.lacks_landlock);
-        let log = Log::of(child.stderr.take().expect("a pipe"));
-        let ready = Log::of(child.stdout.take().expect("a pipe"));
+        let log = Log::of(child.stderr.take().expect("a pipe"), None);
+        let ready = Log::of(child.stdout.take().expect("a pipe"), None);
         let first = in_time("its end", ready.first()).await;
         if first.is_some() {
             let _killed = child.kill();
@@ -356,7 +366,7 @@ impl TestHost {
     pub async fn start_again(&self) {
         let running = self.with_process(|process| process.ended.is_none());
         assert!(!running, "the node is still running");
-        let process = Process::start(self.directory.path(), false).await;
+        let process = Process::start(self.directory.path(), false, self.log_kept).await;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
@@ -422,10 +432,10 @@ impl Process {
         starting.join().expect("a thread that starts the node")
     }
 
-    async fn start(directory: &Path, lacks_landlock: bool) -> Process {
+    async fn start(directory: &Path, lacks_landlock: bool, log_kept: Option<usize>) -> Process {
         let mut child = Self::spawn(directory, lacks_landlock);
-        let log = Log::of(child.stderr.take().expect("a pipe"));
-        let stdout = Log::of(child.stdout.take().expect("a pipe"));
+        let log = Log::of(child.stderr.take().expect("a pipe"), log_kept);
+        let stdout = Log::of(child.stdout.take().expect("a pipe"), None);
         let ready = in_time("a ready line", stdout.first()).await;
         let address = ready
             .as_deref()

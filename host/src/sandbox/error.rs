@@ -68,6 +68,9 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The component needs more of something than the engine has for any one instance.
+    #[error("the component needs more than this node has for one instance: {0}; make it smaller")]
+    NoSuchRoom(String),
     /// The component imports what the node does not have.
     #[error("the component imports `{import}`, which {reason}")]
     RefusedImport {

@@ -142,6 +142,7 @@ async fn what_is_set_for_a_tenant_holds_at_once_and_after_a_restart() {
         (set.weight().number(), set.limits().max_tokens_per_tenant),
         (7, 1)
     );
+    assert_eq!(principal.account().weight(), 7);
     assert_eq!(*principal.permit_deploy().unwrap().settings(), *set);
     let permit_tokens = node.permit("team");
     let refused = node
