@@ -14,7 +14,7 @@ use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
 use crate::confinement::{self, Enforcement, Use};
-use crate::node::{Node, Parts};
+use crate::node::{Node, Parts, tenant_volume_limits};
 #[cfg(feature = "http")]
 use crate::outgoing::Outgoing;
 use crate::provider::Providers;
@@ -318,14 +318,11 @@ fn lay(
 
 fn volume_limits(limits: &Limits) -> VolumeLimits {
     VolumeLimits {
-        max_volumes_per_tenant: limits.max_volumes_per_tenant,
+        of_tenant: tenant_volume_limits(limits),
         max_volume_bytes: limits.max_volume_bytes,
-        max_volume_bytes_per_tenant: limits.max_volume_bytes_per_tenant,
         max_files_per_volume: limits.max_files_per_volume,
         max_open_files_per_instance: count(limits.max_open_files_per_instance),
-        max_open_files_per_tenant: count(limits.max_open_files_per_tenant),
         max_open_files: count(limits.max_open_files),
-        max_file_operations_per_tenant: count(limits.max_file_operations_per_tenant),
         max_path_bytes: count(limits.max_path_bytes),
         max_path_depth: count(limits.max_path_depth),
     }

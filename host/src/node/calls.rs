@@ -16,14 +16,14 @@ use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Grants, Policies, Policy};
 use crate::chain::Chain;
-use crate::config::Limits;
+use crate::config::{Limits, count};
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
-use crate::volume::Mount;
+use crate::volume::{Mount, TenantLimits};
 
 pub(super) async fn call(
     node: &Node,
@@ -294,9 +294,20 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
 
 /// The directories that an instance finds under these grants.
 pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
-    let tenant = caller.permit.tenant().number();
+    let (tenant, settings) = (caller.permit.tenant().number(), caller.permit.settings());
+    let limits = tenant_volume_limits(settings.limits());
     node.volumes
-        .mounts(tenant, &caller.tenant, grants.volumes())
+        .mounts(tenant, &caller.tenant, limits, grants.volumes())
+}
+
+/// How much of volumes a tenant may have.
+pub(crate) fn tenant_volume_limits(limits: &Limits) -> TenantLimits {
+    TenantLimits {
+        max_volumes: limits.max_volumes_per_tenant,
+        max_volume_bytes: limits.max_volume_bytes_per_tenant,
+        max_open_files: count(limits.max_open_files_per_tenant),
+        max_file_operations: count(limits.max_file_operations_per_tenant),
+    }
 }
 
 /// How much processor time a call of it may use.

@@ -31,6 +31,7 @@ pub(super) fn limits(
     };
     let usage = node.registry.usage(principal.tenant());
     let account = principal.account();
+    let volume_bytes = node.volumes.used_bytes(principal.tenant().number());
     // Who may not manage a tenant's tokens is not told how many there are.
     let tokens = match principal.permit_tokens(principal.tenant_name()) {
         Ok(permit) => Some(node.directory.tokens(&permit)?.len() as u64),
@@ -41,6 +42,7 @@ pub(super) fn limits(
         "max-calls-in-flight-per-tenant" => Some(account.calls_in_flight().used()),
         "max-registrations-per-tenant" => Some(usage.registrations),
         "max-modules-per-tenant" => Some(usage.modules),
+        "max-volume-bytes-per-tenant" => Some(volume_bytes),
         "max-stored-bytes-per-tenant" => Some(usage.stored_bytes),
         "max-artifact-bytes-per-tenant" => Some(usage.artifact_bytes),
         "max-tokens-per-tenant" => tokens,

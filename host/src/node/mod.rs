@@ -49,6 +49,7 @@ use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, 
 use crate::tenant::{Certificate, Directory, Principal};
 use crate::volume::Volumes;
 use audited::Pending;
+pub(crate) use calls::tenant_volume_limits;
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]

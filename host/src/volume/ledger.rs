@@ -23,19 +23,24 @@ pub struct Usage {
 #[derive(Debug)]
 pub(super) struct Total {
     used: AtomicU64,
-    max: u64,
+    max: AtomicU64,
 }
 
 impl Total {
     pub(super) fn new(max: u64) -> Self {
         Total {
             used: AtomicU64::new(0),
-            max,
+            max: AtomicU64::new(max),
         }
     }
 
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
+    }
+
+    /// How much may be used from now on. What is used already stays.
+    pub(super) fn allow(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
     }
 
     pub(super) fn clear(&self) {
@@ -118,7 +123,7 @@ impl Ledger {
             .filter(|used| *used <= self.max.bytes)
             .ok_or(VolumeError::Quota)?;
         if let Some(total) = &self.total
-            && !total.take(bytes, total.max)
+            && !total.take(bytes, total.max.load(Ordering::Relaxed))
         {
             return Err(VolumeError::Quota);
         }

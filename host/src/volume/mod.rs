@@ -48,7 +48,7 @@ pub use error::{OpenVolumesError, VolumeError};
 pub use file::{At, File};
 pub use kernel::Node;
 pub use ledger::Usage;
-pub use limits::VolumeLimits;
+pub use limits::{TenantLimits, VolumeLimits};
 pub use listing::{Entry, Listing};
 pub use mount::Mount;
 pub use name::{InvalidVolumeName, VolumeName};

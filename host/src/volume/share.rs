@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{VolumeError, VolumeLimits};
+use super::{TenantLimits, VolumeError, VolumeLimits};
 
 /// Threads that may block, of those that the node has, which files may keep busy; the rest are for its own.
 const MAX_FILE_OPERATIONS: usize = 128;
@@ -46,11 +46,11 @@ pub(super) struct Open {
 }
 
 impl Share {
-    pub(super) fn new(node: &Arc<Room>, limits: &VolumeLimits) -> Self {
+    pub(super) fn new(node: &Arc<Room>, limits: &TenantLimits) -> Self {
         Share {
             node: Arc::clone(node),
-            operations: Arc::new(Semaphore::new(limits.max_file_operations_per_tenant)),
-            open: Arc::new(Semaphore::new(limits.max_open_files_per_tenant)),
+            operations: Arc::new(Semaphore::new(limits.max_file_operations)),
+            open: Arc::new(Semaphore::new(limits.max_open_files)),
         }
     }
 

@@ -6,12 +6,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ledger::{Ledger, Total, Usage};
 use super::share::{Room, Share};
 use super::volume::Volume;
-use super::{VolumeError, VolumeLimits, VolumeName};
+use super::{TenantLimits, VolumeError, VolumeLimits, VolumeName};
 
 type Known = BTreeMap<VolumeName, Arc<Volume>>;
 
@@ -21,7 +21,9 @@ pub(super) struct Shelf {
     path: PathBuf,
     limits: Arc<VolumeLimits>,
     total: Arc<Total>,
-    share: Arc<Share>,
+    room: Arc<Room>,
+    /// What it may have, as was said last, and what is counted by that.
+    allowed: Mutex<(TenantLimits, Arc<Share>)>,
     is_gone: AtomicBool,
     /// None before they were counted. Held over the disk, by threads that may block.
     volumes: Mutex<Option<Known>>,
@@ -32,15 +34,30 @@ impl Shelf {
         Shelf {
             path,
             limits: Arc::clone(limits),
-            total: Arc::new(Total::new(limits.max_volume_bytes_per_tenant)),
-            share: Arc::new(Share::new(room, limits)),
+            total: Arc::new(Total::new(limits.of_tenant.max_volume_bytes)),
+            allowed: Mutex::new((
+                limits.of_tenant,
+                Arc::new(Share::new(room, &limits.of_tenant)),
+            )),
+            room: Arc::clone(room),
             is_gone: AtomicBool::new(false),
             volumes: Mutex::default(),
         }
     }
 
-    pub(super) fn share(&self) -> &Arc<Share> {
-        &self.share
+    /// What the tenant may have from now on; instances that are there already count by what they began with.
+    pub(super) fn allow(&self, limits: TenantLimits) -> Arc<Share> {
+        let mut allowed = self.allowed();
+        if allowed.0 != limits {
+            self.total.allow(limits.max_volume_bytes);
+            *allowed = (limits, Arc::new(Share::new(&self.room, &limits)));
+        }
+        Arc::clone(&allowed.1)
+    }
+
+    // Nothing can be left half done in there.
+    fn allowed(&self) -> MutexGuard<'_, (TenantLimits, Arc<Share>)> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes of all of them, once they were counted.
@@ -54,7 +71,7 @@ impl Shelf {
             if let Some(volume) = known.get(name) {
                 return Ok(Arc::clone(volume));
             }
-            let most = self.limits.max_volumes_per_tenant;
+            let most = self.allowed().0.max_volumes;
             if known.len() as u64 >= most && !self.clear_one_away(known) {
                 return Err(VolumeError::Quota);
             }

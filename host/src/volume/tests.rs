@@ -10,14 +10,16 @@ use super::*;
 /// Small ones.
 pub(super) fn limits() -> VolumeLimits {
     VolumeLimits {
-        max_volumes_per_tenant: 2,
+        of_tenant: TenantLimits {
+            max_volumes: 2,
+            max_volume_bytes: 1500,
+            max_open_files: 4,
+            max_file_operations: 2,
+        },
         max_volume_bytes: 1000,
-        max_volume_bytes_per_tenant: 1500,
         max_files_per_volume: 8,
         max_open_files_per_instance: 3,
-        max_open_files_per_tenant: 4,
         max_open_files: 6,
-        max_file_operations_per_tenant: 2,
         max_path_bytes: 1024,
         max_path_depth: 16,
     }
@@ -29,7 +31,9 @@ fn volumes(at: &Path, tenants: &[u64]) -> Volumes {
 
 fn mount(volumes: &Volumes, tenant: u64, access: Access) -> Mount {
     let wanted = [("data".parse().unwrap(), access)];
-    volumes.mounts(tenant, "t", wanted).remove(0)
+    volumes
+        .mounts(tenant, "t", limits().of_tenant, wanted)
+        .remove(0)
 }
 
 async fn write(mount: &Mount, name: &str, bytes: usize) -> Result<u64, VolumeError> {
@@ -99,7 +103,12 @@ async fn a_late_call_of_a_removed_tenant_finds_nothing_and_leaves_nothing() {
     }
     assert!(
         volumes
-            .mounts(7, "t", [("data".parse().unwrap(), Access::ReadOnly)])
+            .mounts(
+                7,
+                "t",
+                limits().of_tenant,
+                [("data".parse().unwrap(), Access::ReadOnly)]
+            )
             .is_empty()
     );
     assert!(!directory.path().join("volumes/7").exists());

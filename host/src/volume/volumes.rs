@@ -12,7 +12,7 @@ use super::mount::{Home, Mount};
 use super::share::Room;
 use super::shelf::{Shelf, remove};
 use super::volume::Volume;
-use super::{Access, OpenVolumesError, VolumeError, VolumeLimits, VolumeName};
+use super::{Access, OpenVolumesError, TenantLimits, VolumeError, VolumeLimits, VolumeName};
 
 /// A directory of the machine that the operator gives to tenants under the name of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,12 +88,13 @@ impl Volumes {
         })
     }
 
-    /// The volumes of one new instance: of the operator's those that the tenant may have, no more than
+    /// The volumes of one new instance of a tenant, which may have so much at present: of the operator's those that the tenant may have, no more than
     /// they are for, and else the tenant's own. Nothing is looked at on disk before the instance does.
     pub fn mounts(
         &self,
         tenant: u64,
         tenant_name: &str,
+        limits: TenantLimits,
         wanted: impl IntoIterator<Item = (VolumeName, Access)>,
     ) -> Vec<Mount> {
         let mut wanted = wanted.into_iter().peekable();
@@ -103,6 +104,7 @@ impl Volumes {
         let Some(shelf) = self.shelf(tenant) else {
             return Vec::new();
         };
+        let share = shelf.allow(limits);
         let open_files = Arc::new(Semaphore::new(
             self.inner.limits.max_open_files_per_instance,
         ));
@@ -112,7 +114,7 @@ impl Volumes {
                 None => (Home::Own(Arc::clone(&shelf)), access),
             };
             let limits = Arc::clone(&self.inner.limits);
-            let share = Arc::clone(shelf.share());
+            let share = Arc::clone(&share);
             Mount::new(name, access, home, limits, share, Arc::clone(&open_files))
         };
         wanted.map(mount).collect()

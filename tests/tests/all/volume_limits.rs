@@ -1,5 +1,6 @@
 //! How much of files there may be.
 
+use rpc_host_client::TenantOptions;
 use rpc_host_tests::{HostOptions, TestHost, TestTenant};
 
 use crate::volumes::{probe, probe_called, run, runs};
@@ -231,6 +232,48 @@ async fn a_tenant_has_so_many_volumes_and_bytes_in_all_of_them() {
         &[("open|0|cw|one", "ok 1"), ("write|1|0|6000", "ok 6000")],
     )
     .await;
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_less_than_others() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let data = probe(&tenant, &["fs:a=rw", "fs:b=rw"]).await;
+    let steps = ["open|0|cw|one", "write|2|0|6000"];
+    runs(&data, &[(steps[0], "ok 2"), (steps[1], "ok 6000")]).await;
+    let limits = [
+        ("max-volume-bytes-per-tenant", 6000),
+        ("max-volumes-per-tenant", 1),
+        ("max-open-files-per-tenant", 3),
+    ];
+    let options = TenantOptions {
+        limits: Some(limits.map(|(name, value)| (name.to_owned(), value)).into()),
+        ..TenantOptions::default()
+    };
+    let admin = tenant.host.client().await;
+    admin.tenant_set(&tenant.name, options).await.unwrap();
+    runs(
+        &data,
+        &[
+            ("open|0|w|one", "ok 2"),
+            ("write|2|6000|1", "error: quota"),
+            ("write|2|0|6000", "ok 6000"),
+            ("open|1|cw|two", "error: quota"),
+            ("open-many|0|r|one", "2 insufficient-memory"),
+        ],
+    )
+    .await;
+    let limits = tenant
+        .cli(["limits", "--output", "json"])
+        .run()
+        .await
+        .json();
+    let name = "max-volume-bytes-per-tenant";
+    let shown = limits
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|limit| limit["name"] == name);
+    assert_eq!(shown.unwrap()["used"], 6000, "{shown:?}");
 }
 
 #[tokio::test]

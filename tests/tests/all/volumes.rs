@@ -110,6 +110,24 @@ async fn a_module_has_the_volumes_that_it_was_granted_and_no_others() {
 }
 
 #[tokio::test]
+async fn what_is_narrowed_for_a_call_is_narrowed_for_its_files() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let data = probe(&tenant, &["fs:data=rw", "fs:more=rw"]).await;
+    let allowed = async |patterns: &[&str]| {
+        let steps = ["directories", "open\t0\tcw\tnote"].map(str::to_owned);
+        let call = data.function("run").arg(steps.to_vec());
+        let call = call.allow(patterns.iter().copied());
+        call.call::<Vec<String>>().await.unwrap()
+    };
+    assert_eq!(allowed(&["any"]).await, ["/data /more", "ok 2"]);
+    assert_eq!(allowed(&["fs:data=rw"]).await, ["/data", "ok 1"]);
+    assert_eq!(
+        allowed(&["fs:data=ro"]).await,
+        ["/data", "error: read-only"]
+    );
+}
+
+#[tokio::test]
 async fn the_standard_library_finds_a_volume_as_a_directory() {
     let tenant = TestHost::shared().await.tenant().await;
     let options = granted(&["fs:data=rw"]);
