@@ -8,6 +8,7 @@ mod accounts;
 mod chatter;
 mod pace;
 mod quantity;
+mod quick_use;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -17,6 +18,7 @@ pub use accounts::Accounts;
 pub use chatter::{Chatter, Dropped, Hearing};
 pub use pace::{Pace, Rate};
 pub use quantity::{Held, Quantity};
+pub use quick_use::QuickUse;
 
 /// What a tenant may use. A node's own numbers, or what is left of them to one tenant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,7 @@ pub struct Account {
     calls: Pace,
     requests: Pace,
     chatter: Chatter,
+    quick_use: QuickUse,
 }
 
 impl Account {
@@ -62,6 +65,7 @@ impl Account {
             calls: Pace::new(allowance.calls),
             requests: Pace::new(allowance.requests),
             chatter: Chatter::new(allowance.log_bytes),
+            quick_use: QuickUse::default(),
         }
     }
 
@@ -100,6 +104,11 @@ impl Account {
     /// The processor time that was charged since the account was opened.
     pub fn cpu(&self) -> Duration {
         Duration::from_micros(self.cpu_us.load(Ordering::Relaxed))
+    }
+
+    /// What it had of the quick way.
+    pub fn quick_use(&self) -> &QuickUse {
+        &self.quick_use
     }
 
     /// Bytes of memory and tables of all instances together, and of values on their way.

@@ -21,7 +21,8 @@ use crate::storage::file::{self, Access};
 use crate::storage::{RedbStorage, Storage, StorageError};
 use crate::tenant::{Directory, TenantError, Token};
 use crate::transport::{
-    AuthorityFiles, ClientTrust, IdentityError, IdentityFiles, NodeIdentity, ServerFiles,
+    AuthorityFiles, ClientAuthority, ClientTrust, IdentityError, IdentityFiles, NodeIdentity,
+    ServerFiles,
 };
 
 /// The name that the profile checks the certificate against: every certificate has it, wherever
@@ -169,11 +170,7 @@ fn client_authorities(config: &Config, data: &DataDir) -> Vec<AuthorityFiles> {
         revoked: files.revoked.clone(),
         may_be_absent: false,
     });
-    let own = AuthorityFiles {
-        certificates: data.clients().join("ca.pem"),
-        revoked: Some(data.clients().join("revoked.pem")),
-        may_be_absent: true,
-    };
+    let own = ClientAuthority::files(&data.clients());
     configured.into_iter().chain([own]).collect()
 }
 

@@ -26,12 +26,15 @@ pub mod error;
 mod hex;
 mod inspect;
 pub mod node;
+#[cfg(feature = "http")]
+pub mod outgoing;
 pub mod provider;
 pub mod registry;
 pub mod sandbox;
 mod serve;
 pub mod server;
 pub mod session;
+mod share;
 pub mod shutdown;
 pub mod storage;
 pub mod tenant;

@@ -15,6 +15,8 @@ use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
 use crate::confinement::{self, Enforcement, Use};
 use crate::node::{Node, Parts};
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
@@ -43,6 +45,10 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// What is believed of hosts outside.
+    #[cfg(feature = "http")]
+    #[error("the authorities in `ca-file` of `[http]` cannot be used: {0}")]
+    OutgoingTls(#[from] crate::transport::OutgoingTlsError),
     /// Directories for modules.
     #[error(transparent)]
     Volumes(#[from] OpenVolumesError),
@@ -101,7 +107,7 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     places.extend(volumes.map(|directory| (directory.path.as_path(), used(directory))));
     let files = config.files_to_read();
     places.extend(files.iter().map(|file| (*file, Use::Beside)));
-    let enforcement = confinement::node(&places);
+    let enforcement = confinement::node(&places, config.outgoing_ports());
     hold("the node is", config.sandbox, &enforcement)?;
     Ok(Confined(Some(enforcement)))
 }
@@ -124,6 +130,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
+    #[cfg(feature = "http")]
+    let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
     let audit_file = config.audit.clone();
     let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
@@ -137,7 +145,10 @@ pub async fn serve(
     audit.record(started(demand));
     audit.record(confined_entry("node", confined.0.as_ref()));
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
-    let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    let sandbox = Sandbox::new(sandbox_limits(&limits), &key)?;
+    #[cfg(feature = "http")]
+    let sandbox = sandbox.with_outgoing(Arc::clone(&outgoing));
+    let sandbox = Arc::new(sandbox);
     let workers = sandbox.compiler_confinement().await;
     let workers = workers.unwrap_or_else(|error| Enforcement {
         enforced: Vec::new(),
@@ -169,6 +180,8 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
+    #[cfg(feature = "http")]
+    outgoing.listens_on(address);
     let clients = Arc::clone(&foundation.clients);
     let tls = server_config(
         foundation.identity.certificate(),

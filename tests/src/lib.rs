@@ -11,6 +11,7 @@
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
 //! | `register_history` | what was written and read at the same time, and whether that can be |
 //! | `operations` | which operations there are |
+//! | `web` | a web server, and what it was asked |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //! | `hostile` | programs that mean no good, each with the end that it has to come to |
@@ -38,6 +39,7 @@ mod pki;
 mod raw_peer;
 mod register_history;
 mod tenant;
+mod web;
 
 use std::time::Duration;
 
@@ -52,6 +54,7 @@ pub use pki::{Certified, Pki};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
 pub use tenant::TestTenant;
+pub use web::{Answer, WebServer};
 
 /// How long a test waits for what has to come. Far longer than it takes, even on a busy machine, and
 /// never waited for in full by a test that passes.

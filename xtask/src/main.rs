@@ -40,6 +40,7 @@ commands:
   demo                  build everything, start a node, upload modules, call them, show each command
   test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
   bench                 measure a call beside a raw TLS echo, all in the release profile
+  neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
   gauntlet [--runs N] [--seed S] [--again PROGRAM:SEED]
@@ -79,6 +80,7 @@ enum Command {
     Demo,
     Test { arguments: Vec<String> },
     Bench,
+    Neighbour { short: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
     Gauntlet { arguments: Vec<String> },
@@ -92,6 +94,11 @@ impl Command {
             Some("demo") => Self::Demo.alone(arguments),
             Some("test") => Self::parse_test(arguments),
             Some("bench") => Self::Bench.alone(arguments),
+            Some("neighbour") => match arguments.next() {
+                Some("--short") => Self::Neighbour { short: true }.alone(arguments),
+                None => Ok(Self::Neighbour { short: false }),
+                Some(argument) => Err(format!("`neighbour` takes no `{argument}`")),
+            },
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
             Some("gauntlet") => Ok(Self::Gauntlet {
@@ -160,6 +167,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo::run(&Workspace::locate()?)?,
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
         Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
         Command::Gauntlet { arguments } => gauntlet::run(&Workspace::locate()?, &arguments)?,
@@ -181,6 +189,11 @@ mod tests {
         assert_eq!(parse(""), Ok(Command::Help));
         assert_eq!(parse("demo"), Ok(Command::Demo));
         assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert_eq!(parse("neighbour"), Ok(Command::Neighbour { short: false }));
+        let short = Ok(Command::Neighbour { short: true });
+        assert_eq!(parse("neighbour --short"), short);
+        assert!(parse("neighbour --short 1").is_err());
+        assert!(parse("neighbour quick").is_err());
         assert!(parse("demo calc").is_err());
         let test = |arguments: &[&str]| {
             let arguments = arguments.iter().map(|&it| it.to_owned()).collect();

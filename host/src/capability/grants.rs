@@ -42,11 +42,18 @@ pub enum GrantError {
         limit_bytes: u64,
     },
     /// One of a kind that is not to be had here.
-    #[error("this node has no grant of kind `{kind}` to give; leave it out")]
+    #[error("{}; leave it out", lacking(*.kind))]
     NotServed {
         /// Which kind.
         kind: Kind,
     },
+}
+
+fn lacking(kind: Kind) -> String {
+    match kind {
+        Kind::Http => "this node is built without `http`".to_owned(),
+        other => format!("this node has no grant of kind `{other}` to give"),
+    }
 }
 
 fn known() -> String {

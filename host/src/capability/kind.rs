@@ -61,10 +61,11 @@ impl Kind {
 
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
-        matches!(
-            self,
-            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs
-        )
+        match self {
+            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs => true,
+            Self::Http => cfg!(feature = "http"),
+            Self::Kv => false,
+        }
     }
 
     /// The kind that is called so.

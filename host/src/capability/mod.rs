@@ -17,12 +17,15 @@
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
+//! | `http` | `wasi:http`, in nodes that are built with it |
 
 mod clock;
 mod files;
 mod force;
 mod grant;
 mod grants;
+#[cfg(feature = "http")]
+mod http;
 mod kind;
 mod log;
 mod policy;
@@ -37,6 +40,8 @@ pub(crate) use files::{Files, FilesCtx};
 pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
+#[cfg(feature = "http")]
+pub(crate) use http::HttpCtx;
 pub use kind::{Kind, Kinds};
 pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
@@ -108,6 +113,14 @@ pub(crate) fn offer(name: &str, kinds: Kinds) -> Offer {
             .is_some_and(|version| version.major == major && version.minor == minor)
     };
     match package {
+        #[cfg(feature = "http")]
+        "wasi:http"
+            if is_version(0, 2)
+                && kinds.has(Kind::Http)
+                && http::INTERFACES.contains(&interface) =>
+        {
+            Offer::Granted(Kind::Http)
+        }
         "wasi:http" if is_version(0, 2) => Offer::Ungranted(Kind::Http.as_str()),
         "wasi:sockets" if is_version(0, 2) => Offer::Ungranted("sockets"),
         _ if package.starts_with("wasi:") && wasi_base::INTERFACES.contains(&interface) => {
@@ -153,8 +166,12 @@ fn is_bindable(name: &str) -> bool {
 pub(crate) fn link(linker: &mut Linker<State>, kind: Kind) -> wasmtime::Result<()> {
     match kind {
         Kind::Log => log::add_to_linker(linker),
+        #[cfg(feature = "http")]
+        Kind::Http => http::add_to_linker(linker),
+        #[cfg(not(feature = "http"))]
+        Kind::Http => Ok(()),
         // Not offered as interfaces of their own.
-        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Kv | Kind::Http => Ok(()),
+        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Kv => Ok(()),
     }
 }
 

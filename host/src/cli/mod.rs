@@ -1,6 +1,6 @@
 //! The command line: one file for each group of verbs.
 //!
-//! Everything but `serve` is a client of a node, local or not, and uses the client library like any
+//! Everything but `serve` and `certificate` is a client of a node, local or not, and uses the client library like any
 //! other program. The library's layers know nothing of this folder.
 //!
 //! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted, 143 terminated.
@@ -8,6 +8,7 @@
 mod audit;
 mod call;
 mod call_text;
+mod certificate;
 mod compile_worker;
 mod completions;
 mod connect;
@@ -87,6 +88,9 @@ enum Command {
     Token(token::Token),
     /// Show the audit log of a node on this machine
     Audit(audit::Audit),
+    /// Make, list and revoke certificates for clients, beside the node
+    #[command(subcommand)]
+    Certificate(certificate::Certificate),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile the component on stdin to stdout, for the node
@@ -123,6 +127,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         Command::Serve(serve) => return serve.run(verbose),
         Command::Audit(audit) => return audit.run(),
         Command::Completions(completions) => return completions.run(),
+        Command::Certificate(certificate) => return certificate.run(),
         Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
@@ -165,6 +170,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Serve(serve) => serve.run(0),
         Command::Audit(audit) => audit.run(),
         Command::Completions(completions) => completions.run(),
+        Command::Certificate(certificate) => certificate.run(),
         Command::CompileWorker(_) => Err(Problem::new("the compiler is not a client")),
     }
 }

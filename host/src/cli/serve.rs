@@ -121,6 +121,8 @@ fn log_to_stderr(config: &Config) {
     };
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
+        // It warns of what guests do wrong, as often as they do it.
+        .with_target("wasmtime_wasi_http", LevelFilter::OFF)
         .with_target("rpc_host", level)
         .with_target("guest", level);
     let subscriber = tracing_subscriber::fmt()

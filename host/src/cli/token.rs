@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::table::{Table, time};
 
 /// From the least to the most powerful.
-const ROLES: [&str; 4] = ["reader", "caller", "deployer", "admin"];
+pub(super) const ROLES: [&str; 4] = ["reader", "caller", "deployer", "admin"];
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Token {

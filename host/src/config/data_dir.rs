@@ -82,7 +82,17 @@ impl DataDir {
 
     /// The authority that signs certificates of clients, if it was ever asked to.
     pub fn clients(&self) -> PathBuf {
-        self.path.join("clients")
+        Self::clients_of(&self.path)
+    }
+
+    /// The same in a data directory that a node may have open.
+    pub fn clients_of(path: &Path) -> PathBuf {
+        path.join("clients")
+    }
+
+    /// Whether a node was ever started on this directory.
+    pub fn is_one(path: &Path) -> bool {
+        path.join(LOCK).is_file()
     }
 
     /// The key that authenticates compiled artifacts.

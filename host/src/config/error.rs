@@ -96,6 +96,47 @@ pub enum ConfigError {
         /// What was given.
         text: String,
     },
+    /// Something that this node was not built with.
+    #[error(
+        "this node is built without `{feature}`; leave `[{feature}]` out, or build it with \
+         `--features {feature}`"
+    )]
+    BuiltWithout {
+        /// The feature, and the table of the configuration.
+        feature: &'static str,
+    },
+    /// Not a network.
+    #[cfg(feature = "http")]
+    #[error(
+        "`{text}` is not a network; write its first address and the length of its prefix, \
+         `10.1.0.0/16`, or `10.1.2.3/32` for one address"
+    )]
+    InvalidNetwork {
+        /// What was given.
+        text: String,
+    },
+    /// More entries than anybody needs.
+    #[cfg(feature = "http")]
+    #[error("`{name}` lists more than {limit} entries; leave some out")]
+    TooManyEntries {
+        /// The list.
+        name: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Nobody listens on port 0.
+    #[cfg(feature = "http")]
+    #[error("nobody listens on port 0; list ports from 1 to 65535 under `ports`")]
+    NoPort,
+    /// The file of authorities cannot be read.
+    #[cfg(feature = "http")]
+    #[error("cannot read the authorities in {}: {reason}", .path.display())]
+    UnreadableAuthorities {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// What may be granted is not written as it should be.
     #[error("`[grants] allow`: {0}")]
     Policy(#[from] PolicyError),

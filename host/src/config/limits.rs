@@ -245,6 +245,25 @@ limits! {
     max_path_bytes, "max-path-bytes" = KIB, at most 4095;
     /// Names in such a path.
     max_path_depth, "max-path-depth" = 32, at most 128;
+    /// Requests that one instance makes of hosts outside, those that are refused included. An instance is
+    /// of one call. (This and all limits of `http` matter where the node is built with it.)
+    max_http_requests_per_instance, "max-http-requests-per-instance" = 64, at most 65_536;
+    /// Such requests of one instance under way at once; one is until its answer was read, or let go of.
+    max_http_requests_at_once_per_instance, "max-http-requests-at-once-per-instance" = 8, at most 1024;
+    /// The same of one tenant.
+    max_http_requests_at_once_per_tenant, "max-http-requests-at-once-per-tenant" = 64, at most 16_384;
+    /// The same of all tenants.
+    max_http_requests_at_once, "max-http-requests-at-once" = 256, at most 16_384;
+    /// Names of hosts looked up at once; a quarter of them for one tenant.
+    max_name_look_ups_at_once, "max-name-look-ups-at-once" = 64, at most 256;
+    /// Bytes of the header of one request to a host outside, and of that of its answer.
+    max_http_header_bytes, "max-http-header-bytes" = 16 * KIB, at most 256 * KIB;
+    /// Bytes of the bodies of all requests of one instance together, and of all their answers.
+    max_http_body_bytes_per_instance, "max-http-body-bytes-per-instance" = 16 * MIB, at most GIB;
+    /// Time to look up a host's name, connect to it and agree on TLS.
+    http_connect_timeout_ms, "http-connect-timeout-ms" = 10 * SECOND, at most MINUTE;
+    /// Time that a connection to a host outside may stand still while somebody waits for it.
+    http_idle_timeout_ms, "http-idle-timeout-ms" = 30 * SECOND, at most HOUR;
     /// Bytes of one file of the audit log; then a new one is begun.
     max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
     /// Files of the audit log that are kept; the oldest goes.

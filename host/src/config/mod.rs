@@ -7,6 +7,7 @@ mod audit;
 mod data_dir;
 mod demand;
 mod error;
+mod http;
 mod limits;
 mod listen;
 mod log;
@@ -21,6 +22,8 @@ pub use audit::audit_file;
 pub use data_dir::DataDir;
 pub use demand::SandboxDemand;
 pub use error::ConfigError;
+#[cfg(feature = "http")]
+pub use http::HttpConfig;
 pub use limits::{LIMITS, LimitRow, Limits, unit};
 pub use listen::{ListenAddress, ServerName};
 pub use log::{LogFormat, LogLevel};

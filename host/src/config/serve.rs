@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::http::HttpTable;
 use super::limits::LimitsTable;
 use super::volumes::{self, VolumeTable};
 use super::{
@@ -66,6 +67,9 @@ pub struct Config {
     pub limits: Limits,
     /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
     pub volumes: BTreeMap<VolumeName, HostDirectory>,
+    /// Requests of guests to hosts outside.
+    #[cfg(feature = "http")]
+    pub http: super::HttpConfig,
 }
 
 /// A certificate that the operator brings along.
@@ -110,6 +114,7 @@ struct FileTable {
     limits: LimitsTable,
     #[serde(default)]
     volumes: BTreeMap<String, VolumeTable>,
+    http: Option<HttpTable>,
 }
 
 /// `[grants]` as written.
@@ -132,6 +137,15 @@ impl Config {
                 Self::from_text(flags, &text).map_err(|error| error.in_file(&path))
             }
         }
+    }
+
+    /// The ports that the node itself connects to: none, where no request of a guest could be granted.
+    pub fn outgoing_ports(&self) -> &[u16] {
+        #[cfg(feature = "http")]
+        if self.policy.knows(crate::capability::Kind::Http) {
+            return &self.http.ports;
+        }
+        &[]
     }
 
     /// Files beside the data directory that are read again while the node runs.
@@ -158,6 +172,10 @@ impl Config {
                 limit: MAX_SERVER_NAMES,
             });
         }
+        #[cfg(feature = "http")]
+        let http = HttpTable::resolve(file.http)?;
+        #[cfg(not(feature = "http"))]
+        HttpTable::resolve(file.http)?;
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
         let data = flags.data.or(file.data);
         let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
@@ -179,6 +197,8 @@ impl Config {
             policy,
             volumes: volumes::resolve(file.volumes, &limits)?,
             limits,
+            #[cfg(feature = "http")]
+            http,
         })
     }
 }

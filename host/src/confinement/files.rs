@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
@@ -40,9 +40,14 @@ const READ: &[&str] = &[
 const NOTHING: &str = "/dev/null";
 
 /// Takes every right to files but those in `places`, as far as these are for use, and those that this
-/// program cannot do without, to connect by TCP, and to signal others.
-pub(super) fn only_what_serving_needs(places: &[(&Path, Use)], enforcement: &mut Enforcement) {
-    note(&some(places), enforcement);
+/// program cannot do without, to connect by TCP but to these `ports`, and to signal
+/// others.
+pub(super) fn only_what_serving_needs(
+    places: &[(&Path, Use)],
+    ports: &[u16],
+    enforcement: &mut Enforcement,
+) {
+    note(&some(places, ports), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -60,7 +65,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
+fn some(places: &[(&Path, Use)], ports: &[u16]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -102,11 +107,16 @@ fn some(places: &[(&Path, Use)]) -> Result<RestrictionStatus, RulesetError> {
     });
     Ruleset::default()
         .handle_access(AccessFs::from_all(WANTED))?
-        // It listens where its operator says, and connects to nobody.
+        // It listens where its operator says, and connects to nobody, but for requests of guests.
         .handle_access(AccessNet::ConnectTcp)?
         .scope(Scope::from_all(WANTED))?
         .create()?
         .add_rules(rules)?
+        .add_rules(
+            ports
+                .iter()
+                .map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()
 }
 

@@ -21,16 +21,16 @@ pub enum Use {
 }
 
 /// Confines this process, and those that it starts, for good: no file but those under `places`, as far as
-/// these are for use, and what its own program needs, no connection that it makes itself, no signal to
+/// these are for use, and what its own program needs, no connection that it makes itself but to these `ports`, no signal to
 /// others, no privilege, and none of the system calls that no server needs.
 ///
 /// For a process with one thread, before it starts others.
-pub fn node(places: &[(&Path, Use)]) -> Enforcement {
+pub fn node(places: &[(&Path, Use)], ports: &[u16]) -> Enforcement {
     let mut enforcement = Enforcement::default();
     let undumpable = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     enforcement.note("not-dumpable", undumpable);
     enforcement.note("no-new-privileges", set_no_new_privs(true));
-    files::only_what_serving_needs(places, &mut enforcement);
+    files::only_what_serving_needs(places, ports, &mut enforcement);
     let filtered = system_calls::none_that_no_server_needs();
     enforcement.note("seccomp", filtered);
     enforcement

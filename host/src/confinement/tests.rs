@@ -51,6 +51,7 @@ const DEEDS: &[Deed] = &[
 /// What a node does all day.
 const DEEDS_OF_A_NODE: &[(&str, Act)] = &[
     ("keep a file", keep_a_file),
+    ("read what its operator replaced", read_replaced),
     ("start its own program", run_program),
     ("listen", listen_tcp),
     ("start threads", start_thread),
@@ -298,6 +299,14 @@ fn keep_a_file() -> io::Result<()> {
     std::fs::remove_dir_all(data.join("tenant"))
 }
 
+/// And what lies beside it, which may be in its place a moment later.
+fn read_replaced() -> io::Result<()> {
+    let beside = place().join("read");
+    std::fs::read(beside.join("operators.pem"))?;
+    std::fs::read(beside.join("another"))?;
+    Ok(())
+}
+
 fn look_up() -> io::Result<()> {
     std::net::ToSocketAddrs::to_socket_addrs("localhost:0").map(|_| ())
 }
@@ -392,6 +401,7 @@ fn act(name: &str) -> io::Result<()> {
         return deed(&place().join(directory));
     }
     match name {
+        "write beside what its operator keeps" => std::fs::write(place().join("read/another"), ""),
         "run another program" => run_another_program(),
         "compute" => compute(),
         "use much memory" => use_much_memory(),
@@ -418,19 +428,25 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => {
+        layer @ ("node" | "node with a port" | "node with another port") => {
+            let ports = match layer {
+                "node with a port" => vec![port()],
+                "node with another port" => vec![port().checked_add(1).unwrap_or(1)],
+                _ => Vec::new(),
+            };
             let (data, looked, changed) = (
                 place().join("data"),
                 place().join("looked-at"),
                 place().join("changed"),
             );
             let read = place().join("read/operators.pem");
-            enforcement = node(&[
+            let places: [(&std::path::Path, Use); 4] = [
                 (&data, Use::Own),
                 (&looked, Use::Read),
                 (&changed, Use::Change),
                 (&read, Use::Beside),
-            ]);
+            ];
+            enforcement = node(&places, &ports);
         }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
@@ -451,6 +467,10 @@ impl Attempts {
     fn new() -> Attempts {
         let directory = tempfile::tempdir().unwrap();
         std::fs::create_dir(directory.path().join("data")).unwrap();
+        std::fs::create_dir(directory.path().join("read")).unwrap();
+        for name in ["read/operators.pem", "read/another"] {
+            std::fs::write(directory.path().join(name), "content").unwrap();
+        }
         let program = std::env::current_exe().unwrap();
         std::fs::copy(program, directory.path().join("program")).unwrap();
         Attempts {
@@ -577,6 +597,7 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
         ("remove a file", "landlock-files"),
         ("make a directory", "landlock-files"),
         ("make a link", "landlock-files"),
+        ("write beside what its operator keeps", "landlock-files"),
         ("run another program", "landlock-files"),
         ("connect by TCP", "landlock-tcp"),
         ("signal another", "landlock-scopes"),
@@ -586,6 +607,16 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
         let holds = enforced.split(' ').any(|one| one == measure);
         assert_eq!(was_refused(&output), holds, "{name}: {output:?}");
     }
+    // Its operator may have opened ports for requests of guests.
+    let opened = attempts.run("node with a port", "connect by TCP");
+    assert_eq!(said(&opened, "outcome: ").as_deref(), Some("Ok(())"));
+    let closed = attempts.run("node with another port", "connect by TCP");
+    let enforced = said(&closed, "enforced: ").unwrap();
+    assert_eq!(
+        was_refused(&closed),
+        enforced.contains("landlock-tcp"),
+        "{closed:?}"
+    );
     let free = attempts.run("none", "run another program");
     assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
 }

@@ -56,34 +56,43 @@ pub(super) async fn call(
         allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
-    let bounds = Bounds {
-        account: principal.account(),
-        deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
-            chain.deadline().min(started + timeout)
-        }),
-        limits: &limits,
-        outer: call.chain,
-    };
+    let deadline = call.chain.as_ref().map_or(started + timeout, |chain| {
+        chain.deadline().min(started + timeout)
+    });
     let (header, arguments) = (call.header, call.arguments);
-    let called = async {
-        match answerer {
-            Answerer::Module(registration) => {
-                of_module(node, &caller, &registration, &header, arguments, &bounds).await
-            }
-            Answerer::Client(serving) => {
-                of_client(node, &caller, &serving, &header, arguments, &bounds).await
-            }
+    let (account, bytes) = (Arc::clone(&caller.account), arguments.len());
+    let work = {
+        let (node, outer) = (node.clone(), call.chain);
+        async move {
+            let bounds = Bounds {
+                account: &caller.account,
+                deadline,
+                limits: &limits,
+                outer,
+            };
+            let called = match answerer {
+                Answerer::Module(registration) => {
+                    of_module(&node, &caller, &registration, &header, arguments, &bounds).await
+                }
+                Answerer::Client(serving) => {
+                    of_client(&node, &caller, &serving, &header, arguments, &bounds).await
+                }
+            };
+            reply(called, started, &bounds)
         }
     };
-    let (deadline, time) = (bounds.deadline, bounds.deadline - started);
-    let called = called.await;
-    let (value, is_result) = called.map_err(|error| late(error, "the call", time, deadline))?;
+    let sandbox = node.targets.sandbox();
+    sandbox.work(&account, bytes, deadline, work).await
+}
+
+fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallReply, HostError> {
+    let time = bounds.deadline - started;
+    let (value, is_result) =
+        called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
-    if value.len() as u64 > limits.max_reply_bytes {
-        return Err(SandboxError::ResultTooLarge {
-            limit_bytes: limits.max_reply_bytes,
-        }
-        .into());
+    let limit_bytes = bounds.limits.max_reply_bytes;
+    if value.len() as u64 > limit_bytes {
+        return Err(SandboxError::ResultTooLarge { limit_bytes }.into());
     }
     Ok(CallReply { value, is_result })
 }

@@ -159,9 +159,9 @@ pub(super) async fn operate(
             node.providers.forget(removed.id());
             // Whatever of the two fails, the other is tried, and the next start sweeps.
             let ended = node.volumes.forget(removed.id().number()).await;
-            let forgotten = node.registry.forget(removed).await?;
+            let forgotten = node.registry.forget(removed).await;
             ended?;
-            Ok(encode_envelope(&forgotten))
+            Ok(encode_envelope(&forgotten?))
         }
         Operation::TokenCreate(request) => {
             let of = tenant_or_own(principal, request.tenant)?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use wasmtime::component::Val;
 
 use super::instance::INNER_PATIENCE;
-use super::share::{Shares, Taken};
 use super::{Sandbox, SandboxError};
+use crate::share::{Shares, Taken};
 
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
 /// answer.

@@ -12,9 +12,9 @@ use wasmtime::component::{ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
-use super::engine::TICK;
+use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
-use super::share::Taken;
+use super::rest::Rest;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
@@ -23,6 +23,7 @@ use super::{
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, Grants};
+use crate::share::Taken;
 use crate::volume::Mount;
 
 /// Lines of a guest's output that go to the log from one call.
@@ -91,8 +92,7 @@ pub struct Instance {
 }
 
 impl Sandbox {
-    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest within
-    /// one tick of the epoch.
+    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When there is no place in time, or the guest fails at its start.
@@ -114,6 +114,8 @@ impl Sandbox {
             return Err(SandboxError::Busy);
         };
         let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        #[cfg(feature = "http")]
+        let state = self.with_way_out(state);
         let Setting {
             label,
             limits,
@@ -126,9 +128,12 @@ impl Sandbox {
         store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
         store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            budget.spend(TICK)?;
-            Ok(UpdateDeadline::Yield(1))
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
+            budget.spend(TICK * ticks)?;
+            let rest = Box::pin(Rest::until(state.deadline));
+            Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
         let starting = prepared.pre.instantiate_async(&mut store);
         let started = timeout_at(deadline, starting).await;
@@ -152,6 +157,14 @@ impl Sandbox {
         log_output(&label, account, "stdout", &stdout);
         log_output(&label, account, "stderr", &stderr);
         Err(ended)
+    }
+
+    #[cfg(feature = "http")]
+    fn with_way_out(&self, mut state: State) -> State {
+        if let Some(outgoing) = &self.outgoing {
+            state.http.open(Arc::clone(outgoing));
+        }
+        state
     }
 
     /// Waits for the places of an instance. Those that will need places for others may not fill them
@@ -181,8 +194,7 @@ impl Instance {
         self.store.data().id
     }
 
-    /// Calls the function at `index` of its component. Dropping the future ends the guest within one
-    /// tick of the epoch.
+    /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When the arguments do not fit, or however the guest ended. The instance is of no use then.
@@ -200,6 +212,7 @@ impl Instance {
                 "no function has this index".to_owned(),
             ));
         };
+        self.store.data_mut().deadline = deadline;
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, lent) = self.lowered(function, arguments)?;
@@ -212,7 +225,7 @@ impl Instance {
             })?;
             func.call_async(&mut *store, &vals, &mut results).await
         };
-        // The guest yields at every tick, so a call that is late or dropped ends there.
+        // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
             Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => {}
@@ -268,6 +281,7 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),

@@ -77,6 +77,7 @@ async fn call(
     converting.end(&budget).await?;
     // The ticks that went by meanwhile are not the guest's.
     store.set_epoch_deadline(1);
+    store.data_mut().ticks_of_turn = 1;
     Ok(())
 }
 

@@ -19,7 +19,9 @@
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
-//! | `share` | what the node has only so much of, and how tenants share it |
+//! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
+//! | `rest` | what a guest does between two turns |
+//! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
@@ -44,16 +46,21 @@ mod instance;
 mod interface;
 mod limiter;
 mod link;
+mod mill;
 mod output;
 mod outside;
 mod prepared;
-mod share;
+mod processor;
+mod quick;
+mod rest;
+mod run_queue;
 mod sniff;
 mod state;
 mod trap;
 mod turns;
 mod types;
 mod values;
+mod ways;
 mod wit;
 mod worker;
 
@@ -80,9 +87,12 @@ pub use worker::{
 
 use crate::capability::Kinds;
 use crate::confinement::Enforcement;
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
+use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
-use share::Shares;
+use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -154,7 +164,11 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
-    _ticker: engine::Ticker,
+    /// Where the work of calls is done.
+    ways: Ways,
+    /// Where requests of guests leave the node.
+    #[cfg(feature = "http")]
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 impl Sandbox {
@@ -169,9 +183,19 @@ impl Sandbox {
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
-            _ticker: engine::Ticker::start(&engine)?,
+            ways: Ways::start(engine::Ticker::start(&engine)?)?,
+            #[cfg(feature = "http")]
+            outgoing: None,
             engine,
         })
+    }
+
+    /// The same, with a way out for requests of guests.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<Outgoing>) -> Self {
+        self.outgoing = Some(outgoing);
+        self
     }
 
     /// Loads a component for calls under grants of these kinds: from its artifact where that is right, and else by

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use rpc_host_protocol::types::Name;
+use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+#[cfg(feature = "http")]
+use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
 use super::output::Output;
 use super::{CallLimits, Handles, InstanceId, Outside, Setting};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
+#[cfg(feature = "http")]
+use crate::capability::HttpCtx;
 use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
@@ -21,6 +26,10 @@ pub(crate) struct State {
     pub(super) account: Arc<Account>,
     /// What its work is spent from.
     pub(super) budget: Budget,
+    /// Until when it works, on what it works on now.
+    pub(super) deadline: Instant,
+    /// Of the turn that it has now.
+    pub(super) ticks_of_turn: u32,
     wasi: WasiCtx,
     table: ResourceTable,
     pub(super) limiter: Limiter,
@@ -30,6 +39,8 @@ pub(crate) struct State {
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
     files: FilesCtx,
+    #[cfg(feature = "http")]
+    pub(super) http: HttpCtx,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -60,6 +71,8 @@ impl State {
             id,
             limits: *limits,
             budget: setting.budget.clone(),
+            deadline: setting.deadline,
+            ticks_of_turn: 1,
             wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
             table,
             limiter: Limiter::new(limits.max_memory_bytes, &account),
@@ -68,6 +81,8 @@ impl State {
             log: LogCtx::new(setting.label.clone(), Arc::clone(&account), limits),
             account,
             files: FilesCtx::new(setting.mounts.clone()),
+            #[cfg(feature = "http")]
+            http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants)),
             grants,
             outside,
             handles,
@@ -82,6 +97,13 @@ impl State {
             ctx: &mut self.files,
             table: &mut self.table,
         }
+    }
+}
+
+#[cfg(feature = "http")]
+impl State {
+    pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.table)
     }
 }
 

@@ -27,6 +27,8 @@ use crate::transport::frames::{Frame, FrameReader, Outbox};
 pub(super) const MAX_LOGGED_NAME_BYTES: usize = 96;
 /// After so many reads without a rest, replies that are ready get their turn.
 const READS_IN_A_ROW: u32 = 8;
+/// After so many frames, other connections have a turn: a read may bring hundreds.
+const FRAMES_IN_A_ROW: u32 = 32;
 /// How many of the longest messages may be incomplete, or under way as arguments, at once.
 const LONG_MESSAGES: usize = 4;
 
@@ -139,7 +141,7 @@ impl<B: Backend> Session<B> {
     ) -> Result<SessionEnd, SessionEnd> {
         let mut stop = pin!(self.context.stopping.clone().begun());
         let mut heartbeat = pin!(sleep_until(self.last_heard + self.keepalive()));
-        let mut reads: u32 = 0;
+        let (mut reads, mut frames): (u32, u32) = (0, 0);
         loop {
             let happening = tokio::select! {
                 biased;
@@ -157,6 +159,10 @@ impl<B: Backend> Session<B> {
                     self.is_alone = !reader.has_buffered();
                     self.on_frame(frame).await?;
                     while let Some(frame) = reader.next_buffered()? {
+                        frames = frames.wrapping_add(1);
+                        if frames.is_multiple_of(FRAMES_IN_A_ROW) {
+                            tokio::task::yield_now().await;
+                        }
                         self.on_frame(frame).await?;
                     }
                     reads = reads.wrapping_add(1);

@@ -37,7 +37,7 @@ impl Access {
 /// # Errors
 /// When the file system refuses; the old file is then still there.
 pub fn replace(path: &Path, bytes: &[u8], access: Access) -> Result<(), StorageError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let mut unfinished = tempfile::Builder::new()
         .prefix(LEFTOVER_PREFIX)
         .permissions(fs::Permissions::from_mode(access.mode()))
@@ -66,7 +66,7 @@ pub fn place(complete: &Path, path: &Path) -> Result<(), StorageError> {
         .and_then(|file| file.sync_all())
         .map_err(StorageError::file("sync", complete))?;
     fs::rename(complete, path).map_err(StorageError::file("place", path))?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))
+    sync_directory(directory_of(path))
 }
 
 /// Reads a small file, or none when it does not exist.
@@ -105,10 +105,7 @@ pub fn create_directory(path: &Path) -> Result<(), StorageError> {
     if path.is_dir() {
         return Ok(());
     }
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = directory_of(path);
     create_directory(parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => sync_directory(parent),
@@ -126,6 +123,14 @@ pub fn sync_directory(path: &Path) -> Result<(), StorageError> {
     File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(StorageError::file("sync", path))
+}
+
+/// Where a file lies: the directory one is in, if its path names no other.
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// Deletes a file if it is there.

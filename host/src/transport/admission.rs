@@ -37,15 +37,15 @@ const MAX_DEBT: Duration = Duration::from_secs(120);
 /// The most that an answer to a failure waits.
 const MAX_DELAY: Duration = Duration::from_secs(3);
 
-/// Why there is no room for a connection.
+/// Of what there is too much for a connection to be welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unwelcome {
     #[error("too many connections at once from one address")]
-    TooManyAtOnce,
+    AtOnce,
     #[error("too many connections in a minute from one address")]
-    TooManyInAMinute,
+    InAMinute,
     #[error("too many failed authentications from one address")]
-    TooManyFailures,
+    Failures,
 }
 
 /// The part of the strangers that may come from one address.
@@ -142,11 +142,11 @@ impl Admission {
     ) -> Result<(ConnectionRoom, Doorstep), Unwelcome> {
         let (origin, now) = (Origin::of(address), Instant::now());
         if !self.failures.has_room(origin, now, MAX_DEBT) {
-            return Err(Unwelcome::TooManyFailures);
+            return Err(Unwelcome::Failures);
         }
         let slot = |addresses| {
             let slot = Addresses::try_take(addresses, origin);
-            slot.ok_or(Unwelcome::TooManyAtOnce)
+            slot.ok_or(Unwelcome::AtOnce)
         };
         let connection = ConnectionRoom {
             _slot: room.slot,
@@ -159,7 +159,7 @@ impl Admission {
             failures: Arc::clone(&self.failures),
         };
         if !self.arrivals.may(origin, now, FREE_DEBT) {
-            return Err(Unwelcome::TooManyInAMinute);
+            return Err(Unwelcome::InAMinute);
         }
         Ok((connection, doorstep))
     }
@@ -289,7 +289,7 @@ mod tests {
         for _ in 0..6 {
             assert_eq!(refused(&admission, "192.0.2.1").await, None);
         }
-        let too_many = Some(Unwelcome::TooManyInAMinute);
+        let too_many = Some(Unwelcome::InAMinute);
         assert_eq!(refused(&admission, "192.0.2.1").await, too_many);
         assert_eq!(refused(&admission, "192.0.2.2").await, None);
         tokio::time::advance(Duration::from_secs(9)).await;
@@ -319,7 +319,7 @@ mod tests {
             assert_eq!(fail("2001:db8::2").await, Some(MAX_DELAY));
         }
         assert_eq!(fail("2001:db8::3").await, None);
-        let too_many = Some(Unwelcome::TooManyFailures);
+        let too_many = Some(Unwelcome::Failures);
         assert_eq!(refused(&admission, "2001:db8::3").await, too_many);
         assert_eq!(fail("2001:db8:0:1::1").await, Some(Duration::ZERO));
         tokio::time::advance(Duration::from_millis(4_999)).await;

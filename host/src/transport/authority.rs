@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -56,6 +57,9 @@ pub enum IdentityError {
     /// A certificate could not be made.
     #[error("cannot make a certificate: {0}")]
     Issue(#[from] rcgen::Error),
+    /// The system gives no random numbers.
+    #[error("the system has no randomness to make a serial number of")]
+    NoRandomness,
     /// TLS cannot be set up as it has to be.
     #[error("cannot set up tls: {0}")]
     Tls(#[from] rustls::Error),
@@ -149,6 +153,55 @@ impl Authority {
         let certificate = parameters.signed_by(&key, &self.issuer)?;
         let key = Zeroizing::new(key.serialize_pem());
         Ok(Zeroizing::new(format!("{}{}", certificate.pem(), *key)))
+    }
+}
+
+impl Authority {
+    /// A new key of a client's with a certificate that says for whom it is, both as PEM.
+    pub(super) fn certify(
+        &self,
+        subject: &str,
+        serial: &[u8],
+        life: Duration,
+        now: Timestamp,
+    ) -> Result<(String, Zeroizing<String>), IdentityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut parameters = CertificateParams::default();
+        parameters.serial_number = Some(SerialNumber::from_slice(serial));
+        parameters.subject_alt_names = vec![SanType::URI(subject.try_into()?)];
+        parameters.distinguished_name = common_name("rpc-host client");
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        parameters.use_authority_key_identifier_extension = true;
+        set_life(&mut parameters, now, life);
+        let certificate = parameters.signed_by(&key, &self.issuer)?;
+        Ok((certificate.pem(), Zeroizing::new(key.serialize_pem())))
+    }
+
+    /// The list of what it has revoked, and when, as PEM. It is good as long as the authority, because
+    /// whoever keeps the one keeps the other.
+    pub(super) fn revoked(
+        &self,
+        revoked: Vec<(Vec<u8>, Timestamp)>,
+        now: Timestamp,
+    ) -> Result<String, IdentityError> {
+        let epoch = date_time_ymd(1970, 1, 1);
+        let begin = now.since_epoch().saturating_sub(CLOCK_SKEW);
+        let revoked = revoked.into_iter().map(|(serial, at)| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(&serial),
+            revocation_time: epoch + Duration::from_secs(at.since_epoch().as_secs()),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: epoch + begin,
+            next_update: epoch + begin + AUTHORITY_LIFE,
+            crl_number: SerialNumber::from(now.unix_ms()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 }
 

@@ -335,7 +335,13 @@ impl Tree {
         let (parent, name) = place.split().ok_or(VolumeError::Exists)?;
         let turn = self.volume.turn()?;
         let parent = kernel::directory(&self.root, parent)?;
-        turn.ledger.take_file()?;
+        if let Err(full) = turn.ledger.take_file() {
+            // What is there already is no matter of room.
+            return Err(match kernel::look(&self.root, place.path()) {
+                Ok(_) => VolumeError::Exists,
+                Err(_) => full,
+            });
+        }
         let made = mkdirat(&parent, name, self.volume.modes().directory);
         if made.is_err() {
             turn.ledger.give_file();
@@ -399,7 +405,9 @@ impl Tree {
             _ if from.is_for_directory() || to.is_for_directory() => {
                 return Err(VolumeError::NotDirectory);
             }
-            _ => {}
+            FileType::RegularFile => {}
+            // A link elsewhere would lead elsewhere, for others.
+            _ => return Err(VolumeError::NotPermitted),
         }
         let replaced = match statat(&to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(replaced) => Some(replaced),

@@ -108,6 +108,19 @@ async fn a_certificate_does_what_a_token_does_and_is_named_where_a_token_is() {
 }
 
 #[tokio::test]
+async fn what_a_client_shows_is_so_long_and_no_longer() {
+    let pki = Pki::new("one");
+    let short = options(&pki).limit("max-client-certificate-bytes", 200);
+    for (options, is_let_in) in [(options(&pki), true), (short, false)] {
+        let host = TestHost::start_with(options).await;
+        let tenant = host.tenant().await;
+        let held = pki.client(&format!("{}/reader/x", tenant.name), 7);
+        let entered = Client::connect(profile(&host, &held, None)).await;
+        assert_eq!(entered.is_ok(), is_let_in, "{entered:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_client_shows_belongs_together_or_it_stays_out() {
     let (pki, foreign) = (Pki::new("one"), Pki::new("two"));
     let host = TestHost::start_with(options(&pki)).await;
@@ -390,4 +403,105 @@ async fn so_many_connections_a_minute_come_from_one_address() {
     let read = in_time("the end", stream.read(&mut [0; 1])).await;
     assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
     client.list().await.unwrap();
+}
+
+/// From the first certificate that is ever made to its end, on the command line.
+#[tokio::test]
+async fn the_nodes_own_authority_signs_lists_and_revokes() {
+    let host = TestHost::start().await;
+    let tenant = host.tenant().await;
+    let data = host.data();
+    let data = data.to_str().unwrap();
+    let make = async |name: &str| {
+        let arguments = [
+            "certificate",
+            "create",
+            "--data",
+            data,
+            "--tenant",
+            &tenant.name,
+        ];
+        let arguments = arguments.into_iter().chain(["--name", name, "--out", name]);
+        let output = rpc_host_tests::Cli::new(host.directory(), arguments)
+            .run()
+            .await;
+        output.ok().to_owned()
+    };
+    let held = |name: &str| {
+        let read = |extension: &str| {
+            let path = host.directory().join(format!("{name}.{extension}"));
+            std::fs::read_to_string(path).unwrap()
+        };
+        Certified {
+            certificate_pem: read("pem"),
+            key_pem: read("key"),
+        }
+    };
+    let connect = async |name: &str| Client::connect(profile(&host, &held(name), None)).await;
+    let (first, second) = (make("one").await, make("two").await);
+    // A node that has never heard of the authority asks for no certificate.
+    assert_eq!(
+        failure(connect("one").await).code,
+        ErrorCode::Unauthenticated
+    );
+    reload(&host, READ).await;
+    let client = connect("one").await.unwrap();
+    client.list().await.unwrap();
+    // Its role is that of a caller, if nothing else was said.
+    let refused = failure(client.token_list(None).await);
+    assert_eq!(refused.code, ErrorCode::PermissionDenied);
+    let made = std::fs::metadata(host.directory().join("one.key")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&made.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+
+    let revoke = host.cli(["certificate", "revoke", "--data", data, &first]);
+    let said = revoke.run().await;
+    assert!(
+        said.status.success() && said.stderr.contains("kill -HUP"),
+        "{said:?}"
+    );
+    reload(&host, READ).await;
+    assert_eq!(
+        failure(client.list().await).code,
+        ErrorCode::Unauthenticated
+    );
+    assert_eq!(
+        failure(connect("one").await).code,
+        ErrorCode::Unauthenticated
+    );
+    connect("two").await.unwrap().list().await.unwrap();
+    let list = host.cli(["certificate", "list", "--data", data, "--output", "json"]);
+    let list = list.run().await.json();
+    assert_eq!(list[0]["serial"], first);
+    assert!(list[0]["revoked-at-ms"].is_u64() && list[1]["revoked-at-ms"].is_null());
+    assert_eq!(list[1]["serial"], second);
+    let subject = format!("rpc-host://{}/caller/two", tenant.name);
+    assert_eq!(list[1]["subject"], subject);
+
+    // After a restart all is as it was.
+    host.kill().await;
+    host.start_again().await;
+    assert_eq!(
+        failure(connect("one").await).code,
+        ErrorCode::Unauthenticated
+    );
+    connect("two").await.unwrap().list().await.unwrap();
+
+    let unknown = host.cli(["certificate", "revoke", "--data", data, "00"]);
+    unknown
+        .run()
+        .await
+        .error("there is no certificate `00`", &["certificate list"]);
+    let nowhere = host.cli(["certificate", "list", "--data", "nowhere"]);
+    nowhere
+        .run()
+        .await
+        .error("no node's data directory", &["rpc-host serve"]);
+    assert!(!host.directory().join("nowhere").exists());
+    let bad = ["--tenant", "Team", "--name", "x", "--out", "x"];
+    let bad = ["certificate", "create", "--data", data]
+        .into_iter()
+        .chain(bad);
+    let bad = rpc_host_tests::Cli::new(host.directory(), bad).run().await;
+    bad.failed(2);
 }

@@ -97,6 +97,48 @@ async fn a_tenant_has_so_much_and_no_more() {
 }
 
 #[tokio::test]
+async fn grants_and_patterns_are_so_many_and_no_more() {
+    let options = HostOptions::new()
+        .limit("max-grants-per-registration", 2)
+        .limit("max-grant-bytes-per-registration", 20)
+        .limit("max-patterns-per-policy", 2);
+    let host = TestHost::start_with(options).await;
+    let tenant = host.tenant().await;
+    let module = tenant.client.upload_module(built("calc")).await.unwrap();
+    let register = async |grants: &[&str]| {
+        let options = Options {
+            grants: grants.iter().map(|&grant| grant.to_owned()).collect(),
+            ..Options::default()
+        };
+        tenant.client.register("calc", &module, options).await
+    };
+    register(&["log", "env:A=1"]).await.unwrap();
+    refused(
+        register(&["log", "env:A=1", "env:B=2"]).await,
+        ErrorCode::ResourceExhausted,
+        &["at most 2 grants"],
+    );
+    refused(
+        register(&["env:A=0123456789abcdef"]).await,
+        ErrorCode::ResourceExhausted,
+        &["at most 20 bytes"],
+    );
+    let set = |patterns: &'static [&'static str]| {
+        let allow = patterns.iter().flat_map(|pattern| ["--allow", pattern]);
+        let profile = host.client_profile_path();
+        let words = ["tenant", "set", &tenant.name].into_iter().chain(allow);
+        let cli = rpc_host_tests::Cli::new(host.directory(), words);
+        cli.env("RPC_HOST_PROFILE", profile).run()
+    };
+    set(&["log", "env:A"]).await.ok();
+    let output = set(&["log", "env:A", "env:B"]).await;
+    assert!(
+        output.failed(1).contains("at most 2 patterns"),
+        "{output:?}"
+    );
+}
+
+#[tokio::test]
 async fn messages_and_replies_are_so_long_and_no_longer() {
     let options = HostOptions::new()
         .limit("max-message-bytes", 200_000)

@@ -15,6 +15,7 @@
 //! | `programs` | names served by programs, from the command line |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
+//! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
 //! | `leases` | what clients serve, and for how long |
 //! | `localisation` | a module's import moved to a client, and back |
@@ -28,8 +29,8 @@
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
-//! | `hostile` | programs that mean no good, one after the other |
 //! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
+//! | `hostile` | programs that mean no good, one after the other |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -52,7 +53,10 @@ mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+mod fairness;
 mod hostile;
+#[cfg(feature = "http")]
+mod http;
 mod imports;
 mod isolation;
 mod leases;
@@ -66,6 +70,7 @@ mod providers_under_load;
 mod quotas;
 mod registrations;
 mod reverse_calls;
+mod runaway;
 mod secrets;
 mod stand_ins;
 mod swap_under_load;
@@ -80,6 +85,8 @@ mod volume_limits;
 mod volumes;
 mod wasi;
 mod wire;
+#[cfg(not(feature = "http"))]
+mod without_http;
 mod written_by_hand;
 
 use std::fmt::Debug;

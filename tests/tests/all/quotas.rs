@@ -173,6 +173,61 @@ async fn the_sessions_of_a_tenant_have_so_many_calls_in_flight_and_no_more() {
     assert_eq!(two.outcome(next).await.unwrap(), [5]);
 }
 
+#[tokio::test]
+async fn a_tenant_may_be_allowed_less_than_the_node_and_a_registration_less_than_that() {
+    let (host, tenant, other) = two_tenants(HostOptions::new()).await;
+    // Its sessions have its account already.
+    let mut peer = tenant.raw_peer().await;
+    let set = |limit: &'static str| {
+        let arguments = ["tenant", "set", &tenant.name, "--limit", limit];
+        host.cli(arguments).run()
+    };
+    set("max-calls-in-flight-per-tenant=1").await.ok();
+    sleep(&mut peer).await;
+    let over = add(&mut peer).await;
+    let refusal = peer.outcome(over).await.unwrap_err();
+    assert!(
+        refusal.message.contains("have 1 exchanges in flight"),
+        "{refusal:?}"
+    );
+    peer.close().await;
+    drop(peer);
+    let calc = other.client.module("calc");
+    assert_eq!(calc.call::<i64>("add", (2, 3)).await.unwrap(), 5);
+    set("max-memory-bytes=33554432").await.ok();
+    let in_force = async {
+        loop {
+            if let Ok(entries) = tenant.client.limits(None).await {
+                return entries;
+            }
+        }
+    };
+    let entries = in_time("the limits", in_force).await;
+    let memory = entries.iter().find(|it| it.name == "max-memory-bytes");
+    let memory = memory.unwrap();
+    assert_eq!((memory.value, memory.node), (32 * MIB, 256 * MIB));
+    let options = |bytes: u64| Options {
+        limits: [("max-memory-bytes".to_owned(), bytes)].into(),
+        ..Options::default()
+    };
+    let module = tenant.client.upload_module(built("trap")).await.unwrap();
+    refused(
+        tenant
+            .client
+            .register("trap", &module, options(64 * MIB))
+            .await,
+        ErrorCode::InvalidArgument,
+        &["`max-memory-bytes` cannot be 67108864"],
+    );
+    let trap = tenant.client.module("trap");
+    for (limit, most) in [(32 * MIB, 32), (16 * MIB, 16)] {
+        let registered = tenant.client.register("trap", &module, options(limit));
+        registered.await.unwrap();
+        let got: u32 = trap.call("grow_memory", (100,)).await.unwrap();
+        assert!((most / 2..most).contains(&got), "{got} MiB of {most}");
+    }
+}
+
 /// How many of these went well, and how one of the others ended.
 async fn outcomes(peer: &mut RawPeer, begun: Vec<ExchangeId>) -> (usize, Option<Failure>) {
     let (mut went_well, mut refusal, mut left) = (0, None, begun.len());
@@ -408,7 +463,7 @@ async fn compiled_code_counts_in_a_quota_that_survives_a_restart() {
     tenant.client = Client::connect(tenant.profile()).await.unwrap();
     assert_eq!(used(&tenant, quota).await, of_calc);
     refused(
-        tenant.client.upload_module(built("kitchen-sink")).await,
+        tenant.client.upload_module(built("big")).await,
         ErrorCode::ResourceExhausted,
         &[
             "the compiled code of the module has",

@@ -169,7 +169,8 @@ async fn every_bad_token_gets_one_answer() {
     let cli = host
         .cli(["list"])
         .env("RPC_HOST_PROFILE", host.profile_file("bad", "x"));
-    cli.run()
-        .await
-        .error("unauthenticated", &["the token is not valid"]);
+    cli.run().await.error(
+        "unauthenticated",
+        &["the token or certificate is not valid"],
+    );
 }

@@ -266,6 +266,7 @@ async fn so_many_files_are_open_at_once() {
                     ("open-many|0|r|a", &format!("{more} insufficient-memory")),
                     ("list|0", "a:file"),
                     ("open-many|0|c|b", &format!("{more} insufficient-memory")),
+                    ("unlink|0|b", "ok"),
                 ],
             )
             .await;

@@ -8,7 +8,8 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 7] = [
+    "LIMITS.md",
     "README.md",
     "PROTOCOL.md",
     "ARCHITECTURE.md",

@@ -33,6 +33,8 @@ pub(super) const TOKEN: &str = "the right one";
 #[derive(Default)]
 pub(super) struct FakeNode {
     pub(super) is_revoked: AtomicBool,
+    /// How often it was asked whether a session is still good.
+    pub(super) asked: AtomicUsize,
     /// Calls that run now.
     pub(super) running: AtomicUsize,
     /// Lets one `wait` go on.
@@ -89,6 +91,7 @@ impl Backend for Arc<FakeNode> {
     }
 
     fn still_valid(&self, _: &Principal) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         !self.is_revoked.load(Ordering::SeqCst)
     }
 

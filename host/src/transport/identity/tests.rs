@@ -108,7 +108,6 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
 
 #[tokio::test]
 async fn only_tls_1_3_our_protocol_and_nothing_to_resume() {
-    use crate::clock::WallClock;
     let node = node();
     let names = ["localhost", "127.0.0.1", "::1", "node.example.com"];
     let identity = node.open(&names, SystemClock.now()).unwrap();
