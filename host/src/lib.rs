@@ -23,6 +23,7 @@ pub mod confinement;
 pub mod error;
 mod hex;
 mod inspect;
+pub mod kv;
 pub mod node;
 pub mod provider;
 pub mod registry;

@@ -11,6 +11,7 @@ use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
 use crate::confinement::{self, Enforcement};
+use crate::kv::Buckets;
 use crate::node::{Node, Parts};
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
@@ -110,6 +111,7 @@ pub async fn serve(
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
+        buckets: Buckets::new(Arc::clone(&foundation.storage)),
         providers: Providers::new(Arc::clone(&clock)),
         policy,
         limits: limits.clone(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::subject::Clock;
+use super::subject::{Access, Clock, SubjectName};
 use super::{Grant, Kind, Kinds};
 
 /// What is no grant, or not together with the others.
@@ -127,6 +127,14 @@ impl Grants {
     /// The kinds by which a component is linked that has these grants.
     pub fn kinds(&self) -> Kinds {
         self.0.iter().map(Grant::kind).collect()
+    }
+
+    /// How far a bucket may be opened.
+    pub fn bucket(&self, name: &SubjectName) -> Option<Access> {
+        self.0.iter().find_map(|grant| match grant {
+            Grant::Kv { bucket, access } => (bucket == name).then_some(*access),
+            _ => None,
+        })
     }
 
     /// What the environment holds.

@@ -61,7 +61,10 @@ impl Kind {
 
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Log | Self::Env | Self::Clock | Self::Random)
+        matches!(
+            self,
+            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Kv
+        )
     }
 
     /// The kind that is called so.

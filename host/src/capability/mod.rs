@@ -16,12 +16,14 @@
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
+//! | `kv` | `wasi:keyvalue` |
 
 mod clock;
 mod force;
 mod grant;
 mod grants;
 mod kind;
+mod kv;
 mod log;
 mod policy;
 mod random;
@@ -35,6 +37,8 @@ pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
 pub use kind::{Kind, Kinds};
+pub(crate) use kv::KeyValueView;
+pub use kv::{Accessing, Done, KeyValue, KeyValueError, OpenBucket};
 pub(crate) use log::LogCtx;
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
@@ -122,6 +126,16 @@ pub(crate) fn offer(name: &str, kinds: Kinds) -> Offer {
                 }
             }
         }
+        "wasi:keyvalue" if [kv::STORE, kv::ATOMICS, kv::BATCH].contains(&interface) => {
+            let is_served = name.ends_with(&format!("@{}", kv::VERSION));
+            match (is_served, kinds.has(Kind::Kv)) {
+                (true, true) => Offer::Granted(Kind::Kv),
+                (true, false) => Offer::Ungranted(Kind::Kv.as_str()),
+                (false, _) => Offer::Unknown(
+                    "is not version 0.2.0-draft, the one that this node serves".to_owned(),
+                ),
+            }
+        }
         _ if is_reserved(name) => Offer::Unknown("this node does not have".to_owned()),
         _ if is_bindable(name) => Offer::Bindable,
         _ => Offer::Unknown("is not named like an interface or a function".to_owned()),
@@ -144,13 +158,15 @@ fn is_bindable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(of_the_alphabet)
 }
 
-/// Links the interfaces of a kind that is granted. Which grants of it an instance has in force is looked at
+/// Links an interface of a kind that is granted. Which grants of it an instance has in force is looked at
 /// again at each use.
-pub(crate) fn link(linker: &mut Linker<State>, kind: Kind) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<State>, kind: Kind, name: &str) -> wasmtime::Result<()> {
+    let (interface, _) = name.split_once('@').unwrap_or((name, ""));
     match kind {
         Kind::Log => log::add_to_linker(linker),
+        Kind::Kv => kv::add_to_linker(linker, interface),
         // Not offered as interfaces of their own.
-        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Kv | Kind::Http => Ok(()),
+        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Http => Ok(()),
     }
 }
 
@@ -183,6 +199,8 @@ mod tests {
             "wasi:cli/environment",
             "wasi:cli/run@0.2.0",
             "wasi:keyvalue/store@0.2.0",
+            "wasi:keyvalue/store@0.2.0-draft2",
+            "wasi:keyvalue/watcher@0.2.0-draft",
             "WASI:cli/environment@0.2.0",
             "rpc-host:guest/log@0.2.0",
             "rpc-host:guest/power@0.1.0",
@@ -194,6 +212,13 @@ mod tests {
                 matches!(offer(unknown, log), Offer::Unknown(_)),
                 "{unknown}"
             );
+        }
+        for interface in ["store", "atomics", "batch"] {
+            let name = format!("wasi:keyvalue/{interface}@0.2.0-draft");
+            assert_eq!(offer(&name, none), Offer::Ungranted("kv"));
+            assert_eq!(offer(&name, log), Offer::Ungranted("kv"));
+            let kv = Kinds::from_iter([Kind::Kv]);
+            assert_eq!(offer(&name, kv), Offer::Granted(Kind::Kv));
         }
         for bindable in [
             "acme:log/logger@0.1.0",

@@ -13,7 +13,7 @@ use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
 use super::{Node, served};
 use crate::budget::Budget;
-use crate::capability::{Grants, Policies, Policy};
+use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::Limits;
 use crate::error::HostError;
@@ -151,10 +151,12 @@ async fn of_module(
             outer.then(registration.name.as_str().into(), None, deadline)?;
         }
         // Nothing else has a part in it, so nothing needs to be kept for others.
+        let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
             limits: call_limits(bounds.limits, deadline),
-            grants: caller.in_force(node, registration),
+            buckets: caller.buckets(node, &grants),
+            grants,
             began_at: caller.began_at,
             deadline,
             budget: bounds.budget(),
@@ -249,6 +251,13 @@ impl Caller {
             caller: &self.allow,
         };
         policies.in_force(&registration.current.grants)
+    }
+
+    /// The buckets of its tenant, for an instance that has grants of them.
+    pub(super) fn buckets(&self, node: &Node, grants: &Grants) -> Option<Arc<dyn KeyValue>> {
+        let limits = self.permit.settings().limits();
+        let is_granted = grants.has(Kind::Kv);
+        is_granted.then(|| node.buckets.of(self.permit.tenant(), limits))
     }
 
     /// The label of what it calls.

@@ -37,6 +37,7 @@ use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
+use crate::kv::Buckets;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Reach, SessionId, UploadStart};
@@ -56,6 +57,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// Buckets of keys and values.
+    pub buckets: Buckets,
     /// What clients serve.
     pub providers: Providers,
     /// What the node allows to be granted.

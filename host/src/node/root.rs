@@ -163,10 +163,12 @@ impl Root {
         let budget = chain.budget().part(call_budget(&limits));
         member.imports.begin(chain);
         if instance.is_none() {
+            let grants = self.caller.in_force(&self.node, &member.registration);
             let setting = Setting {
                 label: self.caller.label(&member.registration),
                 limits: call_limits(&limits, deadline),
-                grants: self.caller.in_force(&self.node, &member.registration),
+                buckets: self.caller.buckets(&self.node, &grants),
+                grants,
                 began_at: self.caller.began_at,
                 deadline,
                 budget,

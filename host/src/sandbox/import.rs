@@ -162,7 +162,7 @@ impl Definer<'_> {
         match capability::offer(name, self.kinds) {
             Offer::Served | Offer::Unknown(_) => {}
             Offer::Granted(kind) => {
-                capability::link(self.linker, kind).map_err(SandboxError::setup)?
+                capability::link(self.linker, kind, name).map_err(SandboxError::setup)?
             }
             Offer::Ungranted(grant) => {
                 self.spend(functions.len().saturating_add(resources.len()))?;

@@ -22,7 +22,7 @@ use super::{
     trap, values,
 };
 use crate::budget::Budget;
-use crate::capability::Grants;
+use crate::capability::{Grants, KeyValue};
 
 /// Handles that a guest may hold.
 pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
@@ -54,6 +54,8 @@ pub struct Setting {
     pub limits: CallLimits,
     /// What it may do beyond computing: at most that by which its component was linked.
     pub grants: Arc<Grants>,
+    /// The buckets behind the grants of them, if it has such grants.
+    pub buckets: Option<Arc<dyn KeyValue>>,
     /// When the call from outside began, since 1970.
     pub began_at: Duration,
     /// Until when it has to be there.

@@ -10,7 +10,7 @@ use super::limiter::Limiter;
 use super::output::Output;
 use super::{Handles, InstanceId, Outside, Setting};
 use crate::budget::Budget;
-use crate::capability::{self, Grants, LogCtx};
+use crate::capability::{self, Grants, KeyValue, KeyValueView, LogCtx};
 
 /// Host resources (pollables, streams) of one instance.
 const MAX_HOST_RESOURCES: usize = 1024;
@@ -28,6 +28,8 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    /// The buckets of its tenant.
+    buckets: Option<Arc<dyn KeyValue>>,
     /// Answers the imports that are not the node's.
     pub(super) outside: Option<Arc<dyn Outside>>,
     /// What crosses between this instance and others.
@@ -54,9 +56,22 @@ impl State {
             stderr,
             log: LogCtx::new(setting.label.clone(), limits.max_log_line_bytes),
             grants,
+            buckets: setting.buckets.clone(),
             outside,
             handles,
             resources,
+        }
+    }
+}
+
+impl State {
+    /// What a guest that calls `wasi:keyvalue` works on.
+    pub(crate) fn key_value(&mut self) -> KeyValueView<'_> {
+        KeyValueView {
+            table: &mut self.table,
+            grants: &self.grants,
+            buckets: self.buckets.as_ref(),
+            budget: &self.budget,
         }
     }
 }

@@ -44,6 +44,7 @@ mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+mod grants;
 mod imports;
 mod leases;
 mod limits;
