@@ -58,6 +58,7 @@ const HOST: &[(&str, &[&str])] = &[
             "bootstrap",
             "transport",
             "node",
+            "kv",
             "provider",
             "registry",
             "sandbox",
@@ -103,6 +104,7 @@ const HOST: &[(&str, &[&str])] = &[
         // It implements what a session asks for; a session does not know it.
         &[
             "session",
+            "kv",
             "provider",
             "registry",
             "sandbox",
@@ -147,7 +149,11 @@ const HOST: &[(&str, &[&str])] = &[
         &["capability", "budget", "confinement", "storage::file"],
     ),
     // The engine's linker is typed by what a store holds.
-    ("capability", &["sandbox::State", "sandbox::CallLabel"]),
+    (
+        "capability",
+        &["sandbox::State", "sandbox::CallLabel", "budget"],
+    ),
+    ("kv", &["capability", "tenant", "storage", "config"]),
     (
         "tenant",
         &[
