@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 pub(crate) struct Host {
     child: Child,
     data: tempfile::TempDir,
+    address: String,
 }
 
 impl Host {
@@ -27,8 +28,18 @@ impl Host {
         let stdout = child.stdout.take().context("the node has no stdout")?;
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).await?;
-        ensure!(line.starts_with("listening on "), "the node did not start");
-        Ok(Host { child, data })
+        let address = line.trim_end().strip_prefix("listening on ");
+        let address = address.context("the node did not start")?.to_owned();
+        Ok(Host {
+            child,
+            data,
+            address,
+        })
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     pub(crate) fn profile(&self) -> PathBuf {

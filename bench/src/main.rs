@@ -8,13 +8,14 @@
 mod echo;
 mod host;
 mod links;
+mod neighbour;
 mod spread;
 mod swaps;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rpc_host_client::{Client, Module, Options, Profile};
 
 use spread::{Spread, heading};
@@ -31,11 +32,33 @@ async fn main() -> Result<()> {
         return echo::serve().await;
     }
     let second = arguments.next().context(USAGE)?;
+    if first == neighbour::attack::ATTACKERS {
+        let kind = second.into_string().ok().context(USAGE)?;
+        return neighbour::attack::run(&kind).await;
+    }
+    let (program, modules) = (PathBuf::from(first), PathBuf::from(second));
     // On a worker of the runtime, where a program's own calls are made too.
-    tokio::spawn(measure(first.into(), second.into())).await?
+    let measured = match arguments.next() {
+        None => tokio::spawn(measure(program, modules)),
+        Some(wish) if wish == NEIGHBOUR => {
+            let extent = match arguments.next() {
+                None => neighbour::Extent::FULL,
+                Some(short) if short == SHORT => neighbour::Extent::SHORT,
+                Some(_) => bail!(USAGE),
+            };
+            tokio::spawn(async move { neighbour::measure(&program, &modules, extent).await })
+        }
+        Some(_) => bail!(USAGE),
+    };
+    measured.await?
 }
 
-const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES (`cargo xtask bench` calls it so)";
+/// The argument after which it is measured what tenants can do to one another.
+const NEIGHBOUR: &str = "neighbour";
+/// And after that, the one for a glance at all of it.
+const SHORT: &str = "--short";
+const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES [neighbour [--short]] (`cargo xtask bench` and \
+    `cargo xtask neighbour` call it so)";
 
 async fn measure(program: PathBuf, modules: PathBuf) -> Result<()> {
     let host = host::Host::start(&program).await?;

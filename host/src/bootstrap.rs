@@ -20,7 +20,9 @@ use crate::config::{Config, DataDir, NodeKey, Profile, ServerName};
 use crate::storage::file::{self, Access};
 use crate::storage::{RedbStorage, Storage, StorageError};
 use crate::tenant::{Directory, TenantError, Token};
-use crate::transport::{IdentityError, IdentityFiles, NodeIdentity};
+use crate::transport::{
+    AuthorityFiles, ClientTrust, IdentityError, IdentityFiles, NodeIdentity, ServerFiles,
+};
 
 /// The name that the profile checks the certificate against: every certificate has it, wherever
 /// the node listens.
@@ -67,6 +69,10 @@ pub struct Foundation {
     pub directory: Directory,
     /// The certificate to show.
     pub identity: NodeIdentity,
+    /// Where the operator's own server certificate is, if there is one.
+    pub server: Option<ServerFiles>,
+    /// Whose certificates of clients are believed.
+    pub clients: Arc<ClientTrust>,
     /// What compiled artifacts are authenticated with.
     pub node_key: NodeKey,
 }
@@ -85,11 +91,22 @@ impl Foundation {
         let directory = Directory::open(Arc::clone(&storage), Arc::clone(clock), &config.limits)?;
         let node_key = NodeKey::load_or_create(&data.node_key())?;
         let identity = NodeIdentity::open(&IdentityFiles::from(&data), names(config), clock.now())?;
+        let server = config.server_certificate.as_ref().map(|files| ServerFiles {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+        });
+        if let Some(files) = &server {
+            identity.certificate().load(files, clock.now())?;
+        }
+        let clients = client_authorities(config, &data);
+        let clients = ClientTrust::open(clients, Arc::clone(clock), &config.limits)?;
         Ok(Self {
             data,
             storage,
             directory,
             identity,
+            server,
+            clients: Arc::new(clients),
             node_key,
         })
     }
@@ -142,6 +159,22 @@ impl Foundation {
             Access::Private,
         )
     }
+}
+
+/// The operator's, and the node's own.
+fn client_authorities(config: &Config, data: &DataDir) -> Vec<AuthorityFiles> {
+    let configured = config.client_certificates.as_ref();
+    let configured = configured.map(|files| AuthorityFiles {
+        certificates: files.authority.clone(),
+        revoked: files.revoked.clone(),
+        may_be_absent: false,
+    });
+    let own = AuthorityFiles {
+        certificates: data.clients().join("ca.pem"),
+        revoked: Some(data.clients().join("revoked.pem")),
+        may_be_absent: true,
+    };
+    configured.into_iter().chain([own]).collect()
 }
 
 /// The names of the certificate: the local ones, the one listened on, the configured ones.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::account::Account;
+
 /// What is left. A clone is the same budget: whoever takes part in a call spends from it.
 ///
 /// It is counted in ticks: whoever is found at work when one comes has spent it. Over a few of them that
@@ -15,7 +17,16 @@ pub struct Budget(Arc<Shared>);
 struct Shared {
     total: Duration,
     left_us: AtomicU64,
-    outer: Option<Budget>,
+    outer: Outer,
+}
+
+/// What is spent from with a budget.
+#[derive(Debug)]
+enum Outer {
+    /// The one that it is a part of.
+    Budget(Budget),
+    /// Its tenant's account, which is told.
+    Account(Arc<Account>),
 }
 
 /// Nothing is left.
@@ -24,12 +35,12 @@ struct Shared {
 pub struct Spent(pub Duration);
 
 impl Budget {
-    /// So much.
-    pub fn new(total: Duration) -> Self {
+    /// So much, of a call of the tenant whose account is charged with what is spent.
+    pub fn new(total: Duration, account: Arc<Account>) -> Self {
         Budget(Arc::new(Shared {
             total,
             left_us: AtomicU64::new(micros(total)),
-            outer: None,
+            outer: Outer::Account(account),
         }))
     }
 
@@ -38,7 +49,7 @@ impl Budget {
         Budget(Arc::new(Shared {
             total,
             left_us: AtomicU64::new(micros(total)),
-            outer: Some(self.clone()),
+            outer: Outer::Budget(self.clone()),
         }))
     }
 
@@ -55,8 +66,11 @@ impl Budget {
             });
         match (spent, &self.0.outer) {
             (Err(_nothing), _) => Err(Spent(self.0.total)),
-            (Ok(_), Some(outer)) => outer.spend(tick),
-            (Ok(_), None) => Ok(()),
+            (Ok(_), Outer::Budget(outer)) => outer.spend(tick),
+            (Ok(_), Outer::Account(account)) => {
+                account.charge(tick);
+                Ok(())
+            }
         }
     }
 }
@@ -72,7 +86,8 @@ mod tests {
     #[test]
     fn all_who_share_it_spend_from_it() {
         let tick = Duration::from_millis(5);
-        let budget = Budget::new(Duration::from_millis(12));
+        let account = Account::for_tests(0);
+        let budget = Budget::new(Duration::from_millis(12), Arc::clone(&account));
         let other = budget.clone();
         for spender in [&budget, &other, &budget] {
             spender.spend(tick).unwrap();
@@ -80,12 +95,14 @@ mod tests {
         let spent = Spent(Duration::from_millis(12));
         assert_eq!(other.spend(tick), Err(spent));
         assert_eq!(budget.spend(tick), Err(spent));
+        assert_eq!(account.cpu(), 3 * tick, "the tenant is charged with each");
     }
 
     #[test]
     fn a_part_is_spent_before_the_whole_or_with_it() {
         let tick = Duration::from_millis(5);
-        let whole = Budget::new(3 * tick);
+        let account = Account::for_tests(0);
+        let whole = Budget::new(3 * tick, Arc::clone(&account));
         let small = whole.part(tick);
         small.spend(tick).unwrap();
         assert_eq!(small.spend(tick), Err(Spent(tick)));
@@ -93,5 +110,6 @@ mod tests {
         large.spend(tick).unwrap();
         whole.spend(tick).unwrap();
         assert_eq!(large.spend(tick), Err(Spent(3 * tick)));
+        assert_eq!(account.cpu(), 3 * tick);
     }
 }

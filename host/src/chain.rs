@@ -139,12 +139,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::account::Account;
 
     #[tokio::test(start_paused = true)]
     async fn a_chain_knows_its_calls_its_end_and_its_depth() {
         let soon = Instant::now() + Duration::from_secs(1);
         let late = soon + Duration::from_secs(1);
-        let outer = Chain::begin("app".into(), soon, 3, Budget::new(Duration::ZERO));
+        let outer = Chain::begin(
+            "app".into(),
+            soon,
+            3,
+            Budget::new(Duration::ZERO, Account::for_tests(0)),
+        );
         let middle = outer.then("logger".into(), Some(7), late).unwrap();
         let inner = middle.then("app".into(), None, late).unwrap();
         assert_eq!(inner.to_string(), "app → logger → app");

@@ -14,6 +14,7 @@ use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::storage::StorageError;
 use crate::tenant::TenantError;
+use crate::volume::VolumeError;
 
 /// Any error that an exchange can end with.
 #[derive(Debug, thiserror::Error)]
@@ -36,9 +37,28 @@ pub enum HostError {
     /// What may be granted.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
+}
+
+impl HostError {
+    /// What it is for programs, and whose doing.
+    pub fn code_and_fault(&self) -> (ErrorCode, Fault) {
+        match self {
+            HostError::Tenant(error) => tenant(error),
+            HostError::Registry(error) => registry(error),
+            HostError::Sandbox(error) => sandbox(error),
+            HostError::Chain(error) => chain(error),
+            HostError::Provider(error) => provider(error),
+            // A guest hears of these otherwise; this is the node clearing up.
+            HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
+            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+        }
+    }
 }
 
 impl From<HostError> for Failure {
@@ -47,14 +67,7 @@ impl From<HostError> for Failure {
             // It was told in full where it came about.
             return *failure;
         }
-        let (code, fault) = match &error {
-            HostError::Tenant(error) => tenant(error),
-            HostError::Registry(error) => registry(error),
-            HostError::Sandbox(error) => sandbox(error),
-            HostError::Chain(error) => chain(error),
-            HostError::Provider(error) => provider(error),
-            HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
-        };
+        let (code, fault) = error.code_and_fault();
         if fault == Fault::Host && code == ErrorCode::Internal {
             return internal(&error);
         }
@@ -123,6 +136,7 @@ fn tenant(error: &TenantError) -> (ErrorCode, Fault) {
         | TenantError::Policy(_)
         | TenantError::Limit(_)
         | TenantError::InvalidTokenId
+        | TenantError::InvalidHolderName
         | TenantError::ExpiryInThePast => (ErrorCode::InvalidArgument, Fault::Peer),
         TenantError::NoRandomness => (ErrorCode::Internal, Fault::Host),
         TenantError::Storage(error) => storage(error),
@@ -160,6 +174,7 @@ fn registry(error: &RegistryError) -> (ErrorCode, Fault) {
         }
         RegistryError::TooManyBindings { .. }
         | RegistryError::NoRoom { .. }
+        | RegistryError::NoRoomForArtifact { .. }
         | RegistryError::TooMany { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         RegistryError::TenantGone => (ErrorCode::NotFound, Fault::Tenant),
         RegistryError::Storage(error) => storage(error),
@@ -190,7 +205,8 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::CompileTimeout(_)
         | SandboxError::CompilerOutOfMemory { .. }
         | SandboxError::CompilerDied(_)
-        | SandboxError::ArtifactTooLarge { .. } => (ErrorCode::ResourceExhausted, Fault::Peer),
+        | SandboxError::ArtifactTooLarge { .. }
+        | SandboxError::NoSuchRoom(_) => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
         SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
@@ -202,9 +218,14 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         SandboxError::Spent(_)
         | SandboxError::ResultTooLarge { .. }
         | SandboxError::TooMuchData { .. }
+        | SandboxError::TooMuchPassing { .. }
         | SandboxError::TooManyObjects { .. }
         | SandboxError::OutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Guest),
-        SandboxError::Busy => (ErrorCode::Unavailable, Fault::Host),
+        SandboxError::TenantOutOfMemory { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        SandboxError::Busy | SandboxError::CompilerBusy { .. } => {
+            (ErrorCode::Unavailable, Fault::Host)
+        }
+        SandboxError::CompilerQueueFull { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
         SandboxError::Artifact(_) | SandboxError::Io { .. } | SandboxError::Internal(_) => {
             (ErrorCode::Internal, Fault::Host)
         }

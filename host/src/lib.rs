@@ -13,6 +13,8 @@
 // One function of `sandbox/artifact.rs` is exempt, and says why.
 #![deny(unsafe_code)]
 
+pub mod account;
+pub mod audit;
 pub mod bootstrap;
 pub mod budget;
 pub mod capability;
@@ -25,17 +27,22 @@ mod hex;
 mod inspect;
 pub mod kv;
 pub mod node;
+#[cfg(feature = "http")]
+pub mod outgoing;
 pub mod provider;
 pub mod registry;
 pub mod sandbox;
 mod serve;
 pub mod server;
 pub mod session;
+mod share;
 pub mod shutdown;
 pub mod storage;
 pub mod tenant;
 pub mod transport;
+pub mod volume;
 
 pub use inspect::inspect_component;
+pub use node::node_limits;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
-pub use serve::{ServeError, confine, serve};
+pub use serve::{Confined, ServeError, confine, serve};

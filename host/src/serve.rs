@@ -1,27 +1,35 @@
 //! From a configuration to a node that serves, and to its end.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::time::{Instant, interval_at};
 
+use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
-use crate::clock::{SystemClock, WallClock};
-use crate::config::{Config, Limits, ListenAddress, SandboxDemand};
-use crate::confinement::{self, Enforcement};
+use crate::clock::{SystemClock, Timestamp, WallClock};
+use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
+use crate::confinement::{self, Enforcement, Use};
 use crate::kv::Buckets;
 use crate::node::{Node, Parts};
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
 use crate::server;
 use crate::storage::{StorageError, blocking, file};
 use crate::transport::{IdentityError, Listener, server_config};
+use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+/// How often the certificates of clients that are connected are.
+const VERIFY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a node cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +46,13 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
+    /// What is believed of hosts outside.
+    #[cfg(feature = "http")]
+    #[error("the authorities in `ca-file` of `[http]` cannot be used: {0}")]
+    OutgoingTls(#[from] crate::transport::OutgoingTlsError),
+    /// Directories for modules.
+    #[error(transparent)]
+    Volumes(#[from] OpenVolumesError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -56,6 +71,12 @@ pub enum ServeError {
         /// What is lacking.
         missing: String,
     },
+    /// The audit log.
+    #[error(
+        "{0}; name another one with `file` in `[audit]` of the configuration, or say `enabled = false` \
+         there"
+    )]
+    Audit(StorageError),
     /// The data directory, or a background thread that is gone.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -66,53 +87,87 @@ pub enum ServeError {
 ///
 /// # Errors
 /// When the kernel lacks what the configuration requires, or the data directory cannot be made.
-pub fn confine(config: &Config) -> Result<(), ServeError> {
+pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     if config.sandbox == SandboxDemand::Off {
         tracing::warn!("the node is not confined: --sandbox is off");
-        return Ok(());
+        return Ok(Confined(None));
     }
     // What is allowed has to be there.
     file::create_directory(&config.data)?;
-    hold(
-        "the node is",
-        config.sandbox,
-        confinement::node(&config.data),
-    )
+    let mut places = vec![(config.data.as_path(), Use::Own)];
+    let audit = config.audit.as_deref().and_then(Path::parent);
+    if let Some(outside) = audit.filter(|directory| !directory.starts_with(&config.data)) {
+        file::create_directory(outside)?;
+        places.push((outside, Use::Own));
+    }
+    let used = |directory: &HostDirectory| match directory.quota {
+        None => Use::Read,
+        Some(_) => Use::Change,
+    };
+    let volumes = config.volumes.values();
+    places.extend(volumes.map(|directory| (directory.path.as_path(), used(directory))));
+    let files = config.files_to_read();
+    places.extend(files.iter().map(|file| (*file, Use::Beside)));
+    let enforcement = confinement::node(&places, config.outgoing_ports());
+    hold("the node is", config.sandbox, &enforcement)?;
+    Ok(Confined(Some(enforcement)))
 }
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken.
+/// How this process is confined: in no way, where `--sandbox` is off.
+#[derive(Clone, Debug)]
+pub struct Confined(Option<Enforcement>);
+
+/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
+/// `reload` is notified, it reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
+    confined: Confined,
     ready: impl FnOnce(SocketAddr),
+    reload: &Notify,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
     let (limits, demand) = (config.limits.clone(), config.sandbox);
+    #[cfg(feature = "http")]
+    let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
+    let audit_file = config.audit.clone();
     let policy = config.policy.clone();
     let (listen, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
-    let (foundation, registry) = blocking(move || lay(&config_of_blocking, &clock_of_blocking))
-        .await
-        .map_err(StorageError::from)??;
+    let (foundation, registry, volumes) =
+        blocking(move || lay(&config_of_blocking, &clock_of_blocking))
+            .await
+            .map_err(StorageError::from)??;
 
+    let audit = open_audit(audit_file, &limits, &clock).await?;
+    audit.record(started(demand));
+    audit.record(confined_entry("node", confined.0.as_ref()));
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
-    let sandbox = Arc::new(Sandbox::new(sandbox_limits(&limits), &key)?);
+    let sandbox = Sandbox::new(sandbox_limits(&limits), &key)?;
+    #[cfg(feature = "http")]
+    let sandbox = sandbox.with_outgoing(Arc::clone(&outgoing));
+    let sandbox = Arc::new(sandbox);
     let workers = sandbox.compiler_confinement().await;
     let workers = workers.unwrap_or_else(|error| Enforcement {
         enforced: Vec::new(),
         missing: vec![error.to_string()],
     });
-    hold("compile workers are", demand, workers)?;
+    audit.record(confined_entry("compile workers", Some(&workers)));
+    hold("compile workers are", demand, &workers)?;
     let catalog = registry.catalog.clone();
+    // Off the way of any call; one that comes earlier counts what it needs for itself.
+    tokio::spawn(volumes.clone().count());
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
         buckets: Buckets::new(Arc::clone(&foundation.storage)),
+        volumes,
         providers: Providers::new(Arc::clone(&clock)),
+        audit: audit.clone(),
         policy,
         limits: limits.clone(),
         clock: Arc::clone(&clock),
@@ -127,7 +182,14 @@ pub async fn serve(
         address: listen.clone(),
         source,
     })?;
-    let tls = server_config(foundation.identity.certificate())?;
+    #[cfg(feature = "http")]
+    outgoing.listens_on(address);
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(&clock),
+    )?;
     let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
     let publishing = Arc::clone(&foundation);
@@ -137,25 +199,74 @@ pub async fn serve(
     note(outcome, &profile);
     ready(address);
 
-    let listener = Listener::new(socket, tls, &limits);
+    let listener = Listener::new(socket, tls, clients, &limits);
+    let shutdown = async {
+        shutdown.await;
+        audit.record(Entry::new("drain", Outcome::Allowed).kept());
+    };
     let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
-        never = renew(Arc::clone(&foundation), clock) => match never {},
+        never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
     if let Err(error) = catalog.write_notes().await {
         tracing::error!(%error, "what clients have called was not written down");
     }
+    audit.record(Entry::new("stop", Outcome::Allowed).kept());
+    let _lost = blocking(move || audit.close())
+        .await
+        .map_err(StorageError::from)?;
     Ok(())
+}
+
+/// Nothing is recorded where the configuration says so.
+async fn open_audit(
+    path: Option<PathBuf>,
+    limits: &Limits,
+    clock: &Arc<dyn WallClock>,
+) -> Result<Audit, ServeError> {
+    let Some(path) = path else {
+        tracing::warn!("there is no audit log: it is off in the configuration");
+        return Ok(Audit::default());
+    };
+    let (limits, clock) = (limits.clone(), Arc::clone(clock));
+    let opened = blocking(move || Audit::open(path, &limits, clock)).await;
+    opened
+        .map_err(StorageError::from)?
+        .map_err(ServeError::Audit)
+}
+
+fn started(demand: SandboxDemand) -> Entry {
+    let detail = format!("version {}, --sandbox {demand}", env!("CARGO_PKG_VERSION"));
+    Entry::new("start", Outcome::Allowed).detail(&detail).kept()
+}
+
+/// How a process is confined, for the audit log.
+fn confined_entry(whose: &str, enforcement: Option<&Enforcement>) -> Entry {
+    let (outcome, detail) = match enforcement {
+        None => (Outcome::Refused, "--sandbox is off".to_owned()),
+        Some(Enforcement { enforced, missing }) if missing.is_empty() => {
+            (Outcome::Allowed, enforced.join(", "))
+        }
+        Some(Enforcement { enforced, missing }) => {
+            let (enforced, missing) = (enforced.join(", "), missing.join(", "));
+            (
+                Outcome::Failed,
+                format!("missing: {missing}; enforced: {enforced}"),
+            )
+        }
+    };
+    let entry = Entry::new("confine", outcome).object(whose);
+    entry.detail(&detail).kept()
 }
 
 /// Says what the kernel enforces, and holds it to what the operator demands.
 fn hold(
     whose: &'static str,
     demand: SandboxDemand,
-    enforcement: Enforcement,
+    enforcement: &Enforcement,
 ) -> Result<(), ServeError> {
     let Enforcement { enforced, missing } = enforcement;
     let (enforced, lacks) = (enforced.join(", "), missing.join(", "));
@@ -193,12 +304,33 @@ fn note(outcome: ProfileOutcome, profile: &Path) {
 }
 
 /// What touches the disk at a start.
-fn lay(config: &Config, clock: &Arc<dyn WallClock>) -> Result<(Foundation, Registry), ServeError> {
+fn lay(
+    config: &Config,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Foundation, Registry, Volumes), ServeError> {
     let foundation = Foundation::lay(config, clock)?;
     let tenants = foundation.directory.tenant_ids();
     let Foundation { storage, data, .. } = &foundation;
     let registry = Registry::open(storage, clock, data, &tenants, &config.limits)?;
-    Ok((foundation, registry))
+    let numbers: Vec<_> = tenants.iter().map(|tenant| tenant.number()).collect();
+    let limits = volume_limits(&config.limits);
+    let volumes = Volumes::open(data.volumes(), limits, config.volumes.clone(), &numbers)?;
+    Ok((foundation, registry, volumes))
+}
+
+fn volume_limits(limits: &Limits) -> VolumeLimits {
+    VolumeLimits {
+        max_volumes_per_tenant: limits.max_volumes_per_tenant,
+        max_volume_bytes: limits.max_volume_bytes,
+        max_volume_bytes_per_tenant: limits.max_volume_bytes_per_tenant,
+        max_files_per_volume: limits.max_files_per_volume,
+        max_open_files_per_instance: count(limits.max_open_files_per_instance),
+        max_open_files_per_tenant: count(limits.max_open_files_per_tenant),
+        max_open_files: count(limits.max_open_files),
+        max_file_operations_per_tenant: count(limits.max_file_operations_per_tenant),
+        max_path_bytes: count(limits.max_path_bytes),
+        max_path_depth: count(limits.max_path_depth),
+    }
 }
 
 fn sandbox_limits(limits: &Limits) -> SandboxLimits {
@@ -208,21 +340,84 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         compile_timeout_ms: limits.compile_timeout_ms,
         max_compile_memory_bytes: limits.max_compile_memory_bytes,
         max_parallel_compiles: u32::try_from(limits.max_parallel_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles: u32::try_from(limits.max_queued_compiles).unwrap_or(u32::MAX),
+        max_queued_compiles_per_tenant: u32::try_from(limits.max_queued_compiles_per_tenant)
+            .unwrap_or(u32::MAX),
         max_artifact_bytes: limits.max_artifact_bytes,
     }
 }
 
-/// Renews the server's certificate in time. A failure leaves the old one and is tried again.
-async fn renew(foundation: Arc<Foundation>, clock: Arc<dyn WallClock>) -> std::convert::Infallible {
+/// Keeps the certificates what they should be: renews the server's in time, reads files anew when asked
+/// to, and ends sessions whose certificate is no longer good. A failure leaves what was there.
+async fn keep_certificates(
+    foundation: &Arc<Foundation>,
+    audit: &Audit,
+    clock: Arc<dyn WallClock>,
+    reload: &Notify,
+) -> std::convert::Infallible {
+    let every = |period| interval_at(Instant::now() + period, period);
+    let (mut renewal, mut verification) = (every(RENEWAL_INTERVAL), every(VERIFY_INTERVAL));
     loop {
-        tokio::time::sleep(RENEWAL_INTERVAL).await;
-        let (foundation, now) = (Arc::clone(&foundation), clock.now());
-        match blocking(move || foundation.identity.renew_if_due(now)).await {
-            Ok(Ok(true)) => tracing::info!("the server's certificate was renewed"),
-            Ok(Ok(false)) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the server's certificate was not renewed"),
-            Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+        let (foundation, audit, now) = (Arc::clone(foundation), audit.clone(), clock.now());
+        let done = tokio::select! {
+            () = reload.notified() => blocking(move || reload_certificates(&foundation, &audit, now)).await,
+            _ = verification.tick() => blocking(move || note_ended(foundation.clients.verify_again())).await,
+            _ = renewal.tick() => blocking(move || renew(&foundation, now)).await,
+        };
+        if let Err(error) = done {
+            tracing::error!(%error, "the certificates were not looked after");
         }
+    }
+}
+
+fn renew(foundation: &Foundation, now: Timestamp) {
+    match foundation.identity.renew_if_due(now) {
+        Ok(true) => tracing::info!("the server's certificate was renewed"),
+        Ok(false) => {}
+        Err(error) => tracing::error!(%error, "the server's certificate was not renewed"),
+    }
+}
+
+/// Each part is taken as a whole or stays as it was, whatever becomes of the other.
+fn reload_certificates(foundation: &Foundation, audit: &Audit, now: Timestamp) {
+    if let Some(files) = &foundation.server {
+        let part = "the operator's server certificate";
+        note_reload(
+            part,
+            foundation.identity.certificate().load(files, now),
+            audit,
+        );
+    }
+    let reloaded = foundation.clients.reload();
+    let ended = reloaded.as_ref().copied().unwrap_or_default();
+    note_reload("the authorities of clients", reloaded.map(drop), audit);
+    note_ended(ended);
+}
+
+fn note_reload(part: &'static str, reloaded: Result<(), IdentityError>, audit: &Audit) {
+    let entry = Entry::new("reload", Outcome::Allowed).object(part).kept();
+    match reloaded {
+        Ok(()) => {
+            tracing::info!("{part}: read anew");
+            audit.record(entry);
+        }
+        Err(error) => {
+            tracing::error!(
+                %error,
+                "{part}: as before; mend the file and send SIGHUP again"
+            );
+            let why = error.to_string();
+            audit.record(entry.outcome(Outcome::Failed).why(Some(&why)));
+        }
+    }
+}
+
+fn note_ended(certificates: usize) {
+    if certificates > 0 {
+        tracing::warn!(
+            certificates,
+            "certificates of open connections are no longer good; their sessions end"
+        );
     }
 }
 
@@ -237,9 +432,9 @@ mod tests {
             missing: missing.iter().map(|&it| it.to_owned()).collect(),
         };
         let lacking = enforcement(&["landlock-tcp (the kernel is too old)"]);
-        hold("the node is", SandboxDemand::BestEffort, lacking.clone()).unwrap();
-        hold("the node is", SandboxDemand::Require, enforcement(&[])).unwrap();
-        let refused = hold("the node is", SandboxDemand::Require, lacking).unwrap_err();
+        hold("the node is", SandboxDemand::BestEffort, &lacking).unwrap();
+        hold("the node is", SandboxDemand::Require, &enforcement(&[])).unwrap();
+        let refused = hold("the node is", SandboxDemand::Require, &lacking).unwrap_err();
         assert_eq!(
             refused.to_string(),
             "the node is not confined by landlock-tcp (the kernel is too old); use a newer kernel, or \

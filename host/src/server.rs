@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 use crate::config::Limits;
 use crate::session::{self, Backend, Connection, Fellows, SessionContext};
 use crate::shutdown;
-use crate::transport::{Arrival, Listener};
+use crate::transport::{self, Arrival, Listener};
 
 /// Serves until `shutdown` is done; then takes no more connections, lets calls under way finish until
 /// the drain timeout, ends the rest with `unavailable`, and returns when all connections are closed.
@@ -79,15 +79,22 @@ async fn serve<B: Backend>(arrival: Arrival, context: SessionContext<B>) {
             let connection = Connection {
                 stream: secured.stream,
                 peer: secured.peer,
+                certificate: secured.certificate,
                 hello_deadline: secured.handshake_deadline,
                 doorstep: secured.doorstep,
             };
             // Says itself why it ended.
             let _end = session::serve(connection, context).await;
-            drop(secured.room);
+            drop((secured.room, secured.watched));
         }
         // Below the level that is logged unless asked for: any stranger can cause as many as it likes.
         Err(reason) => debug!(%peer, %reason, "refused"),
+    }
+}
+
+impl session::Doorstep for transport::Doorstep {
+    fn failed(&self) -> Duration {
+        transport::Doorstep::failed(self)
     }
 }
 

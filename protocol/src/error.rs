@@ -1,6 +1,7 @@
 //! Error codes, whose fault an error is, and the failure message that carries both.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +120,9 @@ pub struct Failure {
     pub fault: Fault,
     /// Whether trying again unchanged may help.
     pub retryable: bool,
+    /// When to try again, in milliseconds from now, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
     /// Frames of the guest, innermost first, demangled; only with [`ErrorCode::Trapped`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub backtrace: Vec<String>,
@@ -133,6 +137,8 @@ struct ReceivedFailure {
     fault: Fault,
     retryable: bool,
     #[serde(default)]
+    retry_after_ms: Option<u64>,
+    #[serde(default)]
     backtrace: Vec<String>,
 }
 
@@ -141,6 +147,7 @@ impl From<ReceivedFailure> for Failure {
         let failure = Failure::new(received.code, received.fault, received.message);
         Failure {
             retryable: received.retryable,
+            retry_after_ms: received.retry_after_ms,
             ..failure.with_backtrace(received.backtrace)
         }
     }
@@ -154,8 +161,15 @@ impl Failure {
             message: printable(message.as_ref(), MAX_FAILURE_TEXT_BYTES),
             fault,
             retryable: code.is_retryable(),
+            retry_after_ms: None,
             backtrace: Vec::new(),
         }
+    }
+
+    /// The same, with the time after which it may succeed.
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after_ms = Some(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        self
     }
 
     /// The same with guest frames, cut so that text and frames stay within

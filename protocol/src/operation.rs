@@ -26,6 +26,9 @@ pub enum Operation {
     Promote(Register),
     /// What clients serve: to the tenant, and to the session that asks. → `Vec<`[`ProviderEntry`]`>`
     Providers {},
+    /// All limits, as they are in force for the tenant, or for one of its registrations. →
+    /// `Vec<`[`LimitEntry`]`>`
+    Limits(LimitsOf),
     /// All registrations of the tenant. → `Vec<`[`RegistrationEntry`]`>`
     List {},
     /// One registration. → [`RegistrationEntry`]
@@ -69,6 +72,7 @@ impl Operation {
             Operation::Rollback(_) => "rollback",
             Operation::Promote(_) => "promote",
             Operation::Providers {} => "providers",
+            Operation::Limits(_) => "limits",
             Operation::List {} => "list",
             Operation::Show(_) => "show",
             Operation::History(_) => "history",
@@ -414,6 +418,39 @@ pub struct FunctionDescription {
     pub name: String,
     /// What it takes and gives.
     pub signature: Signature,
+}
+
+/// See [`Operation::Limits`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LimitsOf {
+    /// A registration; the tenant's own limits where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// One limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LimitEntry {
+    /// Its name, with its unit.
+    pub name: String,
+    /// What it limits.
+    pub limits: String,
+    /// What it counts: `bytes`, `ms`, `bytes per second`, `per second`, or nothing for a number of
+    /// things.
+    pub unit: String,
+    /// What is in force.
+    pub value: u64,
+    /// What the node allows anybody; `value` is this or less.
+    pub node: u64,
+    /// What a node allows that says nothing.
+    pub default: u64,
+    /// What no node can allow more than. A fixed limit has all three the same.
+    pub ceiling: u64,
+    /// How much of it the tenant uses at the moment, where that is one number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
 }
 
 /// A tenant.

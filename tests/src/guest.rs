@@ -30,11 +30,14 @@ pub(crate) fn target_directory() -> PathBuf {
     directory
 }
 
-/// `TARGET/PROFILE`. Tests are in `deps` below it; examples of the documentation are not, and know only
-/// which package they belong to.
+/// `TARGET/PROFILE`. Programs are in it, tests in `deps` below it; examples of the documentation are
+/// elsewhere, and know only which package they belong to.
 pub(crate) fn profile_directory() -> PathBuf {
     let mut path = std::env::current_exe().expect("a test knows where it is");
     path.pop();
+    if path.join("rpc-host").is_file() {
+        return path;
+    }
     if path.ends_with("deps") {
         path.pop();
         return path;

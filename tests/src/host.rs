@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use rpc_host_client::{Client, Profile};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 use tempfile::TempDir;
 
 use crate::cli::{Cli, binary, signal};
@@ -22,7 +23,15 @@ pub struct HostOptions {
     log_level: Option<String>,
     is_log_for_people: bool,
     is_open: bool,
+    demands_confinement: bool,
+    volumes: Vec<(String, String)>,
     server_names: Vec<String>,
+    log_kept: Option<usize>,
+    files: Vec<(String, String)>,
+    tables: String,
+    audit_file: Option<PathBuf>,
+    sandbox: Option<String>,
+    lacks_landlock: bool,
 }
 
 impl HostOptions {
@@ -61,9 +70,57 @@ impl HostOptions {
         self
     }
 
+    /// Only so many lines of the log are kept to look at, for nodes that log for hours.
+    pub fn log_kept(mut self, lines: usize) -> Self {
+        self.log_kept = Some(lines);
+        self
+    }
+
+    /// How much of its confinement it insists on.
+    pub fn sandbox(mut self, demand: &str) -> Self {
+        self.sandbox = Some(demand.to_owned());
+        self
+    }
+
+    /// On a kernel without Landlock, as far as it can tell.
+    pub fn lacking_landlock(mut self) -> Self {
+        self.lacks_landlock = true;
+        self
+    }
+
+    /// Where it keeps its audit log.
+    pub fn audit_file(mut self, path: &Path) -> Self {
+        self.audit_file = Some(path.to_owned());
+        self
+    }
+
+    /// Confined in every way, or it does not start.
+    pub fn confined(mut self) -> Self {
+        self.demands_confinement = true;
+        self
+    }
+
+    /// A directory of the machine as a volume: the lines of its table.
+    pub fn volume(mut self, name: &str, lines: &str) -> Self {
+        self.volumes.push((name.to_owned(), lines.to_owned()));
+        self
+    }
+
     /// A name that clients know it by.
     pub fn server_name(mut self, name: &str) -> Self {
         self.server_names.push(name.to_owned());
+        self
+    }
+
+    /// A file in the directory that it is started in.
+    pub fn file(mut self, name: &str, content: impl Into<String>) -> Self {
+        self.files.push((name.to_owned(), content.into()));
+        self
+    }
+
+    /// A table of the configuration file.
+    pub fn table(mut self, text: &str) -> Self {
+        self.tables.push_str(text);
         self
     }
 
@@ -74,8 +131,13 @@ impl HostOptions {
             "json"
         };
         let mut text = format!("log-format = \"{format}\"\n");
-        if self.is_open {
+        if let Some(demand) = &self.sandbox {
+            text.push_str(&format!("sandbox = \"{demand}\"\n"));
+        } else if self.is_open {
             text.push_str("sandbox = \"off\"\n");
+        }
+        if self.demands_confinement {
+            text.push_str("sandbox = \"require\"\n");
         }
         if let Some(level) = &self.log_level {
             text.push_str(&format!("log-level = \"{level}\"\n"));
@@ -84,9 +146,16 @@ impl HostOptions {
         if let Some(allow) = &self.allow {
             text.push_str(&format!("[grants]\nallow = {allow:?}\n"));
         }
+        if let Some(path) = &self.audit_file {
+            text.push_str(&format!("[audit]\nfile = {path:?}\n"));
+        }
         text.push_str("[limits]\n");
         for (name, value) in &self.limits {
             text.push_str(&format!("{name} = {value}\n"));
+        }
+        text.push_str(&self.tables);
+        for (name, lines) in &self.volumes {
+            text.push_str(&format!("[volumes.{name}]\n{lines}\n"));
         }
         text
     }
@@ -95,6 +164,7 @@ impl HostOptions {
 /// A running node. Killed when dropped, and its data with it.
 pub struct TestHost {
     directory: TempDir,
+    log_kept: Option<usize>,
     process: Mutex<Process>,
     counter: AtomicU32,
 }
@@ -117,12 +187,36 @@ impl TestHost {
     pub async fn start_with(options: HostOptions) -> Arc<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
-        let process = Process::start(directory.path()).await;
+        for (name, content) in &options.files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let process =
+            Process::start(directory.path(), options.lacks_landlock, options.log_kept).await;
         Arc::new(TestHost {
             directory,
+            log_kept: options.log_kept,
             process: Mutex::new(process),
             counter: AtomicU32::new(0),
         })
+    }
+
+    /// What a node says that refuses to start like this, and how it ends.
+    pub async fn refused_start(options: HostOptions) -> (ExitStatus, String) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(directory.path().join("node.toml"), options.text()).unwrap();
+        let mut child = Process::spawn(directory.path(), options.lacks_landlock);
+        let log = Log::of(child.stderr.take().expect("a pipe"), None);
+        let ready = Log::of(child.stdout.take().expect("a pipe"), None);
+        let first = in_time("its end", ready.first()).await;
+        if first.is_some() {
+            let _killed = child.kill();
+        }
+        log.over().await;
+        let status = child.wait().expect("a child can be waited for");
+        assert_eq!(first, None, "it serves");
+        (status, log.text())
     }
 
     /// The node that tests share which do not change it as a whole: it lives as long as one of them
@@ -282,7 +376,7 @@ impl TestHost {
     pub async fn start_again(&self) {
         let running = self.with_process(|process| process.ended.is_none());
         assert!(!running, "the node is still running");
-        let process = Process::start(self.directory.path()).await;
+        let process = Process::start(self.directory.path(), false, self.log_kept).await;
         *self.process.lock().unwrap_or_else(PoisonError::into_inner) = process;
     }
 
@@ -307,9 +401,20 @@ fn data(directory: &Path) -> PathBuf {
     directory.join("rpc-host-data")
 }
 
+/// From here on, the kernel has no Landlock for this thread.
+fn without_landlock() {
+    let calls = [(libc::SYS_landlock_create_ruleset, Vec::new())];
+    let machine = TargetArch::try_from(std::env::consts::ARCH).expect("a machine of the node's");
+    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let filter = SeccompFilter::new(calls.into(), SeccompAction::Allow, absent, machine);
+    let program: BpfProgram = filter.and_then(TryInto::try_into).expect("a filter");
+    apply_filter(&program).expect("a thread may filter its own calls");
+}
+
 impl Process {
-    async fn start(directory: &Path) -> Process {
-        let mut child = std::process::Command::new(binary())
+    fn spawn(directory: &Path, lacks_landlock: bool) -> Child {
+        let mut command = std::process::Command::new(binary());
+        command
             .args([
                 "serve",
                 "--listen",
@@ -324,11 +429,23 @@ impl Process {
             .current_dir(directory)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary can be run");
-        let log = Log::of(child.stderr.take().expect("a pipe"));
-        let stdout = Log::of(child.stdout.take().expect("a pipe"));
+            .stderr(Stdio::piped());
+        let mut spawn = move || command.spawn().expect("the binary can be run");
+        if !lacks_landlock {
+            return spawn();
+        }
+        // What holds for a thread holds for the processes that it starts.
+        let starting = std::thread::spawn(move || {
+            without_landlock();
+            spawn()
+        });
+        starting.join().expect("a thread that starts the node")
+    }
+
+    async fn start(directory: &Path, lacks_landlock: bool, log_kept: Option<usize>) -> Process {
+        let mut child = Self::spawn(directory, lacks_landlock);
+        let log = Log::of(child.stderr.take().expect("a pipe"), log_kept);
+        let stdout = Log::of(child.stdout.take().expect("a pipe"), None);
         let ready = in_time("a ready line", stdout.first()).await;
         let address = ready
             .as_deref()

@@ -7,10 +7,14 @@
 //! | `tenant` | a tenant of its own for a test, so that tests can share a node |
 //! | `cli` | the command line, run as a person would |
 //! | `log` | the node's log, line by line, and waiting for a line |
+//! | `pki` | an authority of an operator's, and what it signs |
 //! | `raw_peer` | a peer that speaks in frames and bytes, and need not keep to any rule |
 //! | `register_history` | what was written and read at the same time, and whether that can be |
+//! | `operations` | which operations there are |
+//! | `web` | a web server, and what it was asked |
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
+//! | `hostile` | programs that mean no good, each with the end that it has to come to |
 //!
 //! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
 //! process itself, and fails when that does not come in [`PATIENCE`].
@@ -28,10 +32,14 @@ mod cli;
 mod documented;
 mod guest;
 mod host;
+pub mod hostile;
 mod log;
+mod operations;
+mod pki;
 mod raw_peer;
 mod register_history;
 mod tenant;
+mod web;
 
 use std::time::Duration;
 
@@ -41,9 +49,12 @@ pub use documented::documented;
 pub use guest::{built, component};
 pub use host::{HostOptions, TestHost};
 pub use log::{Log, LogLine};
+pub use operations::operation_names;
+pub use pki::{Certified, Pki};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
 pub use tenant::TestTenant;
+pub use web::{Answer, WebServer};
 
 /// How long a test waits for what has to come. Far longer than it takes, even on a busy machine, and
 /// never waited for in full by a test that passes.

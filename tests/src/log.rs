@@ -1,5 +1,6 @@
 //! The log of a node.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,9 +22,16 @@ struct Lines {
 
 #[derive(Default)]
 struct State {
-    lines: Vec<String>,
+    lines: VecDeque<String>,
+    /// Lines before those that are kept.
+    forgotten: usize,
+    bytes: u64,
+    alarms: Vec<String>,
     is_over: bool,
 }
+
+/// Alarms that are kept: the first ones say the most.
+const MAX_ALARMS: usize = 100;
 
 /// One line of a log in JSON.
 #[derive(Clone)]
@@ -32,7 +40,9 @@ pub struct LogLine(pub Value);
 impl Log {
     /// Reads `stream` to its end, on a thread: a test may be waiting for something else, and the
     /// process must never wait for its reader.
-    pub(crate) fn of(stream: impl Read + Send + 'static) -> Log {
+    ///
+    /// `kept`: how many of the newest lines; all if it is none.
+    pub(crate) fn of(stream: impl Read + Send + 'static, kept: Option<usize>) -> Log {
         let log = Log::default();
         let lines = Arc::clone(&log.0);
         std::thread::spawn(move || {
@@ -40,8 +50,9 @@ impl Log {
             let mut line = Vec::new();
             while let Ok(1..) = reader.read_until(b'\n', &mut line) {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let bytes = line.len() as u64;
                 line.clear();
-                lines.change(|state| state.lines.push(text));
+                lines.change(|state| state.add(text, bytes, kept));
             }
             lines.change(|state| state.is_over = true);
         });
@@ -50,7 +61,10 @@ impl Log {
 
     /// All that was written until now.
     pub fn text(&self) -> String {
-        self.0.read(|state| state.lines.join("\n"))
+        self.0.read(|state| {
+            let lines: Vec<&str> = state.lines.iter().map(String::as_str).collect();
+            lines.join("\n")
+        })
     }
 
     /// The lines that are JSON, until now.
@@ -63,7 +77,45 @@ impl Log {
 
     /// How many lines there are until now.
     pub fn len(&self) -> usize {
-        self.0.read(|state| state.lines.len())
+        self.0.read(|state| state.forgotten + state.lines.len())
+    }
+
+    /// The place behind the last line.
+    pub fn mark(&self) -> usize {
+        self.len()
+    }
+
+    /// How many bytes were written until now.
+    pub fn bytes(&self) -> u64 {
+        self.0.read(|state| state.bytes)
+    }
+
+    /// Lines in which a node that logs JSON speaks of a fault of its own, a panic above all.
+    pub fn alarms(&self) -> Vec<String> {
+        self.0.read(|state| state.alarms.clone())
+    }
+
+    /// Waits until `is_it` holds of so many of the lines behind a mark.
+    pub async fn seen_since(
+        &self,
+        mark: usize,
+        what: &str,
+        count: usize,
+        is_it: impl Fn(&str) -> bool,
+    ) {
+        let find = || {
+            self.0.read(|state| {
+                let behind = state
+                    .lines
+                    .iter()
+                    .skip(mark.saturating_sub(state.forgotten));
+                let found = behind.filter(|line| is_it(line)).count();
+                (found >= count).then_some(())
+            })
+        };
+        in_time(what, self.wait(find))
+            .await
+            .unwrap_or_else(|| panic!("not {what} in\n{}", self.text()));
     }
 
     /// Whether nothing was written until now.
@@ -81,7 +133,7 @@ impl Log {
 
     /// The first line of the text, when it is there; `None` if the text ended without.
     pub(crate) async fn first(&self) -> Option<String> {
-        let find = || self.0.read(|state| state.lines.first().cloned());
+        let find = || self.0.read(|state| state.lines.front().cloned());
         in_time("the first line", self.wait(find)).await
     }
 
@@ -115,6 +167,29 @@ impl Lines {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner));
         self.changed.notify_waiters();
+    }
+}
+
+impl State {
+    fn add(&mut self, line: String, bytes: u64, kept: Option<usize>) {
+        self.bytes += bytes;
+        if self.alarms.len() < MAX_ALARMS && is_alarm(&line) {
+            self.alarms.push(line.clone());
+        }
+        self.lines.push_back(line);
+        while kept.is_some_and(|kept| self.lines.len() > kept) {
+            self.lines.pop_front();
+            self.forgotten += 1;
+        }
+    }
+}
+
+/// Whether a line of a node that logs JSON is about a fault of the node's own. What is no JSON at all is
+/// what a panic prints. What a guest says is nothing to be alarmed by.
+fn is_alarm(line: &str) -> bool {
+    match serde_json::from_str(line).map(LogLine) {
+        Ok(line) => line.level() == "ERROR" && line.target() != "guest",
+        Err(_) => true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A peer that speaks in frames and bytes.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
@@ -20,6 +21,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::host::TestHost;
+use crate::hostile::connect_from;
 use crate::in_time;
 
 /// A connection to a node over TLS, and nothing that would keep its user from breaking a rule.
@@ -62,6 +64,14 @@ pub async fn tls_connect(
 ) -> io::Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(host.address()).await?;
     tcp.set_nodelay(true)?;
+    tls_over(tcp, config, server_name).await
+}
+
+async fn tls_over(
+    tcp: TcpStream,
+    config: &Arc<ClientConfig>,
+    server_name: &str,
+) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(server_name.to_owned()).expect("a name");
     let connect = TlsConnector::from(Arc::clone(config)).connect(name, tcp);
     in_time("a TLS handshake", connect).await
@@ -72,13 +82,25 @@ impl RawPeer {
     pub async fn connect(host: &TestHost) -> Self {
         let config = Arc::new(tls_config(host, &[ALPN]));
         let stream = tls_connect(host, &config, "localhost").await;
+        Self::over(stream.expect("TLS"))
+    }
+
+    /// The same from this address of the machine.
+    pub async fn connect_from(host: &TestHost, source: Ipv4Addr) -> Self {
+        let tcp = connect_from(&host.address(), source).await.expect("TCP");
+        let config = Arc::new(tls_config(host, &[ALPN]));
+        let stream = tls_over(tcp, &config, "localhost").await;
+        Self::over(stream.expect("TLS"))
+    }
+
+    fn over(stream: TlsStream<TcpStream>) -> Self {
         let limits = AssemblerLimits {
             max_message_bytes: 256 << 20,
             max_buffered_bytes: 256 << 20,
             max_incomplete_messages: 1024,
         };
         RawPeer {
-            stream: stream.expect("TLS"),
+            stream,
             assembler: Assembler::new(limits),
             next_id: 1,
         }
@@ -127,11 +149,25 @@ impl RawPeer {
 
     /// Writes bytes. Whether they arrive is not its affair: the node may have closed.
     pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        let _closed = self.try_send_bytes(bytes).await;
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Errors
+    /// When the node has closed.
+    pub async fn try_send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         let write = async {
             self.stream.write_all(bytes).await?;
             self.stream.flush().await
         };
-        let _closed = in_time("room to write", write).await;
+        in_time("room to write", write).await
+    }
+
+    /// Goes away without a word: the node gets a reset.
+    pub fn reset(self) {
+        let (tcp, _) = self.stream.into_inner();
+        let _closed = tcp.set_zero_linger();
     }
 
     /// Begins a call with positional arguments.

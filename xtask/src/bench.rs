@@ -6,8 +6,23 @@ use crate::modules::{self, Voice};
 use crate::workspace::Workspace;
 use crate::{progress, step};
 
-/// Build what is measured and what measures it, and run that.
+/// Measure calls beside a floor.
 pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
+    measure(workspace, &[])
+}
+
+/// Measure what tenants can do to one another.
+pub(crate) fn neighbour(workspace: &Workspace, short: bool) -> anyhow::Result<()> {
+    let wish: &[&str] = if short {
+        &["neighbour", "--short"]
+    } else {
+        &["neighbour"]
+    };
+    measure(workspace, wish)
+}
+
+/// Build what is measured and what measures it, and run that.
+fn measure(workspace: &Workspace, wish: &[&str]) -> anyhow::Result<()> {
     modules::build(workspace, None, Voice::Brief)?;
     let mut build = step::cargo();
     // Not the whole workspace: what is measured has the features that are shipped.
@@ -24,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let mut bench = Command::new(release.join("rpc-host-bench"));
     bench
         .arg(release.join("rpc-host"))
-        .arg(workspace.components());
+        .arg(workspace.components())
+        .args(wish);
     step::run(&mut bench)
 }

@@ -3,6 +3,7 @@
 //! Everything is done by the commands of the README, each one shown so that it can be repeated,
 //! and every answer is checked: a demo that only looks right is no demo.
 
+mod files;
 mod localisation;
 mod node;
 mod program;
@@ -114,6 +115,7 @@ fn show(workspace: &Workspace, terminal: &Terminal, node: &Node) -> anyhow::Resu
     looped.took_less_than(LOOP_ENDED)?;
     call("spin", "ping()")?.is("\"pong\"")?;
 
+    files::show(workspace, terminal)?;
     localisation::show(workspace, terminal, node)?;
 
     let list = terminal.rpc_host(&["list"])?;

@@ -14,6 +14,7 @@
 mod bench;
 mod demo;
 mod fuzz;
+mod gauntlet;
 mod guest_environment;
 mod guest_toolchain;
 mod modules;
@@ -39,8 +40,11 @@ commands:
   demo                  build everything, start a node, upload modules, call them, show each command
   test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
   bench                 measure a call beside a raw TLS echo, all in the release profile
+  neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
+  gauntlet [--runs N] [--seed S] [--again PROGRAM:SEED]
+                        run hostile programs in random order (20000), many at once, and watch the node
 
   WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
     installed   the target is part of the present Rust toolchain
@@ -76,8 +80,10 @@ enum Command {
     Demo,
     Test { arguments: Vec<String> },
     Bench,
+    Neighbour { short: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
+    Gauntlet { arguments: Vec<String> },
 }
 
 impl Command {
@@ -88,8 +94,16 @@ impl Command {
             Some("demo") => Self::Demo.alone(arguments),
             Some("test") => Self::parse_test(arguments),
             Some("bench") => Self::Bench.alone(arguments),
+            Some("neighbour") => match arguments.next() {
+                Some("--short") => Self::Neighbour { short: true }.alone(arguments),
+                None => Ok(Self::Neighbour { short: false }),
+                Some(argument) => Err(format!("`neighbour` takes no `{argument}`")),
+            },
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
+            Some("gauntlet") => Ok(Self::Gauntlet {
+                arguments: arguments.map(str::to_owned).collect(),
+            }),
             Some(other) => Err(format!("there is no command `{other}`")),
         }
     }
@@ -153,8 +167,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo::run(&Workspace::locate()?)?,
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
         Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
+        Command::Gauntlet { arguments } => gauntlet::run(&Workspace::locate()?, &arguments)?,
     }
     Ok(())
 }
@@ -173,6 +189,11 @@ mod tests {
         assert_eq!(parse(""), Ok(Command::Help));
         assert_eq!(parse("demo"), Ok(Command::Demo));
         assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert_eq!(parse("neighbour"), Ok(Command::Neighbour { short: false }));
+        let short = Ok(Command::Neighbour { short: true });
+        assert_eq!(parse("neighbour --short"), short);
+        assert!(parse("neighbour --short 1").is_err());
+        assert!(parse("neighbour quick").is_err());
         assert!(parse("demo calc").is_err());
         let test = |arguments: &[&str]| {
             let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
@@ -200,5 +221,11 @@ mod tests {
         assert_eq!(parse("fuzz --seconds=5"), Ok(Command::Fuzz { seconds: 5 }));
         assert!(parse("fuzz --seconds 0").is_err());
         assert!(parse("fuzz frame").is_err());
+        let gauntlet = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|&it| it.to_owned()).collect();
+            Ok(Command::Gauntlet { arguments })
+        };
+        assert_eq!(parse("gauntlet"), gauntlet(&[]));
+        assert_eq!(parse("gauntlet --runs 5"), gauntlet(&["--runs", "5"]));
     }
 }

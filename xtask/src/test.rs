@@ -24,7 +24,29 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     step::run(build.current_dir(workspace.root()))?;
     let mut test = step::cargo();
     test.args(["test", "--workspace"]).args(arguments);
-    step::run(test.current_dir(workspace.root()))
+    step::run(test.current_dir(workspace.root()))?;
+    match arguments.is_empty() {
+        true => with_features(workspace),
+        false => Ok(()),
+    }
+}
+
+/// What is off by default: the node is built once more, with it, for the tests that need it. The engine is
+/// the same, so this takes a minute or two.
+fn with_features(workspace: &Workspace) -> anyhow::Result<()> {
+    const FEATURES: [&str; 2] = ["--features", "rpc-host/http,rpc-host-tests/http"];
+    let mut build = step::cargo();
+    build.args(["build", "--workspace"]).args(FEATURES);
+    step::run(build.current_dir(workspace.root()))?;
+    let mut test = step::cargo();
+    test.args(["test", "--workspace", "--lib", "--test", "all"]);
+    test.args(FEATURES).args(["--", "http", "outgoing"]);
+    let ended = step::run(test.current_dir(workspace.root()));
+    // What lies there afterwards is the node as it is by default.
+    let mut build = step::cargo();
+    build.args(["build", "--workspace"]);
+    step::run(build.current_dir(workspace.root()))?;
+    ended
 }
 
 /// The guests' own unit tests: they need no WebAssembly.

@@ -15,7 +15,12 @@ use rust::{Source, identifiers, paths_from_crate};
 /// Crates and keywords, and the only places under the shipped sources that may name them.
 const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
     (
-        &["wasmtime", "wasmtime_wasi", "wasmtime_wasi_io"],
+        &[
+            "wasmtime",
+            "wasmtime_wasi",
+            "wasmtime_wasi_http",
+            "wasmtime_wasi_io",
+        ],
         &["host/src/sandbox/", "host/src/capability/"],
     ),
     (
@@ -26,12 +31,19 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &["rustls", "tokio_rustls"],
         &["host/src/transport/", "clients/rust/src/tls.rs"],
     ),
-    (&["rcgen"], &["host/src/transport/"]),
+    (&["rcgen", "webpki_roots"], &["host/src/transport/"]),
+    (&["hyper", "hyper_util"], &["host/src/outgoing/"]),
+    (&["ipnet"], &["host/src/outgoing/", "host/src/config/"]),
     (&["ciborium", "ciborium_ll"], &["protocol/src/cbor/"]),
     (&["redb"], &["host/src/storage/"]),
+    (&["landlock", "seccompiler"], &["host/src/confinement/"]),
     (
-        &["landlock", "rustix", "seccompiler"],
-        &["host/src/confinement/"],
+        &["rustix"],
+        &[
+            "host/src/confinement/",
+            "host/src/sandbox/processor.rs",
+            "host/src/volume/",
+        ],
     ),
     (&["rpc_host_client"], &["host/src/cli/", "host/src/main.rs"]),
     (&["rpc_guest"], &["guest-sdk/"]),
@@ -54,6 +66,8 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "serve",
         &[
+            "volume",
+            "audit",
             "server",
             "bootstrap",
             "transport",
@@ -62,6 +76,7 @@ const HOST: &[(&str, &[&str])] = &[
             "provider",
             "registry",
             "sandbox",
+            "outgoing",
             "confinement",
             "storage",
             "config",
@@ -83,6 +98,7 @@ const HOST: &[(&str, &[&str])] = &[
             "tenant",
             "config",
             "chain",
+            "account",
         ],
     ),
     (
@@ -103,6 +119,8 @@ const HOST: &[(&str, &[&str])] = &[
         "node",
         // It implements what a session asks for; a session does not know it.
         &[
+            "volume",
+            "audit",
             "session",
             "kv",
             "provider",
@@ -116,12 +134,14 @@ const HOST: &[(&str, &[&str])] = &[
             "clock",
             "chain",
             "budget",
+            "account",
         ],
     ),
     ("inspect", &["registry", "sandbox", "capability"]),
     (
         "error",
         &[
+            "volume",
             "provider",
             "registry",
             "sandbox",
@@ -146,14 +166,41 @@ const HOST: &[(&str, &[&str])] = &[
     // Files that are whole or not there, for artifacts; nothing else of storage.
     (
         "sandbox",
-        &["capability", "budget", "confinement", "storage::file"],
+        &[
+            "volume",
+            "capability",
+            "outgoing",
+            "budget",
+            "account",
+            "confinement",
+            "share",
+            "storage::file",
+        ],
     ),
     // The engine's linker is typed by what a store holds.
     (
         "capability",
-        &["sandbox::State", "sandbox::CallLabel", "budget"],
+        &[
+            "sandbox::State",
+            "sandbox::CallLabel",
+            "sandbox::CallLimits",
+            "account",
+            "budget",
+            "outgoing",
+            "volume",
+        ],
     ),
     ("kv", &["capability", "tenant", "storage", "config"]),
+    // It knows no guest: what a request may be is decided before.
+    (
+        "outgoing",
+        &[
+            "transport::OutgoingTls",
+            "transport::OutgoingTlsError",
+            "config",
+            "share",
+        ],
+    ),
     (
         "tenant",
         &[
@@ -162,19 +209,30 @@ const HOST: &[(&str, &[&str])] = &[
             "storage",
             "config",
             "clock",
+            "account",
             "hex",
         ],
     ),
     (
         "config",
-        &["capability::Policy", "capability::PolicyError", "storage"],
+        &[
+            "capability::Kind",
+            "capability::Policy",
+            "capability::PolicyError",
+            "storage",
+            "volume",
+        ],
     ),
+    ("audit", &["storage", "config", "clock"]),
     ("confinement", &[]),
+    ("volume", &[]),
     ("storage", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
-    ("chain", &["budget"]),
-    ("budget", &[]),
+    ("chain", &["budget", "account"]),
+    ("budget", &["account"]),
+    ("account", &[]),
+    ("share", &[]),
     ("hex", &[]),
 ];
 

@@ -35,7 +35,7 @@ pub enum Error {
         /// What is wrong.
         problem: String,
     },
-    /// The host does not accept the token.
+    /// The host does not accept the token or certificate.
     #[error("{0}")]
     Unauthenticated(Failure),
     /// The function ended with its own `err` value.

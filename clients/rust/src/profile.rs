@@ -28,7 +28,16 @@ pub struct Profile {
     server_name: Option<String>,
     ca_pem: Option<String>,
     token: Option<String>,
+    certificate: Option<ClientCertificate>,
     max_reply_bytes: usize,
+}
+
+/// What a client shows in the TLS handshake.
+#[derive(Clone)]
+pub(crate) struct ClientCertificate {
+    /// With the certificates between it and its authority, if there are any.
+    pub(crate) certificate_pem: String,
+    pub(crate) key_pem: String,
 }
 
 /// The file.
@@ -39,6 +48,10 @@ struct ProfileFile {
     server_name: Option<String>,
     ca: Option<String>,
     token: Option<String>,
+    /// A file, beside this one if its path is relative.
+    certificate: Option<PathBuf>,
+    /// The same.
+    key: Option<PathBuf>,
 }
 
 /// Why there is no profile.
@@ -78,13 +91,15 @@ fn listed(paths: &[PathBuf]) -> String {
 }
 
 impl Profile {
-    /// A host at `HOST:PORT`. It still needs [`Profile::ca_pem`], and mostly [`Profile::token`].
+    /// A host at `HOST:PORT`. It still needs [`Profile::ca_pem`], and [`Profile::token`] or
+    /// [`Profile::certificate_pem`].
     pub fn new(address: impl Into<String>) -> Self {
         Profile {
             address: address.into(),
             server_name: None,
             ca_pem: None,
             token: None,
+            certificate: None,
             max_reply_bytes: DEFAULT_MAX_REPLY_BYTES,
         }
     }
@@ -119,16 +134,7 @@ impl Profile {
     /// The profile of a file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ProfileError> {
         let path = path.as_ref();
-        let unreadable = |cause| ProfileError::Unreadable {
-            path: path.to_owned(),
-            cause: Arc::new(cause),
-        };
-        let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-        if size_bytes > MAX_PROFILE_BYTES {
-            let problem = "is too large to be a profile";
-            return Err(unreadable(std::io::Error::other(problem)));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        let text = read(path)?;
         // Only the message: the rest of what a parser says shows the line, and that may be the token.
         let file: ProfileFile = toml::from_str(&text).map_err(|error| ProfileError::Malformed {
             path: path.to_owned(),
@@ -137,12 +143,42 @@ impl Profile {
                 None => error.message().to_owned(),
             },
         })?;
+        let beside = |named: &PathBuf| read(&path.with_file_name("").join(named));
+        let certificate = match (&file.certificate, &file.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some(ClientCertificate {
+                certificate_pem: beside(certificate)?,
+                key_pem: beside(key)?,
+            }),
+            _ => {
+                return Err(ProfileError::Malformed {
+                    path: path.to_owned(),
+                    problem: "`certificate` and `key` go together".to_owned(),
+                });
+            }
+        };
         Ok(Profile {
             server_name: file.server_name,
             ca_pem: file.ca,
             token: file.token,
+            certificate,
             ..Profile::new(file.address)
         })
+    }
+
+    /// A certificate for this client and the key that belongs to it, both as PEM text: the client shows
+    /// it instead of a token, or beside one. The certificate goes first, then those between it and its
+    /// authority, if there are any.
+    pub fn certificate_pem(
+        mut self,
+        certificate: impl Into<String>,
+        key: impl Into<String>,
+    ) -> Self {
+        self.certificate = Some(ClientCertificate {
+            certificate_pem: certificate.into(),
+            key_pem: key.into(),
+        });
+        self
     }
 
     /// The secret that the host gave out.
@@ -178,6 +214,10 @@ impl Profile {
         self.token.as_deref()
     }
 
+    pub(crate) fn own_certificate(&self) -> Option<&ClientCertificate> {
+        self.certificate.as_ref()
+    }
+
     pub(crate) fn authority_pem(&self) -> Option<&str> {
         self.ca_pem.as_deref()
     }
@@ -198,18 +238,32 @@ impl Profile {
     }
 }
 
+fn read(path: &Path) -> Result<String, ProfileError> {
+    let unreadable = |cause| ProfileError::Unreadable {
+        path: path.to_owned(),
+        cause: Arc::new(cause),
+    };
+    let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size_bytes > MAX_PROFILE_BYTES {
+        let problem = "is too large to be a profile, or part of one";
+        return Err(unreadable(std::io::Error::other(problem)));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.bytes().take(offset);
     before.filter(|byte| *byte == b'\n').count() + 1
 }
 
 impl fmt::Debug for Profile {
-    /// Never shows the token.
+    /// Never shows the token, nor the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Profile")
             .field("address", &self.address)
             .field("server_name", &self.server_name)
             .field("token", &self.token.as_ref().map(|_| "…"))
+            .field("certificate", &self.certificate.as_ref().map(|_| "…"))
             .finish_non_exhaustive()
     }
 }
@@ -236,6 +290,36 @@ mod tests {
         assert_eq!(profile.authority_pem(), Some("PEM"));
         assert_eq!(profile.secret(), Some("t0ken"));
         assert!(!format!("{profile:?}").contains("t0ken"));
+    }
+
+    #[test]
+    fn certificate_and_key_lie_beside_the_profile() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::write(at("me.pem"), "certificate").unwrap();
+        std::fs::write(at("me.key"), "s3cret").unwrap();
+        let read = |text: &str| {
+            std::fs::write(at("client.toml"), text).unwrap();
+            Profile::from_file(at("client.toml"))
+        };
+        let profile =
+            read("address = \"a:1\"\ncertificate = \"me.pem\"\nkey = \"me.key\"").unwrap();
+        let own = profile.own_certificate().unwrap();
+        assert_eq!(own.certificate_pem, "certificate");
+        assert_eq!(own.key_pem, "s3cret");
+        assert_eq!(profile.secret(), None);
+        assert!(!format!("{profile:?}").contains("s3cret"));
+        let absolute = format!(
+            "address = \"a:1\"\ncertificate = {:?}\nkey = {:?}",
+            at("me.pem"),
+            at("me.key")
+        );
+        assert!(read(&absolute).unwrap().own_certificate().is_some());
+        let alone = read("address = \"a:1\"\nkey = \"me.key\"").unwrap_err();
+        assert!(alone.to_string().contains("go together"), "{alone}");
+        let absent = "address = \"a:1\"\ncertificate = \"me.pem\"\nkey = \"no.key\"";
+        let absent = read(absent).unwrap_err();
+        assert!(absent.to_string().contains("no.key"), "{absent}");
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::operation::{
-    ByDigest, Describe, Description, Inspection, ModuleEntry, Named, Register, RegistrationEntry,
-    RevisionEntry, Rollback, Swap, SwapTo,
+    ByDigest, Describe, Description, Inspection, LimitEntry, LimitsOf, ModuleEntry, Named,
+    Register, RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo,
 };
 
 use crate::client::Client;
@@ -114,6 +114,12 @@ impl Client {
             force,
         };
         self.operate(Operation::Rollback(rollback)).await
+    }
+
+    /// All limits, as they are in force for the tenant, or for one of its registrations.
+    pub async fn limits(&self, name: Option<&str>) -> Result<Vec<LimitEntry>, Error> {
+        let name = name.map(str::to_owned);
+        self.operate(Operation::Limits(LimitsOf { name })).await
     }
 
     /// All registrations of the tenant.

@@ -9,13 +9,39 @@ use std::sync::Arc;
 use rpc_host_protocol::ALPN;
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::error::Error;
-use crate::profile::{Profile, ProfileError};
+use crate::profile::{ClientCertificate, Profile, ProfileError};
+
+/// Whether the host has closed the channel because of the certificate that this client showed. It says so
+/// after the handshake, which is over for the client by then.
+pub(crate) fn is_refused_certificate(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(
+        inner,
+        Some(rustls::Error::AlertReceived(AlertDescription::AccessDenied))
+    )
+}
+
+fn own_certificate(
+    own: &ClientCertificate,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), ProfileError> {
+    // What is wrong with a key is told without any of it.
+    let unusable = |what: &str| ProfileError::Unusable(what.to_owned());
+    let chain = CertificateDer::pem_slice_iter(own.certificate_pem.as_bytes());
+    let chain: Result<Vec<_>, _> = chain.collect();
+    let chain = chain.map_err(|_| unusable("`certificate` is not PEM"))?;
+    if chain.is_empty() {
+        return Err(unusable("`certificate` holds no certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(own.key_pem.as_bytes())
+        .map_err(|_| unusable("`key` holds no private key in PEM"))?;
+    Ok((chain, key))
+}
 
 /// The channel, over TCP.
 pub(crate) type Stream = tokio_rustls::client::TlsStream<TcpStream>;
@@ -49,11 +75,19 @@ impl Dialer {
             return Err(unusable("`ca` holds no certificate".to_owned()));
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| unusable(format!("no TLS 1.3: {error}")))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match profile.own_certificate() {
+            None => config.with_no_client_auth(),
+            Some(own) => {
+                let (chain, key) = own_certificate(own)?;
+                config
+                    .with_client_auth_cert(chain, key)
+                    .map_err(|error| unusable(format!("`certificate` and `key`: {error}")))?
+            }
+        };
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(Dialer {

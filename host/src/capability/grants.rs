@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::subject::{Access, Clock, SubjectName};
 use super::{Grant, Kind, Kinds};
+use crate::volume::{self, VolumeName};
 
 /// What is no grant, or not together with the others.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,11 +42,18 @@ pub enum GrantError {
         limit_bytes: u64,
     },
     /// One of a kind that is not to be had here.
-    #[error("this node has no grant of kind `{kind}` to give; leave it out")]
+    #[error("{}; leave it out", lacking(*.kind))]
     NotServed {
         /// Which kind.
         kind: Kind,
     },
+}
+
+fn lacking(kind: Kind) -> String {
+    match kind {
+        Kind::Http => "this node is built without `http`".to_owned(),
+        other => format!("this node has no grant of kind `{other}` to give"),
+    }
 }
 
 fn known() -> String {
@@ -133,6 +141,21 @@ impl Grants {
     pub fn bucket(&self, name: &SubjectName) -> Option<Access> {
         self.0.iter().find_map(|grant| match grant {
             Grant::Kv { bucket, access } => (bucket == name).then_some(*access),
+            _ => None,
+        })
+    }
+
+    /// The volumes, each with what may be done in it.
+    pub fn volumes(&self) -> impl Iterator<Item = (VolumeName, volume::Access)> {
+        self.0.iter().filter_map(|grant| match grant {
+            Grant::Fs { volume, access } => {
+                let access = match access {
+                    Access::ReadOnly => volume::Access::ReadOnly,
+                    Access::ReadWrite => volume::Access::ReadWrite,
+                };
+                // Both are named by the same rule; a name that only one of them took would be denied.
+                Some((volume.as_str().parse().ok()?, access))
+            }
             _ => None,
         })
     }

@@ -61,10 +61,10 @@ impl Kind {
 
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
-        matches!(
-            self,
-            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Kv
-        )
+        match self {
+            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs | Self::Kv => true,
+            Self::Http => cfg!(feature = "http"),
+        }
     }
 
     /// The kind that is called so.

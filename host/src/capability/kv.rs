@@ -141,13 +141,10 @@ impl HasData for HasKeyValue {
     type Data<'a> = KeyValueView<'a>;
 }
 
-/// Links one of the interfaces.
-pub(super) fn add_to_linker(linker: &mut Linker<State>, interface: &str) -> wasmtime::Result<()> {
-    match interface {
-        ATOMICS => atomics::add_to_linker::<State, HasKeyValue>(linker, State::key_value),
-        BATCH => batch::add_to_linker::<State, HasKeyValue>(linker, State::key_value),
-        _ => store::add_to_linker::<State, HasKeyValue>(linker, State::key_value),
-    }
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    store::add_to_linker::<State, HasKeyValue>(linker, State::key_value)?;
+    atomics::add_to_linker::<State, HasKeyValue>(linker, State::key_value)?;
+    batch::add_to_linker::<State, HasKeyValue>(linker, State::key_value)
 }
 
 type Outcome<T> = wasmtime::Result<Result<T, Error>>;

@@ -3,16 +3,18 @@
 //! A line carries tenant, registration and call as the node knows them, never as the guest says, and
 //! comes under the target `guest`, so that it cannot pass for a line of the node.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use rpc_host_protocol::error::printable;
 use wasmtime::component::{HasData, Linker};
 
 use super::{Grants, Kind, MissingGrant};
-use crate::sandbox::{CallLabel, State};
+use crate::account::{Account, Hearing};
+use crate::sandbox::{CallLabel, CallLimits, State};
 
 pub(super) const INTERFACE: &str = "rpc-host:guest/log";
 
-/// Lines of one call.
-const MAX_LINES: u32 = 1000;
 /// Fields of one line.
 const MAX_FIELDS: usize = 32;
 
@@ -29,16 +31,19 @@ use bindings::rpc_host::guest::log::{Field, Host, Level, add_to_linker as add_bi
 /// The log of one call.
 pub(crate) struct LogCtx {
     label: CallLabel,
+    account: Arc<Account>,
     max_line_bytes: usize,
-    lines: u32,
+    max_lines: u64,
+    lines: u64,
 }
 
 impl LogCtx {
-    pub(crate) fn new(label: CallLabel, max_line_bytes: u64) -> Self {
-        let max_line_bytes = usize::try_from(max_line_bytes).unwrap_or(usize::MAX);
+    pub(crate) fn new(label: CallLabel, account: Arc<Account>, limits: &CallLimits) -> Self {
         LogCtx {
             label,
-            max_line_bytes,
+            account,
+            max_line_bytes: usize::try_from(limits.max_log_line_bytes).unwrap_or(usize::MAX),
+            max_lines: limits.max_log_lines,
             lines: 0,
         }
     }
@@ -63,6 +68,26 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     })
 }
 
+/// Whether a guest's line of so many bytes is written, or its tenant has written too much lately. That some
+/// were dropped is told once in a while.
+pub(crate) fn is_heard(account: &Account, label: &CallLabel, bytes: usize) -> bool {
+    match account.chatter().hear(bytes, Instant::now()) {
+        Hearing::Write => true,
+        Hearing::Drop(None) => false,
+        Hearing::Drop(Some(dropped)) => {
+            let CallLabel {
+                tenant,
+                module,
+                call,
+            } = label;
+            let limit = account.chatter().pace().per_second();
+            tracing::warn!(target: "guest", %tenant, %module, %call, limit, dropped_lines = dropped.lines,
+                dropped_bytes = dropped.bytes, "lines over `max-log-bytes-per-second-per-tenant` are dropped");
+            false
+        }
+    }
+}
+
 impl Host for LogView<'_> {
     fn log(&mut self, level: Level, message: String, fields: Vec<Field>) -> wasmtime::Result<()> {
         if !self.grants.has(Kind::Log) {
@@ -82,9 +107,9 @@ impl Host for LogView<'_> {
             module,
             call,
         } = &log.label;
-        if log.lines > MAX_LINES {
-            if log.lines == MAX_LINES + 1 {
-                tracing::warn!(target: "guest", %tenant, %module, %call, limit = MAX_LINES,
+        if log.lines > log.max_lines {
+            if log.lines == log.max_lines.saturating_add(1) {
+                tracing::warn!(target: "guest", %tenant, %module, %call, limit = log.max_lines,
                     "lines over the limit are dropped");
             }
             return Ok(());
@@ -99,6 +124,10 @@ impl Host for LogView<'_> {
             })
             .collect();
         let fields = printable(&fields.join(" "), left_bytes);
+        let bytes = message.len().saturating_add(fields.len());
+        if !is_heard(&log.account, &log.label, bytes) {
+            return Ok(());
+        }
         macro_rules! line {
             ($level:ident) => {
                 tracing::event!(target: "guest", tracing::Level::$level, %tenant, %module, %call, fields, "{message}")

@@ -13,15 +13,20 @@
 //! | `policy` | what may be granted, as patterns |
 //! | `force` | what of a registration's grants is in force |
 //! | `wasi_base` | the part of WASI that gives no power |
+//! | `files` | `wasi:filesystem`, over the volumes that were granted |
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
 //! | `kv` | `wasi:keyvalue` |
+//! | `http` | `wasi:http`, in nodes that are built with it |
 
 mod clock;
+mod files;
 mod force;
 mod grant;
 mod grants;
+#[cfg(feature = "http")]
+mod http;
 mod kind;
 mod kv;
 mod log;
@@ -33,16 +38,19 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub(crate) use files::{Files, FilesCtx};
 pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;
 pub use grants::{GrantError, Grants};
+#[cfg(feature = "http")]
+pub(crate) use http::HttpCtx;
 pub use kind::{Kind, Kinds};
 pub(crate) use kv::KeyValueView;
 pub use kv::{Accessing, Done, KeyValue, KeyValueError, OpenBucket};
-pub(crate) use log::LogCtx;
+pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
-pub(crate) use wasi_base::wasi_ctx;
+pub(crate) use wasi_base::{MAX_RANDOM_BYTES, wasi_ctx};
 
 use crate::sandbox::State;
 
@@ -92,6 +100,7 @@ pub(crate) enum Offer {
 pub(crate) fn base_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasi_base::add_to_linker(&mut linker)?;
+    files::add_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -108,6 +117,14 @@ pub(crate) fn offer(name: &str, kinds: Kinds) -> Offer {
             .is_some_and(|version| version.major == major && version.minor == minor)
     };
     match package {
+        #[cfg(feature = "http")]
+        "wasi:http"
+            if is_version(0, 2)
+                && kinds.has(Kind::Http)
+                && http::INTERFACES.contains(&interface) =>
+        {
+            Offer::Granted(Kind::Http)
+        }
         "wasi:http" if is_version(0, 2) => Offer::Ungranted(Kind::Http.as_str()),
         "wasi:sockets" if is_version(0, 2) => Offer::Ungranted("sockets"),
         _ if package.starts_with("wasi:") && wasi_base::INTERFACES.contains(&interface) => {
@@ -158,15 +175,18 @@ fn is_bindable(name: &str) -> bool {
     name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.bytes().all(of_the_alphabet)
 }
 
-/// Links an interface of a kind that is granted. Which grants of it an instance has in force is looked at
+/// Links the interfaces of a kind that is granted. Which grants of it an instance has in force is looked at
 /// again at each use.
-pub(crate) fn link(linker: &mut Linker<State>, kind: Kind, name: &str) -> wasmtime::Result<()> {
-    let (interface, _) = name.split_once('@').unwrap_or((name, ""));
+pub(crate) fn link(linker: &mut Linker<State>, kind: Kind) -> wasmtime::Result<()> {
     match kind {
         Kind::Log => log::add_to_linker(linker),
-        Kind::Kv => kv::add_to_linker(linker, interface),
+        Kind::Kv => kv::add_to_linker(linker),
+        #[cfg(feature = "http")]
+        Kind::Http => http::add_to_linker(linker),
+        #[cfg(not(feature = "http"))]
+        Kind::Http => Ok(()),
         // Not offered as interfaces of their own.
-        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Http => Ok(()),
+        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs => Ok(()),
     }
 }
 

@@ -282,6 +282,14 @@ impl Policy {
         }
     }
 
+    /// Whether it leaves anything of any grant of this kind.
+    pub fn knows(&self, kind: Kind) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(patterns) => patterns.iter().any(|one| one.reach().0 == kind),
+        }
+    }
+
     /// Whether the policy leaves a grant as it is.
     pub fn allows(&self, grant: &Grant) -> bool {
         let access = grant.access();

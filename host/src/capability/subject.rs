@@ -159,7 +159,7 @@ impl FromStr for Clock {
     }
 }
 
-/// A host on the network by its name in lower case, and a port, or none.
+/// A host on the network by its name in lower case, or all names below one, and a port, or none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Destination {
     host: String,
@@ -167,14 +167,24 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// Its name, or its address of IPv4.
+    /// Its name, or its address of IPv4; all names below one begin with `*.`.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether the other is the same host, at the same port if this one is bound to a port.
+    /// Whether it is for the host of this name, in lower case.
+    pub(super) fn covers_host(&self, name: &str) -> bool {
+        match self.host.strip_prefix('*') {
+            // The dot is still there, so it is a whole label that comes before.
+            Some(below) => name.len() > below.len() && name.ends_with(below),
+            None => self.host == name,
+        }
+    }
+
+    /// Whether all hosts of the other are among those of this one, at the same port if this one is bound
+    /// to a port.
     pub(super) fn covers(&self, other: &Self) -> bool {
-        self.host == other.host && (self.port.is_none() || self.port == other.port)
+        self.covers_host(&other.host) && (self.port.is_none() || self.port == other.port)
     }
 
     /// The port, if it is bound to one.
@@ -199,9 +209,15 @@ impl FromStr for Destination {
                     .bytes()
                     .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
         };
-        if host.len() > MAX_HOST_BYTES || !host.split('.').all(is_label) {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        // Below a top-level domain there is everything, and addresses are not below one another.
+        let is_too_wide = name.len() != host.len()
+            && (!name.contains('.') || name.rsplit('.').next().is_some_and(is_number));
+        if host.len() > MAX_HOST_BYTES || !name.split('.').all(is_label) || is_too_wide {
             return Err(
-                "a host is named as in the DNS, in lower case and without a dot at its end",
+                "a host is named as in the DNS, in lower case and without a dot at its end, or \
+                 `*.` and such a name of two labels",
             );
         }
         Ok(Self {

@@ -1,16 +1,16 @@
 //! The part of WASI 0.2 that gives no power, interface by interface.
 //!
-//! No arguments, an empty environment, a closed stdin, stdout and stderr kept up to a limit, no
-//! directories, coarse clocks, random numbers. Sockets and HTTP are not here. Some grants put something
-//! else behind these interfaces: an environment, another clock, numbers that are not random.
+//! No arguments, an empty environment, a closed stdin, stdout and stderr kept up to a limit, coarse clocks,
+//! random numbers. Sockets and HTTP are not here. Some grants put something else behind these interfaces: an
+//! environment, another clock, numbers that are not random. Files are served by [`files`](super::files), to
+//! every module, but without a grant there is no directory to find any in.
 
 use std::time::Duration;
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{StdoutStream, WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemView as _};
-use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random as wasi_random};
+use wasmtime_wasi::p2::bindings::{cli, clocks, random as wasi_random};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 use wasmtime_wasi_io::bindings::wasi::io;
@@ -20,9 +20,10 @@ use super::{Clock, Grants, random};
 use crate::sandbox::State;
 
 /// Random bytes that a guest may ask for at once.
-const MAX_RANDOM_BYTES: u64 = 64 << 10;
+pub(crate) const MAX_RANDOM_BYTES: u64 = 64 << 10;
 
-/// All interfaces that [`add_to_linker`] links, without their version.
+/// All interfaces that every module is served, without their version: those that [`add_to_linker`] links, and
+/// those of files.
 pub(super) const INTERFACES: &[&str] = &[
     "wasi:cli/environment",
     "wasi:cli/exit",
@@ -64,8 +65,6 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     wasi_random::insecure_seed::add_to_linker::<State, WasiRandom>(l, |state| {
         state.ctx().ctx.random()
     })?;
-    filesystem::preopens::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
-    filesystem::types::add_to_linker::<State, WasiFilesystem>(l, State::filesystem)?;
     cli::environment::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::exit::add_to_linker::<State, WasiCli>(l, State::cli)?;
     cli::stdin::add_to_linker::<State, WasiCli>(l, State::cli)?;

@@ -5,12 +5,14 @@
 //!
 //! Exit codes: 0 it worked, 1 it did not, 2 the command line makes no sense, 130 interrupted, 143 terminated.
 
+mod audit;
 mod call;
 mod call_text;
 mod compile_worker;
 mod completions;
 mod connect;
 mod inspect;
+mod limits;
 mod print;
 mod problem;
 mod promote;
@@ -71,6 +73,8 @@ enum Command {
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),
+    /// Show what is allowed, and how much of it is in use
+    Limits(limits::Limits),
     /// List the revisions of a registration
     History(registrations::History),
     /// Take a registration away
@@ -81,6 +85,8 @@ enum Command {
     /// Make, list and revoke tokens
     #[command(subcommand)]
     Token(token::Token),
+    /// Show the audit log of a node on this machine
+    Audit(audit::Audit),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// Compile the component on stdin to stdout, for the node
@@ -115,7 +121,9 @@ fn run(cli: Cli) -> Result<(), Problem> {
     } = cli;
     match command {
         Command::Serve(serve) => return serve.run(verbose),
+        Command::Audit(audit) => return audit.run(),
         Command::Completions(completions) => return completions.run(),
+        Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
         _ => {}
     }
@@ -149,11 +157,13 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,
         Command::Tenant(tenant) => tenant.run(connect).await,
         Command::Token(token) => token.run(connect).await,
         Command::Serve(serve) => serve.run(0),
+        Command::Audit(audit) => audit.run(),
         Command::Completions(completions) => completions.run(),
         Command::CompileWorker(_) => Err(Problem::new("the compiler is not a client")),
     }

@@ -144,10 +144,10 @@ fn hint(error: &Error) -> Option<&'static str> {
             // What a module lacks is a grant, and the message names it; no other token would help.
             ErrorCode::PermissionDenied if is_of_tenant(error) => None,
             ErrorCode::Unauthenticated => Some(
-                "the token is not valid (any more); an admin makes one with `rpc-host token create`",
+                "the token or certificate is not valid (any more); an admin makes a token with `rpc-host token create`",
             ),
             ErrorCode::PermissionDenied => Some(
-                "the token's role does not allow this; an admin makes one that does with `rpc-host token create --role ROLE`",
+                "the role does not allow this; an admin makes one that does with `rpc-host token create --role ROLE`",
             ),
             // What is exhausted may stay so; the message says what to make room with.
             ErrorCode::Unavailable => Some("try again in a moment"),

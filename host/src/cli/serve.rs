@@ -2,10 +2,12 @@
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel, SandboxDemand};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -56,7 +58,8 @@ impl Serve {
         // Reads files that are out of reach a moment later.
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         // While there is one thread: what holds for it holds for all that it starts.
-        rpc_host::confine(&config).map_err(|error| Problem::new(error.to_string()))?;
+        let confined = rpc_host::confine(&config);
+        let confined = confined.map_err(|error| Problem::new(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
             .enable_all()
@@ -69,7 +72,8 @@ impl Serve {
                 // Whether anybody reads it is not the node's business.
                 let _unread = print::stdout(&format!("listening on {bound}\n"));
             };
-            rpc_host::serve(config, ready, shutdown)
+            let reload = reload()?;
+            rpc_host::serve(config, confined, ready, &reload, shutdown)
                 .await
                 .map_err(|error| Problem::new(error.to_string()))
         })
@@ -91,6 +95,20 @@ fn shutdown() -> Result<impl Future<Output = ()>, Problem> {
     })
 }
 
+/// Is notified when the node is asked to read its certificates anew.
+fn reload() -> Result<Arc<Notify>, Problem> {
+    let mut hangup = signal(SignalKind::hangup())
+        .map_err(|error| Problem::new(format!("cannot listen for signals: {error}")))?;
+    let reload = Arc::new(Notify::new());
+    let asked = Arc::clone(&reload);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            asked.notify_one();
+        }
+    });
+    Ok(reload)
+}
+
 fn log_to_stderr(config: &Config) {
     // Only this project's own lines below `warn`: what libraries tell at those levels may hold bytes
     // of the wire.
@@ -103,6 +121,8 @@ fn log_to_stderr(config: &Config) {
     };
     let targets = Targets::new()
         .with_default(LevelFilter::WARN)
+        // It warns of what guests do wrong, as often as they do it.
+        .with_target("wasmtime_wasi_http", LevelFilter::OFF)
         .with_target("rpc_host", level)
         .with_target("guest", level);
     let subscriber = tracing_subscriber::fmt()

@@ -80,6 +80,11 @@ impl DataDir {
         self.path.join("server.pem")
     }
 
+    /// The authority that signs certificates of clients, if it was ever asked to.
+    pub fn clients(&self) -> PathBuf {
+        self.path.join("clients")
+    }
+
     /// The key that authenticates compiled artifacts.
     pub fn node_key(&self) -> PathBuf {
         self.path.join("node.key")
@@ -93,6 +98,11 @@ impl DataDir {
     /// Files of single tenants.
     pub fn tenants(&self) -> PathBuf {
         self.path.join("tenants")
+    }
+
+    /// Directories of single tenants, for their modules.
+    pub fn volumes(&self) -> PathBuf {
+        self.path.join("volumes")
     }
 
     /// Uploads under way; worth nothing after a restart.

@@ -1,5 +1,6 @@
 //! How much of its confinement a node insists on.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -17,6 +18,16 @@ pub enum SandboxDemand {
     BestEffort,
     /// It does not confine itself. Its workers do all the same.
     Off,
+}
+
+impl fmt::Display for SandboxDemand {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Require => "require",
+            Self::BestEffort => "best-effort",
+            Self::Off => "off",
+        })
+    }
 }
 
 impl FromStr for SandboxDemand {

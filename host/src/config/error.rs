@@ -64,6 +64,20 @@ pub enum ConfigError {
         /// How many there may be.
         limit: usize,
     },
+    /// A volume that is not said fully.
+    #[error("`[volumes.{volume}]`: {reason}")]
+    InvalidVolume {
+        /// What it is called.
+        volume: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// More volumes than a node should have.
+    #[error("there are more than {limit} volumes; leave some out")]
+    TooManyVolumes {
+        /// How many there may be.
+        limit: usize,
+    },
     /// Not a format.
     #[error("`{text}` is not a log format; choose human or json")]
     InvalidLogFormat {
@@ -81,6 +95,47 @@ pub enum ConfigError {
     InvalidLogLevel {
         /// What was given.
         text: String,
+    },
+    /// Something that this node was not built with.
+    #[error(
+        "this node is built without `{feature}`; leave `[{feature}]` out, or build it with \
+         `--features {feature}`"
+    )]
+    BuiltWithout {
+        /// The feature, and the table of the configuration.
+        feature: &'static str,
+    },
+    /// Not a network.
+    #[cfg(feature = "http")]
+    #[error(
+        "`{text}` is not a network; write its first address and the length of its prefix, \
+         `10.1.0.0/16`, or `10.1.2.3/32` for one address"
+    )]
+    InvalidNetwork {
+        /// What was given.
+        text: String,
+    },
+    /// More entries than anybody needs.
+    #[cfg(feature = "http")]
+    #[error("`{name}` lists more than {limit} entries; leave some out")]
+    TooManyEntries {
+        /// The list.
+        name: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Nobody listens on port 0.
+    #[cfg(feature = "http")]
+    #[error("nobody listens on port 0; list ports from 1 to 65535 under `ports`")]
+    NoPort,
+    /// The file of authorities cannot be read.
+    #[cfg(feature = "http")]
+    #[error("cannot read the authorities in {}: {reason}", .path.display())]
+    UnreadableAuthorities {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
     },
     /// What may be granted is not written as it should be.
     #[error("`[grants] allow`: {0}")]

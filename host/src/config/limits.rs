@@ -12,6 +12,18 @@ const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 
+/// What a limit of this name counts.
+pub fn unit(name: &str) -> &'static str {
+    let has = |part| name.contains(part);
+    match () {
+        () if has("-bytes-per-second") => "bytes per second",
+        () if has("-per-second") => "per second",
+        () if has("-bytes") => "bytes",
+        () if name.ends_with("-ms") || has("-ms-per-") => "ms",
+        () => "",
+    }
+}
+
 /// One row of the table of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitRow {
@@ -23,6 +35,13 @@ pub struct LimitRow {
     pub ceiling: u64,
     /// What it limits.
     pub doc: &'static str,
+}
+
+impl LimitRow {
+    /// What it counts, as a person reads it; empty for a number of things.
+    pub fn unit(&self) -> &'static str {
+        unit(self.name)
+    }
 }
 
 macro_rules! limits {
@@ -96,14 +115,35 @@ limits! {
     max_unauthenticated_connections, "max-unauthenticated-connections" = 128, at most 65_536;
     /// Connections at once from one address (IPv6: one network of 64 bits).
     max_connections_per_address, "max-connections-per-address" = 256, at most 65_536;
+    /// New connections in a minute from one address; those beyond are closed at once.
+    max_connections_per_minute_per_address, "max-connections-per-minute-per-address" = 6000, at most 1_000_000;
+    /// Failed authentications in a minute from one address; the next are answered late, and after as
+    /// many again, connections from there are closed at once until some time has passed.
+    max_failed_authentications_per_minute_per_address, "max-failed-authentications-per-minute-per-address" = 60, at most 60_000;
+    /// Bytes of the certificates that a client presents, all together.
+    max_client_certificate_bytes, "max-client-certificate-bytes" = 16 * KIB, at most 64 * KIB;
     /// Calls under way at once in one session.
     max_calls_in_flight_per_session, "max-calls-in-flight-per-session" = 256, at most 65_536;
+    /// Exchanges under way at once in all sessions of one tenant.
+    max_calls_in_flight_per_tenant, "max-calls-in-flight-per-tenant" = 4096, at most 1_000_000;
+    /// Calls that begin in one second in one session.
+    max_calls_per_second_per_session, "max-calls-per-second-per-session" = 100_000, at most 100_000_000;
+    /// Calls that begin in one second in all sessions of one tenant.
+    max_calls_per_second_per_tenant, "max-calls-per-second-per-tenant" = 200_000, at most 100_000_000;
+    /// Requests, uploads, offers and withdrawals that begin in one second in one session.
+    max_requests_per_second_per_session, "max-requests-per-second-per-session" = 5000, at most 1_000_000;
+    /// The same in all sessions of one tenant.
+    max_requests_per_second_per_tenant, "max-requests-per-second-per-tenant" = 10_000, at most 1_000_000;
+    /// Time for which what a limit per second allows may be saved up, to be used at once.
+    rate_burst_ms, "rate-burst-ms" = 2 * SECOND, at most MINUTE;
     /// Calls of the node into one client under way at once, and into what it serves under one name.
     max_calls_into_client_per_session, "max-calls-into-client-per-session" = 256, at most 65_536;
     /// Bytes of one message, all its frames together.
     max_message_bytes, "max-message-bytes" = 16 * MIB, at most GIB;
     /// Bytes of long messages that wait in one session for its peer to read.
     max_queued_bytes_per_session, "max-queued-bytes-per-session" = 4 * MIB, at most GIB;
+    /// Bytes of replies of one session that wait for room among those that wait for its peer to read.
+    max_unread_reply_bytes_per_session, "max-unread-reply-bytes-per-session" = 256 * MIB, at most 16 * GIB;
     /// Uploads under way at once in one session.
     max_uploads_per_session, "max-uploads-per-session" = 4, at most 256;
     /// Bytes of an upload that may be on their way before the node has stored any of them.
@@ -116,12 +156,31 @@ limits! {
     max_call_timeout_ms, "max-call-timeout-ms" = 5 * MINUTE, at most 24 * HOUR;
     /// Bytes of linear memory and tables of one instance.
     max_memory_bytes, "max-memory-bytes" = 256 * MIB, at most 4 * GIB;
+    /// Bytes of linear memory and tables of all instances of one tenant together, and of its values that are
+    /// on their way between them or to a client that does not read.
+    max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
+    /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list.
+    max_hostcall_bytes, "max-hostcall-bytes" = 128 * MIB, at most GIB;
+    /// Bytes of all arguments that are on their way between the modules of one call, counted like those.
+    max_value_bytes_per_call, "max-value-bytes-per-call" = 512 * MIB, at most 16 * GIB;
+    /// Handles that one instance holds.
+    max_handles_per_instance, "max-handles-per-instance" = 10_000, at most 1_000_000;
+    /// Resources of the host, streams and the like, that one instance holds.
+    max_host_resources_per_instance, "max-host-resources-per-instance" = 1024, at most 65_536;
+    /// Objects that the instances of one call hold of one another.
+    max_objects_per_call, "max-objects-per-call" = 10_000, at most 1_000_000;
     /// Bytes of one reply.
     max_reply_bytes, "max-reply-bytes" = 16 * MIB, at most GIB;
     /// Bytes of one line that a guest logs; the rest of the line is cut off.
     max_log_line_bytes, "max-log-line-bytes" = 8 * KIB, at most MIB;
+    /// Lines that one instance logs; the rest is dropped.
+    max_log_lines_per_instance, "max-log-lines-per-instance" = 1000, at most 1_000_000;
+    /// Bytes that one instance prints on stdout, and as many on stderr; the rest is dropped.
+    max_output_bytes_per_instance, "max-output-bytes-per-instance" = 64 * KIB, at most 16 * MIB;
+    /// Bytes that the guests of one tenant log and print in one second; the rest is dropped.
+    max_log_bytes_per_second_per_tenant, "max-log-bytes-per-second-per-tenant" = MIB, at most GIB;
     /// Time to compile one module.
     compile_timeout_ms, "compile-timeout-ms" = 2 * MINUTE, at most HOUR;
     /// Bytes of memory of the process that compiles one module.
@@ -130,6 +189,8 @@ limits! {
     max_parallel_compiles, "max-parallel-compiles" = 2, at most 256;
     /// Bytes of the compiled code of one module.
     max_artifact_bytes, "max-artifact-bytes" = 512 * MIB, at most 4 * GIB;
+    /// Bytes of the compiled code of all modules of one tenant.
+    max_artifact_bytes_per_tenant, "max-artifact-bytes-per-tenant" = 16 * GIB, at most 4096 * GIB;
     /// Processor time of one call, with all that it leads to.
     max_cpu_ms_per_call, "max-cpu-ms-per-call" = MINUTE, at most HOUR;
     /// Calls that may wait for one another: a call, what it leads to, and so on.
@@ -184,6 +245,55 @@ limits! {
     max_kv_bytes_per_tenant, "max-kv-bytes-per-tenant" = 64 * MIB, at most 64 * GIB;
     /// Changes of its buckets that one tenant makes in a second; whoever comes earlier waits.
     max_kv_writes_per_second_per_tenant, "max-kv-writes-per-second-per-tenant" = 100, at most 100_000;
+    /// Volumes of one tenant's own.
+    max_volumes_per_tenant, "max-volumes-per-tenant" = 16, at most 4096;
+    /// Bytes of one volume of a tenant's own.
+    max_volume_bytes, "max-volume-bytes" = GIB, at most 1024 * GIB;
+    /// Bytes of all volumes of one tenant's own.
+    max_volume_bytes_per_tenant, "max-volume-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
+    /// Files and directories in one volume.
+    max_files_per_volume, "max-files-per-volume" = 10_000, at most 1_000_000;
+    /// Files and listings that one instance has open.
+    max_open_files_per_instance, "max-open-files-per-instance" = 32, at most 512;
+    /// Files and listings that all instances of one tenant have open.
+    max_open_files_per_tenant, "max-open-files-per-tenant" = 128, at most 65_536;
+    /// Files and listings that all instances of the node have open.
+    max_open_files, "max-open-files" = 512, at most 1_000_000;
+    /// File operations of one tenant under way at once, each of which keeps a thread busy; further ones wait.
+    max_file_operations_per_tenant, "max-file-operations-per-tenant" = 8, at most 64;
+    /// Bytes of a path from the root of its volume.
+    max_path_bytes, "max-path-bytes" = KIB, at most 4095;
+    /// Names in such a path.
+    max_path_depth, "max-path-depth" = 32, at most 128;
+    /// Requests that one instance makes of hosts outside, those that are refused included. An instance is
+    /// of one call. (This and all limits of `http` matter where the node is built with it.)
+    max_http_requests_per_instance, "max-http-requests-per-instance" = 64, at most 65_536;
+    /// Such requests of one instance under way at once; one is until its answer was read, or let go of.
+    max_http_requests_at_once_per_instance, "max-http-requests-at-once-per-instance" = 8, at most 1024;
+    /// The same of one tenant.
+    max_http_requests_at_once_per_tenant, "max-http-requests-at-once-per-tenant" = 64, at most 16_384;
+    /// The same of all tenants.
+    max_http_requests_at_once, "max-http-requests-at-once" = 256, at most 16_384;
+    /// Names of hosts looked up at once; a quarter of them for one tenant.
+    max_name_look_ups_at_once, "max-name-look-ups-at-once" = 64, at most 256;
+    /// Bytes of the header of one request to a host outside, and of that of its answer.
+    max_http_header_bytes, "max-http-header-bytes" = 16 * KIB, at most 256 * KIB;
+    /// Bytes of the bodies of all requests of one instance together, and of all their answers.
+    max_http_body_bytes_per_instance, "max-http-body-bytes-per-instance" = 16 * MIB, at most GIB;
+    /// Time to look up a host's name, connect to it and agree on TLS.
+    http_connect_timeout_ms, "http-connect-timeout-ms" = 10 * SECOND, at most MINUTE;
+    /// Time that a connection to a host outside may stand still while somebody waits for it.
+    http_idle_timeout_ms, "http-idle-timeout-ms" = 30 * SECOND, at most HOUR;
+    /// Bytes of one file of the audit log; then a new one is begun.
+    max_audit_file_bytes, "max-audit-file-bytes" = 64 * MIB, at most 4 * GIB;
+    /// Files of the audit log that are kept; the oldest goes.
+    max_audit_files, "max-audit-files" = 16, at most 1024;
+    /// Lines of the audit log that one tenant, or all strangers together, cause in a second, but for changes.
+    max_audit_lines_per_second, "max-audit-lines-per-second" = 50, at most 10_000;
+    /// Modules of all tenants that wait to be compiled.
+    max_queued_compiles, "max-queued-compiles" = 256, at most 65_536;
+    /// The same of one tenant. One of its modules at a time is compiled.
+    max_queued_compiles_per_tenant, "max-queued-compiles-per-tenant" = 32, at most 4096;
     /// Bytes of all modules of one tenant, uploads under way included.
     max_stored_bytes_per_tenant, "max-stored-bytes-per-tenant" = 4 * GIB, at most 1024 * GIB;
 }
@@ -222,11 +332,46 @@ impl LimitsTable {
                 lower_was_set: self.min_lease_ms.is_some(),
             },
             Pair {
+                lower: "max-reply-bytes",
+                upper: "max-unread-reply-bytes-per-session",
+                upper_value: limits.max_unread_reply_bytes_per_session,
+                lower_value: &mut limits.max_reply_bytes,
+                lower_was_set: self.max_reply_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-artifact-bytes",
+                upper: "max-artifact-bytes-per-tenant",
+                upper_value: limits.max_artifact_bytes_per_tenant,
+                lower_value: &mut limits.max_artifact_bytes,
+                lower_was_set: self.max_artifact_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-queued-compiles-per-tenant",
+                upper: "max-queued-compiles",
+                upper_value: limits.max_queued_compiles,
+                lower_value: &mut limits.max_queued_compiles_per_tenant,
+                lower_was_set: self.max_queued_compiles_per_tenant.is_some(),
+            },
+            Pair {
                 lower: "max-upload-bytes",
                 upper: "max-stored-bytes-per-tenant",
                 upper_value: limits.max_stored_bytes_per_tenant,
                 lower_value: &mut limits.max_upload_bytes,
                 lower_was_set: self.max_upload_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-volume-bytes",
+                upper: "max-volume-bytes-per-tenant",
+                upper_value: limits.max_volume_bytes_per_tenant,
+                lower_value: &mut limits.max_volume_bytes,
+                lower_was_set: self.max_volume_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-open-files-per-tenant",
+                upper: "max-open-files",
+                upper_value: limits.max_open_files,
+                lower_value: &mut limits.max_open_files_per_tenant,
+                lower_was_set: self.max_open_files_per_tenant.is_some(),
             },
         ];
         for pair in pairs {

@@ -39,13 +39,18 @@ pub enum Scope {
 }
 
 /// The limits that a registration may set for itself.
-const OF_REGISTRATION: [&str; 6] = [
+const OF_REGISTRATION: [&str; 11] = [
     "max-memory-bytes",
     "default-call-timeout-ms",
     "max-call-timeout-ms",
     "max-cpu-ms-per-call",
     "max-reply-bytes",
     "max-log-line-bytes",
+    "max-hostcall-bytes",
+    "max-handles-per-instance",
+    "max-host-resources-per-instance",
+    "max-log-lines-per-instance",
+    "max-output-bytes-per-instance",
 ];
 
 impl Scope {

@@ -1,14 +1,20 @@
 //! What `serve` runs with: flags over the configuration file over defaults.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::http::HttpTable;
 use super::limits::LimitsTable;
-use super::{ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName};
+use super::volumes::{self, VolumeTable};
+use super::{
+    AuditTable, ConfigError, Limits, ListenAddress, LogFormat, LogLevel, SandboxDemand, ServerName,
+};
 use crate::capability::Policy;
+use crate::volume::{HostDirectory, VolumeName};
 
 /// A configuration file is a page of text; a larger one is not one.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -42,16 +48,49 @@ pub struct Config {
     /// Names beside `localhost` and the address listened on that clients know the node by; they
     /// go into its certificate. Default none.
     pub server_names: Vec<ServerName>,
+    /// A certificate to show to those who know the node by a name that it is for. Default none: the
+    /// node's own is shown to all.
+    pub server_certificate: Option<ServerCertificateFiles>,
+    /// Who signs certificates of clients, beside the node itself. Default nobody.
+    pub client_certificates: Option<ClientCertificates>,
     /// For whom the log is. Default `human`.
     pub log_format: LogFormat,
     /// How much is logged. Default `info`.
     pub log_level: LogLevel,
     /// How much of its confinement the node insists on. Default `best-effort`.
     pub sandbox: SandboxDemand,
+    /// The newest file of the audit log; `None`: there is none. Default `audit/audit.jsonl` in `data`.
+    pub audit: Option<PathBuf>,
     /// What the node allows to be granted. Default: all that stays on the node, but for precise clocks.
     pub policy: Policy,
     /// What the node allows.
     pub limits: Limits,
+    /// Directories of the machine that modules may be granted, by the name of the volume. Default none.
+    pub volumes: BTreeMap<VolumeName, HostDirectory>,
+    /// Requests of guests to hosts outside.
+    #[cfg(feature = "http")]
+    pub http: super::HttpConfig,
+}
+
+/// A certificate that the operator brings along.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ServerCertificateFiles {
+    /// The certificate, and those between it and its authority, in PEM.
+    pub certificate: PathBuf,
+    /// The key that belongs to it, in PEM.
+    pub key: PathBuf,
+}
+
+/// Authorities of the operator's that sign certificates of clients.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ClientCertificates {
+    /// Their certificates, in PEM.
+    pub authority: PathBuf,
+    /// Their revocation lists, in PEM: of each authority one, up to date. None means that nothing is
+    /// ever revoked.
+    pub revoked: Option<PathBuf>,
 }
 
 /// The configuration file as written.
@@ -62,13 +101,20 @@ struct FileTable {
     data: Option<PathBuf>,
     #[serde(default)]
     server_names: Vec<String>,
+    server_certificate: Option<ServerCertificateFiles>,
+    client_certificates: Option<ClientCertificates>,
     log_format: Option<LogFormat>,
     log_level: Option<LogLevel>,
     sandbox: Option<SandboxDemand>,
     #[serde(default)]
+    audit: AuditTable,
+    #[serde(default)]
     grants: GrantsTable,
     #[serde(default)]
     limits: LimitsTable,
+    #[serde(default)]
+    volumes: BTreeMap<String, VolumeTable>,
+    http: Option<HttpTable>,
 }
 
 /// `[grants]` as written.
@@ -93,6 +139,25 @@ impl Config {
         }
     }
 
+    /// The ports that the node itself connects to: none, where no request of a guest could be granted.
+    pub fn outgoing_ports(&self) -> &[u16] {
+        #[cfg(feature = "http")]
+        if self.policy.knows(crate::capability::Kind::Http) {
+            return &self.http.ports;
+        }
+        &[]
+    }
+
+    /// Files beside the data directory that are read again while the node runs.
+    pub fn files_to_read(&self) -> Vec<&Path> {
+        let server = self.server_certificate.iter();
+        let server = server.flat_map(|one| [Some(&one.certificate), Some(&one.key)]);
+        let clients = self.client_certificates.iter();
+        let clients = clients.flat_map(|one| [Some(&one.authority), one.revoked.as_ref()]);
+        let all = server.chain(clients).flatten();
+        all.map(PathBuf::as_path).collect()
+    }
+
     fn from_text(flags: Flags, text: &str) -> Result<Self, ConfigError> {
         let table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             reason: error.to_string().trim().to_owned(),
@@ -107,7 +172,13 @@ impl Config {
                 limit: MAX_SERVER_NAMES,
             });
         }
+        #[cfg(feature = "http")]
+        let http = HttpTable::resolve(file.http)?;
+        #[cfg(not(feature = "http"))]
+        HttpTable::resolve(file.http)?;
         let names: Result<Vec<_>, _> = file.server_names.iter().map(|name| name.parse()).collect();
+        let data = flags.data.or(file.data);
+        let data = data.unwrap_or_else(|| PathBuf::from(DEFAULT_DATA));
         let limits = file.limits.resolve()?;
         let policy = match file.grants.allow {
             Some(patterns) => Policy::parse(&patterns, limits.max_patterns_per_policy)?,
@@ -115,16 +186,19 @@ impl Config {
         };
         Ok(Self {
             listen: flags.listen.or(listen).unwrap_or_default(),
-            data: flags
-                .data
-                .or(file.data)
-                .unwrap_or_else(|| PathBuf::from(DEFAULT_DATA)),
+            audit: file.audit.file(&data),
+            data,
             server_names: names?,
+            server_certificate: file.server_certificate,
+            client_certificates: file.client_certificates,
             log_format: flags.log_format.or(file.log_format).unwrap_or_default(),
             log_level: flags.log_level.or(file.log_level).unwrap_or_default(),
             sandbox: flags.sandbox.or(file.sandbox).unwrap_or_default(),
             policy,
+            volumes: volumes::resolve(file.volumes, &limits)?,
             limits,
+            #[cfg(feature = "http")]
+            http,
         })
     }
 }
@@ -163,8 +237,35 @@ mod tests {
             (LogFormat::Human, LogLevel::Info)
         );
         assert_eq!(config.sandbox, SandboxDemand::BestEffort);
+        let audit = Path::new("rpc-host-data/audit/audit.jsonl");
+        assert_eq!(config.audit.as_deref(), Some(audit));
         assert_eq!(config.limits, Limits::default());
         assert_eq!(config.policy, Policy::of_node());
+        assert_eq!(config.client_certificates, None);
+        assert!(config.files_to_read().is_empty());
+    }
+
+    #[test]
+    fn files_of_the_operator_are_read_where_they_lie() {
+        let config = resolve("[client-certificates]\nauthority = 'ca.pem'").unwrap();
+        assert_eq!(config.files_to_read(), [Path::new("ca.pem")]);
+        let table = "[client-certificates]\nauthority = '/a/ca.pem'\nrevoked = '/b/revoked.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/a/ca.pem"), Path::new("/b/revoked.pem")]);
+        let table = "[server-certificate]\ncertificate = '/c/chain.pem'\nkey = '/c/key.pem'";
+        let config = resolve(table).unwrap();
+        let files = config.files_to_read();
+        assert_eq!(files, [Path::new("/c/chain.pem"), Path::new("/c/key.pem")]);
+        for bad in [
+            "[server-certificate]\ncertificate = 'x'",
+            "[server-certificate]\nkey = 'x'",
+            "[client-certificates]",
+            "[client-certificates]\nrevoked = 'x'",
+            "[client-certificates]\nauthority = 'x'\nrequired = false",
+        ] {
+            assert!(resolve(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

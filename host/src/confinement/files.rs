@@ -1,13 +1,13 @@
 //! Which files, and what network, by Landlock: whatever system call it is that asks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, PathFd,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, NetPort, PathBeneath, PathFd,
     RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, Scope,
 };
 
-use super::Enforcement;
+use super::{Enforcement, Use};
 
 /// The newest that is known; of an older kernel, what it has.
 const WANTED: ABI = ABI::V9;
@@ -39,10 +39,15 @@ const READ: &[&str] = &[
 /// The input of those that have none.
 const NOTHING: &str = "/dev/null";
 
-/// Takes every right to files but those in `data` and those that this program cannot do without, to
-/// connect by TCP, and to signal others.
-pub(super) fn only_what_serving_needs(data: &Path, enforcement: &mut Enforcement) {
-    note(&some(data), enforcement);
+/// Takes every right to files but those in `places`, as far as these are for use, and those that this
+/// program cannot do without, to connect by TCP but to these `ports`, and to signal
+/// others.
+pub(super) fn only_what_serving_needs(
+    places: &[(&Path, Use)],
+    ports: &[u16],
+    enforcement: &mut Enforcement,
+) {
+    note(&some(places, ports), enforcement);
 }
 
 fn note(status: &Result<RestrictionStatus, RulesetError>, enforcement: &mut Enforcement) {
@@ -60,7 +65,7 @@ fn none() -> Result<RestrictionStatus, RulesetError> {
         .restrict_self()
 }
 
-fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
+fn some(places: &[(&Path, Use)], ports: &[u16]) -> Result<RestrictionStatus, RulesetError> {
     let run = AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::Execute;
     let change = AccessFs::from_all(WANTED) & !AccessFs::Execute;
     let program = PROGRAM.iter().map(|path| (Path::new(path), run));
@@ -68,8 +73,33 @@ fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
         .iter()
         .map(|path| (Path::new(path), AccessFs::ReadFile.into()));
     let nothing = AccessFs::ReadFile | AccessFs::WriteFile;
-    let others = [(Path::new(NOTHING), nothing), (data, change)];
-    let rules = program.chain(read).chain(others);
+    // No link, pipe, socket or device is ever made there, and nothing run.
+    let look = AccessFs::ReadFile | AccessFs::ReadDir;
+    let alter = look
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::MakeDir
+        | AccessFs::RemoveFile
+        | AccessFs::RemoveDir
+        | AccessFs::Refer;
+    let places: Vec<_> = places
+        .iter()
+        .flat_map(|(path, used)| match used {
+            Use::Own => vec![(path.to_path_buf(), change)],
+            Use::Read => vec![(path.to_path_buf(), look)],
+            Use::Change => vec![(path.to_path_buf(), alter)],
+            Use::Beside => beside(path)
+                .into_iter()
+                .map(|directory| (directory, AccessFs::ReadFile.into()))
+                .collect(),
+        })
+        .collect();
+    let places = places
+        .iter()
+        .map(|(path, access)| (path.as_path(), *access));
+    let others = [(Path::new(NOTHING), nothing)];
+    let rules = program.chain(read).chain(others).chain(places);
     // What is not there needs no rule.
     let rules = rules.filter_map(|(path, access): (&Path, BitFlags<AccessFs>)| {
         let fd = PathFd::new(path).ok()?;
@@ -77,12 +107,29 @@ fn some(data: &Path) -> Result<RestrictionStatus, RulesetError> {
     });
     Ruleset::default()
         .handle_access(AccessFs::from_all(WANTED))?
-        // It listens where its operator says, and connects to nobody.
+        // It listens where its operator says, and connects to nobody, but for requests of guests.
         .handle_access(AccessNet::ConnectTcp)?
         .scope(Scope::from_all(WANTED))?
         .create()?
         .add_rules(rules)?
+        .add_rules(
+            ports
+                .iter()
+                .map(|port| Ok::<_, RulesetError>(NetPort::new(*port, AccessNet::ConnectTcp))),
+        )?
         .restrict_self()
+}
+
+/// Where a file lies, and where it really lies if it is a link. A file that is replaced is another one, of
+/// which nothing is known yet but where it will be.
+fn beside(file: &Path) -> Vec<PathBuf> {
+    let directory = |path: &Path| match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let really = file.canonicalize().ok();
+    let really = really.map(|really| directory(&really));
+    [directory(file)].into_iter().chain(really).collect()
 }
 
 fn since_is_there(

@@ -15,7 +15,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
-pub use node::node;
+pub use node::{Use, node};
 pub use worker::{WorkerLimits, worker};
 
 /// What holds for a process from now on, and what does not.

@@ -57,6 +57,67 @@ const DEEDS_OF_A_NODE: &[(&str, Act)] = &[
     ("look up a name", look_up),
 ];
 
+/// What is done in a directory that a node was given, and whether it takes the right to change it. None of
+/// the last is for anybody.
+const IN_DIRECTORIES: &[(&str, fn(&std::path::Path) -> io::Result<()>, Option<bool>)] = &[
+    ("list", |at| std::fs::read_dir(at).map(drop), Some(false)),
+    (
+        "read",
+        |at| std::fs::read(at.join("file")).map(drop),
+        Some(false),
+    ),
+    (
+        "make a file",
+        |at| std::fs::write(at.join("new"), "x"),
+        Some(true),
+    ),
+    (
+        "change a file",
+        |at| std::fs::write(at.join("file"), "x"),
+        Some(true),
+    ),
+    (
+        "make a directory",
+        |at| std::fs::create_dir(at.join("new")),
+        Some(true),
+    ),
+    (
+        "remove a file",
+        |at| std::fs::remove_file(at.join("file")),
+        Some(true),
+    ),
+    (
+        "remove a directory",
+        |at| std::fs::remove_dir(at.join("inner")),
+        Some(true),
+    ),
+    (
+        "move a file",
+        |at| std::fs::rename(at.join("file"), at.join("inner/file")),
+        Some(true),
+    ),
+    (
+        "make a link",
+        |at| std::os::unix::fs::symlink("x", at.join("new")),
+        None,
+    ),
+    (
+        "make a socket",
+        |at| UnixListener::bind(at.join("new")).map(drop),
+        None,
+    ),
+    (
+        "run",
+        |at| {
+            Command::new(at.join("program"))
+                .stdout(Stdio::null())
+                .status()
+                .map(drop)
+        },
+        None,
+    ),
+];
+
 /// What it never does. That it lacks the privilege for most of them anyway is no reason to let it try.
 const DENIED_TO_A_NODE: &[&str] = &[
     "add_key",
@@ -326,6 +387,10 @@ fn act(name: &str) -> io::Result<()> {
     if let Some((_, number, with)) = FORMS.iter().find(|(it, ..)| *it == name) {
         return system_call(*number, *with);
     }
+    if let Some((directory, deed)) = name.split_once(": ") {
+        let (_, deed, _) = IN_DIRECTORIES.iter().find(|(it, ..)| *it == deed).unwrap();
+        return deed(&place().join(directory));
+    }
     match name {
         "run another program" => run_another_program(),
         "compute" => compute(),
@@ -353,7 +418,26 @@ fn attempt() {
             rustix::thread::set_no_new_privs(true).unwrap();
             files::none_at_all(&mut enforcement);
         }
-        "node" => enforcement = node(&place().join("data")),
+        layer @ ("node" | "node with a port" | "node with another port") => {
+            let ports = match layer {
+                "node with a port" => vec![port()],
+                "node with another port" => vec![port().checked_add(1).unwrap_or(1)],
+                _ => Vec::new(),
+            };
+            let (data, looked, changed) = (
+                place().join("data"),
+                place().join("looked-at"),
+                place().join("changed"),
+            );
+            let read = place().join("read/operators.pem");
+            let places: [(&std::path::Path, Use); 4] = [
+                (&data, Use::Own),
+                (&looked, Use::Read),
+                (&changed, Use::Change),
+                (&read, Use::Beside),
+            ];
+            enforcement = node(&places, &ports);
+        }
         "system calls" => system_calls::only_what_compiling_needs().unwrap(),
         _ => {}
     }
@@ -383,6 +467,17 @@ impl Attempts {
     }
 
     fn run(&self, layer: &str, name: &str) -> Output {
+        for directory in ["looked-at", "changed"] {
+            let directory = self.directory.path().join(directory);
+            let _absent = std::fs::remove_dir_all(&directory);
+            std::fs::create_dir_all(directory.join("inner")).unwrap();
+            std::fs::write(directory.join("file"), "content").unwrap();
+            std::fs::hard_link(
+                self.directory.path().join("program"),
+                directory.join("program"),
+            )
+            .unwrap();
+        }
         for left in ["made", "link"] {
             let _absent = std::fs::remove_file(self.directory.path().join(left));
         }
@@ -497,6 +592,38 @@ fn a_node_can_do_what_it_does_all_day_and_little_else() {
         let holds = enforced.split(' ').any(|one| one == measure);
         assert_eq!(was_refused(&output), holds, "{name}: {output:?}");
     }
+    // Its operator may have opened ports for requests of guests.
+    let opened = attempts.run("node with a port", "connect by TCP");
+    assert_eq!(said(&opened, "outcome: ").as_deref(), Some("Ok(())"));
+    let closed = attempts.run("node with another port", "connect by TCP");
+    let enforced = said(&closed, "enforced: ").unwrap();
+    assert_eq!(
+        was_refused(&closed),
+        enforced.contains("landlock-tcp"),
+        "{closed:?}"
+    );
     let free = attempts.run("none", "run another program");
     assert_eq!(said(&free, "outcome: ").as_deref(), Some("Ok(())"));
+}
+
+#[test]
+fn a_node_has_the_directories_that_it_was_given_as_far_as_they_are_for_use() {
+    let attempts = Attempts::new();
+    for directory in ["looked-at", "changed"] {
+        for (name, _, changes) in IN_DIRECTORIES {
+            let name = format!("{directory}: {name}");
+            let output = attempts.run("node", &name);
+            let enforced = said(&output, "enforced: ").unwrap();
+            let holds = enforced.split(' ').any(|one| one == "landlock-files");
+            let is_allowed = match changes {
+                Some(changes) => !changes || directory == "changed",
+                None => false,
+            };
+            assert_eq!(
+                was_refused(&output),
+                holds && !is_allowed,
+                "{name}: {output:?}"
+            );
+        }
+    }
 }

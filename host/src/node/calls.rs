@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::answerer::{Answerer, answerer};
 use super::root::{Caller, Root};
 use super::{Node, served};
+use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
@@ -22,6 +23,7 @@ use crate::registry::Registration;
 use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
+use crate::volume::Mount;
 
 pub(super) async fn call(
     node: &Node,
@@ -32,7 +34,7 @@ pub(super) async fn call(
     let permit = principal.permit_call()?;
     let name = &call.header.module;
     let allow = allowed(node, call.header.allow.as_deref())?;
-    let answerer = answerer(node, &permit, Some(call.session), name)?;
+    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
     let limits = match &answerer {
         Answerer::Module(registration) => registration
             .current
@@ -47,45 +49,57 @@ pub(super) async fn call(
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
     let caller = Caller {
         permit,
-        tenant: Arc::from(principal.tenant_name().as_str()),
-        call: Arc::from(format!("{}{}", call.session, call.exchange)),
-        session: call.session,
+        account: Arc::clone(principal.account()),
+        tenant: Arc::clone(principal.account().name()),
+        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        session: call.origin.session,
         allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
-    let bounds = Bounds {
-        deadline: call.chain.as_ref().map_or(started + timeout, |chain| {
-            chain.deadline().min(started + timeout)
-        }),
-        limits: &limits,
-        outer: call.chain,
-    };
+    let deadline = call.chain.as_ref().map_or(started + timeout, |chain| {
+        chain.deadline().min(started + timeout)
+    });
     let (header, arguments) = (call.header, call.arguments);
-    let called = async {
-        match answerer {
-            Answerer::Module(registration) => {
-                of_module(node, &caller, &registration, &header, arguments, &bounds).await
-            }
-            Answerer::Client(serving) => {
-                of_client(node, &caller, &serving, &header, arguments, &bounds).await
-            }
+    let (account, bytes) = (Arc::clone(&caller.account), arguments.len());
+    let work = {
+        let (node, outer) = (node.clone(), call.chain);
+        async move {
+            let bounds = Bounds {
+                account: &caller.account,
+                deadline,
+                limits: &limits,
+                outer,
+            };
+            let called = match answerer {
+                Answerer::Module(registration) => {
+                    of_module(&node, &caller, &registration, &header, arguments, &bounds).await
+                }
+                Answerer::Client(serving) => {
+                    of_client(&node, &caller, &serving, &header, arguments, &bounds).await
+                }
+            };
+            reply(called, started, &bounds)
         }
     };
-    let (deadline, time) = (bounds.deadline, bounds.deadline - started);
-    let called = called.await;
-    let (value, is_result) = called.map_err(|error| late(error, "the call", time, deadline))?;
+    let sandbox = node.targets.sandbox();
+    sandbox.work(&account, bytes, deadline, work).await
+}
+
+fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallReply, HostError> {
+    let time = bounds.deadline - started;
+    let (value, is_result) =
+        called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
-    if value.len() as u64 > limits.max_reply_bytes {
-        return Err(SandboxError::ResultTooLarge {
-            limit_bytes: limits.max_reply_bytes,
-        }
-        .into());
+    let limit_bytes = bounds.limits.max_reply_bytes;
+    if value.len() as u64 > limit_bytes {
+        return Err(SandboxError::ResultTooLarge { limit_bytes }.into());
     }
     Ok(CallReply { value, is_result })
 }
 
 /// What a call may take.
 struct Bounds<'a> {
+    account: &'a Arc<Account>,
     deadline: Instant,
     limits: &'a Limits,
     /// What it is part of, if a client makes it for another call.
@@ -96,7 +110,7 @@ impl Bounds<'_> {
     fn budget(&self) -> Budget {
         match &self.outer {
             Some(outer) => outer.budget().part(call_budget(self.limits)),
-            None => Budget::new(call_budget(self.limits)),
+            None => Budget::new(call_budget(self.limits), Arc::clone(self.account)),
         }
     }
 
@@ -154,8 +168,10 @@ async fn of_module(
         let grants = caller.in_force(node, registration);
         let setting = Setting {
             label: caller.label(registration),
+            account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
             buckets: caller.buckets(node, &grants),
+            mounts: mounts(node, caller, &grants),
             grants,
             began_at: caller.began_at,
             deadline,
@@ -275,8 +291,20 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,
+        max_hostcall_bytes: limits.max_hostcall_bytes,
+        max_handles: limits.max_handles_per_instance,
+        max_host_resources: limits.max_host_resources_per_instance,
         max_log_line_bytes: limits.max_log_line_bytes,
+        max_log_lines: limits.max_log_lines_per_instance,
+        max_output_bytes: limits.max_output_bytes_per_instance,
     }
+}
+
+/// The directories that an instance finds under these grants.
+pub(super) fn mounts(node: &Node, caller: &Caller, grants: &Grants) -> Vec<Mount> {
+    let tenant = caller.permit.tenant().number();
+    node.volumes
+        .mounts(tenant, &caller.tenant, grants.volumes())
 }
 
 /// How much processor time a call of it may use.

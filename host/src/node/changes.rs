@@ -119,12 +119,19 @@ fn if_revision(number: Option<u64>) -> IfRevision {
     }
 }
 
+/// What a change came to.
+pub(super) struct Changed {
+    pub(super) registration: Arc<Registration>,
+    /// Whether it made a revision, and not found all as it is wished for.
+    pub(super) is_new: bool,
+}
+
 /// Makes a change. What is made is exactly what was checked, however many make changes at once.
 pub(super) async fn change(
     node: &Node,
     permit: &DeployPermit,
     wanted: Wanted,
-) -> Result<Arc<Registration>, HostError> {
+) -> Result<Changed, HostError> {
     let catalog = &node.registry.catalog;
     let Wanted {
         name,
@@ -140,7 +147,10 @@ pub(super) async fn change(
         let proposal = match proposed {
             Proposed::Stands(registration) => {
                 providers.registered(tenant, name.as_str(), promoted);
-                return Ok(registration);
+                return Ok(Changed {
+                    registration,
+                    is_new: false,
+                });
             }
             Proposed::Change(proposal) => proposal,
         };
@@ -153,7 +163,10 @@ pub(super) async fn change(
                 name = %changed.name, revision = changed.current.number,
                 digest = %changed.current.digest, "registration changed"
             );
-            return Ok(changed);
+            return Ok(Changed {
+                registration: changed,
+                is_new: true,
+            });
         }
     }
     Err(RegistryError::Unsettled { name }.into())

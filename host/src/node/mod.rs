@@ -6,6 +6,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `audited` | what of it is told to the audit log |
 //! | `calls` | a call, from its permit to its reply |
 //! | `answerer` | who answers for a name now: a client or a module |
 //! | `root`, `imports` | what a call leads to: its instances, and from an import to whoever answers it |
@@ -13,26 +14,31 @@
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
+//! | `limits` | what limits are in force |
 //! | `uploads` | a module on its way in |
 
 mod answerer;
+mod audited;
 mod calls;
 mod changes;
 mod contract;
 mod imports;
 mod inspection;
+mod limits;
 mod operations;
 mod provide;
 mod root;
 mod served;
 mod uploads;
 
-use std::net::IpAddr;
+pub use limits::node_limits;
+
 use std::sync::Arc;
 
 use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
+use crate::audit::Audit;
 use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
@@ -40,8 +46,10 @@ use crate::error::HostError;
 use crate::kv::Buckets;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
-use crate::session::{Backend, CallReply, CallRequest, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, TenantError};
+use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
+use crate::tenant::{Certificate, Directory, Principal};
+use crate::volume::Volumes;
+use audited::Pending;
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]
@@ -59,8 +67,12 @@ pub struct Parts {
     pub targets: Targets,
     /// Buckets of keys and values.
     pub buckets: Buckets,
+    /// Directories for modules.
+    pub volumes: Volumes,
     /// What clients serve.
     pub providers: Providers,
+    /// Where decisions are recorded.
+    pub audit: Audit,
     /// What the node allows to be granted.
     pub policy: Policy,
     /// What the node allows.
@@ -89,12 +101,16 @@ impl std::ops::Deref for Node {
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
 
-    fn authenticate(&self, token: Option<&str>, _peer: IpAddr) -> Result<Principal, Failure> {
-        let principal = match token {
-            Some(token) => self.directory.authenticate(token),
-            None => Err(TenantError::Unauthenticated),
-        };
-        principal.map_err(|error| HostError::from(error).into())
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        origin: Origin,
+    ) -> Result<Principal, Failure> {
+        let principal = self.directory.admit(token, certificate);
+        let principal = principal.map_err(HostError::from);
+        audited::hello(&self.audit, (token, certificate), origin, &principal);
+        Ok(principal?)
     }
 
     fn still_valid(&self, principal: &Principal) -> bool {
@@ -102,42 +118,59 @@ impl Backend for Node {
     }
 
     async fn call(&self, principal: &Principal, call: CallRequest) -> Result<CallReply, Failure> {
-        Ok(calls::call(self, principal, call).await?)
+        let (origin, module) = (call.origin, call.header.module.clone());
+        let called = calls::call(self, principal, call).await;
+        if let Err(error) = &called {
+            audited::failed_call(&self.audit, principal, origin, &module, error);
+        }
+        Ok(called?)
     }
 
     async fn operate(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         operation: Operation,
     ) -> Result<Vec<u8>, Failure> {
-        Ok(operations::operate(self, principal, session, operation).await?)
+        let mut asked = Pending::operation(&self.audit, principal, origin, &operation);
+        let session = origin.session;
+        let done = operations::operate(self, principal, session, operation, &mut asked).await;
+        asked.end(&done);
+        Ok(done?)
     }
 
     async fn begin_upload(
         &self,
         principal: &Principal,
+        origin: Origin,
         header: UploadHeader,
     ) -> Result<UploadStart<uploads::NodeUpload>, Failure> {
-        Ok(uploads::begin(self, principal, header).await?)
+        Ok(uploads::begin(self, principal, origin, header).await?)
     }
 
     async fn provide(
         &self,
         principal: &Principal,
+        origin: Origin,
         provide: Provide,
         reach: Reach,
     ) -> Result<Leased, Failure> {
-        Ok(provide::provide(self, principal, provide, reach).await?)
+        let asked = Pending::provide(&self.audit, principal, origin, &provide);
+        let leased = provide::provide(self, principal, provide, reach).await;
+        asked.end(&leased);
+        Ok(leased?)
     }
 
     fn withdraw(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         withdraw: Withdraw,
     ) -> Result<(), Failure> {
-        Ok(provide::withdraw(self, principal, session, &withdraw)?)
+        let asked = Pending::withdraw(&self.audit, principal, origin, &withdraw);
+        let withdrawn = provide::withdraw(self, principal, origin.session, &withdraw);
+        asked.end(&withdrawn);
+        Ok(withdrawn?)
     }
 
     fn is_serving(&self, principal: &Principal, session: SessionId) -> bool {

@@ -11,8 +11,10 @@ use rpc_host_protocol::operation::{
 };
 
 use super::Node;
-use super::changes::{Wanted, change};
+use super::audited::Pending;
+use super::changes::{Changed, Wanted, change};
 use super::inspection::{describe, inspect};
+use super::limits::limits;
 use super::provide::promote;
 use super::uploads::entry;
 use crate::capability::{Grants, Policies, Policy};
@@ -31,21 +33,24 @@ pub(super) async fn operate(
     principal: &Principal,
     session: SessionId,
     operation: Operation,
+    asked: &mut Pending,
 ) -> Result<Vec<u8>, HostError> {
     let catalog = &node.registry.catalog;
     match operation {
         Operation::Register(request) => {
             let settings = principal.settings();
             let wanted = Wanted::register(node, settings.limits(), request);
-            changed(node, principal, wanted).await
+            changed(node, principal, wanted, asked).await
         }
-        Operation::Swap(request) => changed(node, principal, Wanted::swap(request)).await,
-        Operation::Rollback(request) => changed(node, principal, Wanted::rollback(request)).await,
+        Operation::Swap(request) => changed(node, principal, Wanted::swap(request), asked).await,
+        Operation::Rollback(request) => {
+            changed(node, principal, Wanted::rollback(request), asked).await
+        }
         Operation::Promote(request) => {
             let permit = principal.permit_deploy()?;
             let wanted = Wanted::register(node, permit.settings().limits(), request)?;
             let promoted = promote(node, &permit, wanted).await?;
-            Ok(encode_envelope(&entry_of(&promoted)))
+            Ok(encode_envelope(&entry_of(&promoted, asked)))
         }
         Operation::Providers {} => {
             let permit = principal.permit_read()?;
@@ -54,6 +59,7 @@ pub(super) async fn operate(
             let entries: Vec<_> = leases.iter().map(|lease| lease.entry(now)).collect();
             Ok(encode_envelope(&entries))
         }
+        Operation::Limits(of) => Ok(encode_envelope(&limits(node, principal, &of)?)),
         Operation::List {} => {
             let permit = principal.permit_read()?;
             let registrations = catalog.list(&permit);
@@ -151,7 +157,11 @@ pub(super) async fn operate(
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
             node.providers.forget(removed.id());
-            Ok(encode_envelope(&node.registry.forget(removed).await?))
+            // Whatever of the two fails, the other is tried, and the next start sweeps.
+            let ended = node.volumes.forget(removed.id().number()).await;
+            let forgotten = node.registry.forget(removed).await?;
+            ended?;
+            Ok(encode_envelope(&forgotten))
         }
         Operation::TokenCreate(request) => {
             let of = tenant_or_own(principal, request.tenant)?;
@@ -165,6 +175,7 @@ pub(super) async fn operate(
                 .directory
                 .create_token(&permit, role, expires_at)
                 .await?;
+            asked.note(|entry| entry.object(&issued.description.id.to_string()));
             Ok(encode_envelope(&NewToken {
                 entry: token(&of, &issued.description),
                 token: issued.token.expose().to_string(),
@@ -188,14 +199,28 @@ async fn changed(
     node: &Node,
     principal: &Principal,
     wanted: Result<Wanted, HostError>,
+    asked: &mut Pending,
 ) -> Result<Vec<u8>, HostError> {
     let permit = principal.permit_deploy()?;
     let changed = change(node, &permit, wanted?).await?;
-    Ok(encode_envelope(&entry_of(&changed)))
+    Ok(encode_envelope(&entry_of(&changed, asked)))
 }
 
-fn entry_of(registration: &Registration) -> RevisionEntry {
-    revision(registration.name.as_str(), &registration.current, true)
+/// What a change came to, for the client and for the audit log.
+fn entry_of(changed: &Changed, asked: &mut Pending) -> RevisionEntry {
+    let Registration { name, current, .. } = &*changed.registration;
+    if !changed.is_new {
+        asked.changes_nothing();
+    }
+    let entry = revision(name.as_str(), current, true);
+    asked.note(|told| {
+        let forced = told.detail.as_deref().map(|detail| format!(", {detail}"));
+        let detail = format!("revision {}{}", current.number, forced.unwrap_or_default());
+        told.digest(&entry.digest)
+            .grants(&entry.grants)
+            .detail(&detail)
+    });
+    entry
 }
 
 /// Whether somebody is shown what the environment of a module holds, which may be secrets: those who could

@@ -1,16 +1,15 @@
 //! What clients serve: from a client's offer to its lease, and from there to a module in its place.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use rpc_host_protocol::message::{Leased, Provide, ProvideScope, Withdraw};
 
 use super::Node;
-use super::changes::{Wanted, change};
+use super::changes::{Changed, Wanted, change};
 use super::contract::imported;
 use crate::error::HostError;
 use crate::provider::{Offer, ProviderError, lacking, of_interface, served_by_a_client};
-use crate::registry::{Contract, Registration, RegistrationName, RegistryError, Wish};
+use crate::registry::{Contract, RegistrationName, RegistryError, Wish, owner};
 use crate::sandbox::{Function, Functions};
 use crate::session::{Reach, SessionId};
 use crate::tenant::{CallPermit, DeployPermit, Principal};
@@ -69,7 +68,7 @@ pub(super) async fn promote(
     node: &Node,
     permit: &DeployPermit,
     wanted: Wanted,
-) -> Result<Arc<Registration>, HostError> {
+) -> Result<Changed, HostError> {
     let tenant = permit.tenant();
     let Some(serving) = node.providers.serving_tenant(tenant, wanted.name.as_str()) else {
         let name = wanted.name.to_string();
@@ -108,7 +107,7 @@ async fn contract(
         None => wanted_by_dependents(node, permit, name).await?,
     };
     let offered = match wit {
-        Some(wit) => Some(described(node, name, wit).await?),
+        Some(wit) => Some(described(node, permit, name, wit).await?),
         None => None,
     };
     let contract = match (known, offered) {
@@ -172,6 +171,7 @@ async fn wanted_by_dependents(
 /// The functions that a client says it serves.
 async fn described(
     node: &Node,
+    permit: &CallPermit,
     name: &RegistrationName,
     wit: &str,
 ) -> Result<Functions, HostError> {
@@ -181,7 +181,9 @@ async fn described(
         return Err(ProviderError::WitTooLong { bytes, limit_bytes }.into());
     }
     let sandbox = node.targets.sandbox();
-    Ok(sandbox.described(name.as_str(), wit).await?)
+    Ok(sandbox
+        .described(&owner(permit.tenant()), name.as_str(), wit)
+        .await?)
 }
 
 /// That those who count on `wanted` lack nothing in `offered`.

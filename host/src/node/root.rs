@@ -10,8 +10,9 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
-use super::calls::{call_budget, call_limits};
+use super::calls::{call_budget, call_limits, mounts};
 use super::imports::Imports;
+use crate::account::{Account, Quantity};
 use crate::capability::Policy;
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
@@ -25,6 +26,8 @@ use crate::tenant::CallPermit;
 pub(super) struct Caller {
     /// That it may.
     pub(super) permit: CallPermit,
+    /// What its tenant uses.
+    pub(super) account: Arc<Account>,
     /// Its tenant's name.
     pub(super) tenant: Arc<str>,
     /// Names the call in the log.
@@ -42,6 +45,8 @@ pub(super) struct Root {
     node: Node,
     caller: Caller,
     handles: Arc<Handles>,
+    /// What the values take that are on their way within it.
+    passing: Arc<Quantity>,
     members: Mutex<Vec<Arc<Member>>>,
 }
 
@@ -58,10 +63,12 @@ pub(super) struct Member {
 
 impl Root {
     pub(super) fn new(node: Node, caller: Caller) -> Arc<Self> {
+        let limits = &node.limits;
         Arc::new(Root {
+            handles: Arc::new(Handles::new(limits.max_objects_per_call)),
+            passing: Arc::new(Quantity::new(limits.max_value_bytes_per_call)),
             node,
             caller,
-            handles: Arc::default(),
             members: Mutex::default(),
         })
     }
@@ -166,16 +173,19 @@ impl Root {
             let grants = self.caller.in_force(&self.node, &member.registration);
             let setting = Setting {
                 label: self.caller.label(&member.registration),
+                account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
                 buckets: self.caller.buckets(&self.node, &grants),
-                grants,
                 began_at: self.caller.began_at,
                 deadline,
                 budget,
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),
+                    passing: Arc::clone(&self.passing),
                 }),
+                mounts: mounts(&self.node, &self.caller, &grants),
+                grants,
                 is_inner,
             };
             let sandbox = self.node.targets.sandbox();

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
-use crate::tenant::TokenId;
+use crate::tenant::Credential;
 
 /// How a lease ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseEnd {
     /// The connection is gone.
     Disconnected,
@@ -16,8 +16,8 @@ pub enum LeaseEnd {
     Expired(Duration),
     /// The client withdrew it.
     Withdrawn,
-    /// The holder of this token withdrew it.
-    Stolen(TokenId),
+    /// The holder of this withdrew it.
+    Stolen(Credential),
     /// The same session provides the name anew.
     Replaced,
     /// An uploaded module was put in its place.
@@ -28,12 +28,12 @@ pub enum LeaseEnd {
 
 impl LeaseEnd {
     /// Whether nobody decided that it should end, so that the fallback decides who answers.
-    pub(super) fn is_a_loss(self) -> bool {
+    pub(super) fn is_a_loss(&self) -> bool {
         matches!(self, LeaseEnd::Disconnected | LeaseEnd::Expired(_))
     }
 
     /// What the client is told, unless it knows or cannot be told.
-    pub(super) fn notice(self) -> Option<Failure> {
+    pub(super) fn notice(&self) -> Option<Failure> {
         let (code, fault) = match self {
             LeaseEnd::Disconnected | LeaseEnd::Withdrawn => return None,
             LeaseEnd::Expired(_) => (ErrorCode::DeadlineExceeded, Fault::Peer),
@@ -59,7 +59,11 @@ impl fmt::Display for LeaseEnd {
                 )
             }
             LeaseEnd::Withdrawn => formatter.write_str("was withdrawn by its client"),
-            LeaseEnd::Stolen(by) => write!(formatter, "was withdrawn by the holder of token {by}"),
+            LeaseEnd::Stolen(by) => write!(
+                formatter,
+                "was withdrawn by the holder of {}",
+                by.described()
+            ),
             LeaseEnd::Replaced => {
                 formatter.write_str("was replaced: its client provides the name anew")
             }

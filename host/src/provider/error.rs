@@ -117,7 +117,7 @@ pub enum ProviderError {
     },
     /// Another client serves the name to the tenant.
     #[error(
-        "`{name}` is served by the client of session {session} (token {holder}); to end that, say \
+        "`{name}` is served by the client of session {session} ({holder}); to end that, say \
          `rpc-host withdraw {name} --steal`"
     )]
     Taken {

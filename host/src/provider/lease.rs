@@ -13,7 +13,7 @@ use crate::chain::Chain;
 use crate::clock::Timestamp;
 use crate::sandbox::{Function, Functions};
 use crate::session::{ClientReply, Reach, ReachError, SessionId};
-use crate::tenant::{TenantId, TokenId};
+use crate::tenant::{Credential, TenantId};
 
 /// One client's right to serve one name, for as long as it gives signs of life.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Lease {
     id: u64,
     offer: Offer,
     tenant: TenantId,
-    holder: TokenId,
+    holder: Credential,
     contract: Functions,
     reach: Reach,
     since: Timestamp,
@@ -61,7 +61,7 @@ impl Lease {
     pub(super) fn new(
         id: u64,
         offer: Offer,
-        (tenant, holder): (TenantId, TokenId),
+        (tenant, holder): (TenantId, Credential),
         contract: Functions,
         reach: Reach,
         since: Timestamp,
@@ -116,8 +116,8 @@ impl Lease {
         self.offer.fallback
     }
 
-    pub(super) fn holder(&self) -> TokenId {
-        self.holder
+    pub(super) fn holder(&self) -> Credential {
+        self.holder.clone()
     }
 
     pub(super) fn reach(&self) -> &Reach {
@@ -135,7 +135,7 @@ impl Lease {
 
     /// How it ended, if it has. The end of the session comes before anybody can have noted it here.
     pub(super) fn ended(&self) -> Option<LeaseEnd> {
-        let noted = *self.end.borrow();
+        let noted = self.end.borrow().clone();
         noted.or_else(|| self.reach.is_ended().then_some(LeaseEnd::Disconnected))
     }
 
@@ -146,7 +146,7 @@ impl Lease {
         let ended = end.wait_for(Option::is_some).await;
         ended
             .ok()
-            .and_then(|end| *end)
+            .and_then(|end| end.clone())
             .unwrap_or(LeaseEnd::Disconnected)
     }
 
@@ -158,11 +158,11 @@ impl Lease {
     }
 
     /// Notes its end, and tells the client. False: it had ended before.
-    pub(super) fn finish(&self, how: LeaseEnd) -> bool {
+    pub(super) fn finish(&self, how: &LeaseEnd) -> bool {
         let is_first = self.end.send_if_modified(|end| {
             let is_first = end.is_none();
             if is_first {
-                *end = Some(how);
+                *end = Some(how.clone());
             }
             is_first
         });

@@ -15,7 +15,7 @@ use crate::clock::WallClock;
 use crate::registry::RegistrationName;
 use crate::sandbox::Functions;
 use crate::session::{Reach, SessionId};
-use crate::tenant::{TenantId, TokenId};
+use crate::tenant::{Credential, TenantId};
 
 /// What clients serve on this node. A clone is another handle to the same.
 ///
@@ -128,7 +128,7 @@ impl Providers {
         &self,
         offer: Offer,
         tenant: TenantId,
-        holder: TokenId,
+        holder: Credential,
         contract: Functions,
         reach: Reach,
     ) -> Result<Arc<Lease>, ProviderError> {
@@ -143,7 +143,7 @@ impl Providers {
             return Err(ProviderError::Taken {
                 name: present.name().to_owned(),
                 session: present.session(),
-                holder: present.holder().to_string(),
+                holder: present.holder().described(),
             });
         }
         offer.room.check(leases, session, present.as_deref())?;
@@ -187,7 +187,7 @@ impl Providers {
             let name = name.to_string();
             return Err(ProviderError::NotServing { name });
         }
-        self.end_all(own, LeaseEnd::Withdrawn);
+        self.end_all(own, &LeaseEnd::Withdrawn);
         Ok(())
     }
 
@@ -198,7 +198,7 @@ impl Providers {
     pub fn steal(
         &self,
         tenant: TenantId,
-        by: TokenId,
+        by: Credential,
         name: &RegistrationName,
         lease: Option<u64>,
     ) -> Result<(), ProviderError> {
@@ -211,7 +211,7 @@ impl Providers {
             let name = name.to_string();
             return Err(ProviderError::NotServed { name });
         }
-        self.end_all(theirs, LeaseEnd::Stolen(by));
+        self.end_all(theirs, &LeaseEnd::Stolen(by));
         Ok(())
     }
 
@@ -274,7 +274,7 @@ impl Providers {
     /// Ends a lease. Calls under way end with it; where nobody wanted the end and nobody is to stand in,
     /// a gravestone stays.
     pub(super) fn end(&self, lease: &Arc<Lease>, how: LeaseEnd) {
-        let is_first = lease.finish(how);
+        let is_first = lease.finish(&how);
         let stays = how.is_a_loss() && lease.fallback() == Fallback::Error;
         if !stays {
             self.remove(lease);
@@ -297,9 +297,9 @@ impl Providers {
         });
     }
 
-    fn end_all(&self, leases: Vec<Arc<Lease>>, how: LeaseEnd) {
+    fn end_all(&self, leases: Vec<Arc<Lease>>, how: &LeaseEnd) {
         for lease in leases {
-            self.end(&lease, how);
+            self.end(&lease, how.clone());
         }
     }
 

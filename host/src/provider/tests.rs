@@ -17,7 +17,7 @@ use crate::registry::RegistrationName;
 use crate::sandbox::{Function, Functions};
 use crate::session::fixture::FarEnd;
 use crate::session::{ClientReply, SessionId};
-use crate::tenant::{Principal, TenantId, TokenId};
+use crate::tenant::{Credential, Principal, TenantId};
 
 const SECOND: Duration = Duration::from_secs(1);
 const NAME: &str = "acme:log/logger";
@@ -34,8 +34,8 @@ fn name() -> RegistrationName {
     NAME.parse().unwrap()
 }
 
-fn holder() -> TokenId {
-    Principal::for_tests("team").token_id()
+fn holder() -> Credential {
+    Principal::for_tests("team").credential()
 }
 
 /// An offer for ten seconds and one call at once.
@@ -87,7 +87,7 @@ fn chain() -> Chain {
 }
 
 fn chain_of(time: Duration) -> Chain {
-    let budget = Budget::new(SECOND);
+    let budget = Budget::new(SECOND, crate::account::Account::for_tests(0));
     Chain::begin("app".into(), Instant::now() + time, 8, budget)
 }
 
@@ -222,7 +222,7 @@ async fn a_silent_client_is_asked_and_then_given_up() {
     );
     let how = LeaseEnd::Expired(10 * SECOND);
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
     assert!(
@@ -256,7 +256,7 @@ async fn an_answer_under_an_ended_lease_is_not_believed() {
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Withdrawn;
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
 }
@@ -501,7 +501,7 @@ async fn one_client_serves_a_name_to_the_tenant_until_it_is_stolen() {
     let error = waiting.await.unwrap().unwrap_err();
     let how = LeaseEnd::Stolen(holder());
     assert!(
-        matches!(error, ProviderError::Lost { how: found, .. } if found == how),
+        matches!(&error, ProviderError::Lost { how: found, .. } if *found == how),
         "{error}"
     );
     let lapse = lapse(&mut one).await;

@@ -174,6 +174,17 @@ pub enum RegistryError {
         /// What is left, uploads under way taken off.
         free_bytes: u64,
     },
+    /// More than the compiled forms of all modules of a tenant may have.
+    #[error(
+        "the compiled code of the module has {size_bytes} bytes, the tenant has room for {free_bytes} \
+         (`max-artifact-bytes-per-tenant`); remove a module"
+    )]
+    NoRoomForArtifact {
+        /// How large it is.
+        size_bytes: u64,
+        /// What is left.
+        free_bytes: u64,
+    },
     /// A quota is used up.
     #[error("the tenant has {limit} {what}, the most that are allowed; remove one first")]
     TooMany {

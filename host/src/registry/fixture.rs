@@ -162,7 +162,7 @@ impl Node {
                     upload.write(chunk).await?;
                 }
                 modules
-                    .commit(upload.finish().await?, imports.collect())
+                    .commit(upload.finish().await?, imports.collect(), 0)
                     .await
             }
         }

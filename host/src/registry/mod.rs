@@ -31,7 +31,7 @@ pub use modules::{Module, Modules, StagedModule, Upload, UploadStart};
 pub use name::RegistrationName;
 pub use revision::{IfRevision, RegisterOptions, Registration, Revision, Wish};
 pub use targets::Targets;
-pub(crate) use targets::files;
+pub(crate) use targets::{files, owner};
 
 use std::sync::Arc;
 
@@ -49,6 +49,8 @@ pub struct Usage {
     pub modules: u64,
     /// Bytes of all its modules.
     pub stored_bytes: u64,
+    /// Bytes of their compiled forms.
+    pub artifact_bytes: u64,
 }
 
 /// The modules and the registrations of a node. A clone is another handle to the same.
@@ -80,11 +82,12 @@ impl Registry {
 
     /// What a tenant has.
     pub fn usage(&self, tenant: TenantId) -> Usage {
-        let (modules, stored_bytes) = self.modules.usage(tenant);
+        let (modules, stored_bytes, artifact_bytes) = self.modules.usage(tenant);
         Usage {
             registrations: self.catalog.count(tenant),
             modules,
             stored_bytes,
+            artifact_bytes,
         }
     }
 

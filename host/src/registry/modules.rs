@@ -33,7 +33,7 @@ use super::{Digest, ImportName, RegistryError, record};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::{DataDir, Limits};
 use crate::storage::{Batch, Expect, Storage, StorageError, encode, file};
-use crate::tenant::{ReadPermit, TenantId, TokenId, tenant_key};
+use crate::tenant::{Credential, ReadPermit, TenantId, tenant_key};
 
 /// What is known of a module without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct Module {
     pub size_bytes: u64,
     /// When it was uploaded first.
     pub uploaded_at: Timestamp,
-    /// By the holder of which token.
-    pub uploaded_by: TokenId,
+    /// By whose token or certificate.
+    pub uploaded_by: Credential,
     /// Its imports that registrations answer.
     pub imports: Arc<[ImportName]>,
 }
@@ -73,8 +73,23 @@ struct Inner {
 struct Shelf {
     modules: HashMap<Digest, Module>,
     stored_bytes: u64,
+    /// How large the compiled form of each is, where there is one.
+    artifacts: HashMap<Digest, u64>,
     reserved_bytes: u64,
     uploads: u64,
+}
+
+impl Shelf {
+    fn artifact_bytes(&self) -> u64 {
+        self.artifacts
+            .values()
+            .fold(0, |all, one| all.saturating_add(*one))
+    }
+}
+
+/// How large a compiled form is; nothing, where there is none.
+fn artifact_bytes(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |file| file.len())
 }
 
 impl Modules {
@@ -139,14 +154,25 @@ impl Modules {
             .join(format!("{}.cwasm", digest.hex()))
     }
 
-    /// How many modules a tenant has, and their bytes.
-    pub(super) fn usage(&self, tenant: TenantId) -> (u64, u64) {
+    /// How many modules a tenant has, their bytes, and those of their compiled forms.
+    pub(super) fn usage(&self, tenant: TenantId) -> (u64, u64, u64) {
         let shelves = self.inner.read();
         let shelf = shelves.get(&tenant);
-        shelf.map_or((0, 0), |shelf| {
+        shelf.map_or((0, 0, 0), |shelf| {
             let modules = u64::try_from(shelf.modules.len()).unwrap_or(u64::MAX);
-            (modules, shelf.stored_bytes)
+            (modules, shelf.stored_bytes, shelf.artifact_bytes())
         })
+    }
+
+    /// Measures the compiled form of a module anew, after it may have been made again. A module that is
+    /// there is not taken away for it, but there may be no room for another one then. Blocks on the disk.
+    pub(super) fn measure_artifact(&self, tenant: TenantId, digest: &Digest) {
+        let bytes = artifact_bytes(&self.artifact_path(tenant, digest));
+        if let Some(shelf) = self.inner.write().get_mut(&tenant)
+            && shelf.modules.contains_key(digest)
+        {
+            shelf.artifacts.insert(*digest, bytes);
+        }
     }
 
     /// The modules of a tenant that import anything that registrations answer, and what.
@@ -177,6 +203,7 @@ impl Modules {
             .commit(Batch::new().delete(record::module(tenant, digest)))?;
         if let Some(shelf) = self.inner.write().get_mut(&tenant) {
             shelf.modules.remove(digest);
+            shelf.artifacts.remove(digest);
             shelf.stored_bytes = shelf.stored_bytes.saturating_sub(module.size_bytes);
         }
         file::remove(&self.artifact_path(tenant, digest))?;
@@ -198,6 +225,7 @@ impl Inner {
         &self,
         staged: StagedModule,
         imports: Arc<[ImportName]>,
+        artifact_bytes: u64,
     ) -> Result<Module, RegistryError> {
         let (tenant, digest) = (staged.tenant(), *staged.digest());
         staged.sync()?;
@@ -209,6 +237,15 @@ impl Inner {
             .and_then(|shelf| shelf.modules.get(&digest))
         {
             return Ok(present.clone());
+        }
+        // Uploads are kept one after the other, so none comes between this and counting it.
+        let used = self.read().get(&tenant).map_or(0, Shelf::artifact_bytes);
+        let free_bytes = staged.max_artifact_bytes().saturating_sub(used);
+        if artifact_bytes > free_bytes {
+            return Err(RegistryError::NoRoomForArtifact {
+                size_bytes: artifact_bytes,
+                free_bytes,
+            });
         }
         file::create_directory(&directory)?;
         file::create_directory(&self.artifacts_of(tenant))?;
@@ -242,6 +279,7 @@ impl Inner {
         let shelf = shelves.entry(tenant).or_default();
         shelf.stored_bytes = shelf.stored_bytes.saturating_add(module.size_bytes);
         shelf.modules.insert(digest, module.clone());
+        shelf.artifacts.insert(digest, artifact_bytes);
         Ok(module)
     }
 

@@ -7,7 +7,7 @@ use super::{Bindings, Digest, RegistrationName};
 use crate::capability::Grants;
 use crate::clock::Timestamp;
 use crate::config::Narrowing;
-use crate::tenant::{TenantId, TokenId};
+use crate::tenant::{Credential, TenantId};
 
 /// One state of a registration. Never changed; a change is another revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Revision {
     pub restores: Option<u64>,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token.
-    pub created_by: TokenId,
+    /// By whose token or certificate.
+    pub created_by: Credential,
 }
 
 /// A name of a tenant and what it currently stands for.

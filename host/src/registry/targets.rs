@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::{Digest, Modules, Registration, Revision};
 use crate::capability::Kinds;
 use crate::sandbox::{ModuleFiles, Prepared, Sandbox, SandboxError};
+use crate::storage::blocking;
 use crate::tenant::TenantId;
 
 /// Components that are kept loaded. A small one takes some hundred kilobytes, an interpreter tens of
@@ -127,11 +128,17 @@ pub(crate) fn files(
     wasm: PathBuf,
 ) -> ModuleFiles {
     ModuleFiles {
+        owner: owner(tenant),
         wasm,
         sha256: *digest.as_bytes(),
         artifact: modules.artifact_path(tenant, digest),
         binding: [&tenant.number().to_be_bytes()[..], digest.as_bytes()].concat(),
     }
+}
+
+/// A tenant, as the sandbox tells one from another.
+pub(crate) fn owner(tenant: TenantId) -> Arc<str> {
+    Arc::from(tenant.to_string())
 }
 
 /// Notes how large `newest` is, and lets go of others until all are within the limit.
@@ -190,7 +197,12 @@ impl Inner {
     async fn prepare(&self, key: &Key) -> Result<Arc<Prepared>, SandboxError> {
         let wasm = self.modules.path(key.tenant, &key.digest);
         let files = files(&self.modules, key.tenant, &key.digest, wasm);
-        self.sandbox.prepare(&files, key.kinds).await
+        let prepared = self.sandbox.prepare(&files, key.kinds).await?;
+        // It may have been compiled again, by another engine.
+        let (modules, tenant, digest) = (self.modules.clone(), key.tenant, key.digest);
+        let measured = blocking(move || modules.measure_artifact(tenant, &digest)).await;
+        measured.map_err(|error| SandboxError::Internal(error.to_string()))?;
+        Ok(prepared)
     }
 }
 

@@ -79,12 +79,18 @@ pub(super) struct Sealer {
 pub struct SealedArtifact {
     file: TempPath,
     place: PathBuf,
+    size_bytes: u64,
 }
 
 impl SealedArtifact {
     /// Where it is until it is placed.
     pub(super) fn path(&self) -> &Path {
         &self.file
+    }
+
+    /// How large its file is.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
     }
 
     /// Puts it in its place, durably. Blocks on the disk.
@@ -163,6 +169,7 @@ impl Sealer {
         Ok(SealedArtifact {
             file: file.into_temp_path(),
             place: path.to_owned(),
+            size_bytes: (MAGIC.len() + TAG_BYTES + body.len()) as u64,
         })
     }
 
@@ -205,10 +212,10 @@ impl Sealer {
         // Nobody without the key can make other bytes that verify.
         #[allow(clippy::disallowed_methods, reason = "the one place, after the MAC")]
         let component = unsafe { Component::deserialize(engine, &compiled.code) };
-        let component = component.map_err(|error| {
-            tracing::warn!(error = %format!("{error:#}"), "the engine refused an artifact that verified");
-            SandboxError::Artifact("does not fit this engine")
-        })?;
+        // The seal says that it is for this engine and its settings, so it is the component itself that
+        // does not fit: its memories, tables or instances are more than the pool has for one.
+        let component =
+            component.map_err(|error| SandboxError::NoSuchRoom(error.root_cause().to_string()))?;
         Ok(Opened {
             component,
             wit: compiled.wit,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use wasmtime::component::Val;
 
 use super::instance::INNER_PATIENCE;
-use super::share::{Shares, Taken};
 use super::{Sandbox, SandboxError};
+use crate::share::{Shares, Taken};
 
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
 /// answer.
@@ -35,14 +35,24 @@ impl fmt::Display for CallLabel {
 }
 
 /// What one call may use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CallLimits {
     /// From now to the reply.
     pub timeout: Duration,
     /// Linear memory of the instance.
     pub max_memory_bytes: u64,
-    /// Bytes of one line that the guest logs.
+    /// Bytes that the guest hands over in one go.
+    pub max_hostcall_bytes: u64,
+    /// Handles that it holds.
+    pub max_handles: u64,
+    /// Resources of the host that it holds.
+    pub max_host_resources: u64,
+    /// Bytes of one line that it logs.
     pub max_log_line_bytes: u64,
+    /// Lines that it logs.
+    pub max_log_lines: u64,
+    /// Bytes that it prints, on stdout and on stderr.
+    pub max_output_bytes: u64,
 }
 
 /// Room for values that came as bytes.

@@ -2,19 +2,22 @@
 
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::artifact::Compiled;
+use super::turns::Turns;
 use super::worker::{OUT_OF_MEMORY, REFUSED};
-use super::{Functions, SandboxError, SandboxLimits, blocking, count, described, sniff};
+use super::{
+    Functions, ModuleFiles, SandboxError, SandboxLimits, blocking, count, described, sniff,
+};
 use crate::confinement::Enforcement;
 
 /// Bytes of the child's stderr that are kept.
@@ -41,30 +44,34 @@ pub(super) struct Compiler {
     max_memory_bytes: u64,
     max_artifact_bytes: u64,
     checks: Semaphore,
-    slots: Semaphore,
+    turns: Turns,
     /// For reading WIT text: whoever may call may send some, and must not hold up those who upload.
-    describe_slots: Semaphore,
+    describe_turns: Turns,
 }
 
 impl Compiler {
     pub(super) fn new(limits: &SandboxLimits) -> Compiler {
+        let turns = || {
+            Turns::new(
+                limits.max_parallel_compiles,
+                limits.max_queued_compiles,
+                limits.max_queued_compiles_per_tenant,
+            )
+        };
         Compiler {
             timeout: Duration::from_millis(limits.compile_timeout_ms),
             max_memory_bytes: limits.max_compile_memory_bytes,
             max_artifact_bytes: limits.max_artifact_bytes,
             checks: Semaphore::new(PARALLEL_CHECKS),
-            slots: Semaphore::new(limits.max_parallel_compiles as usize),
-            describe_slots: Semaphore::new(limits.max_parallel_compiles as usize),
+            turns: turns(),
+            describe_turns: turns(),
         }
     }
 
-    /// Compiles the component in a file, if it still is the one with this digest.
-    pub(super) async fn compile(
-        &self,
-        wasm: &Path,
-        sha256: [u8; 32],
-    ) -> Result<Compiled, SandboxError> {
-        let path = wasm.to_owned();
+    /// Compiles the component in a file, if it still is the one with this digest, when it is its turn.
+    pub(super) async fn compile(&self, module: &ModuleFiles) -> Result<Compiled, SandboxError> {
+        let (path, sha256) = (module.wasm.clone(), module.sha256);
+        let next = self.turns.among_own(&module.owner).await?;
         let checking = acquire(&self.checks).await?;
         // Cheap checks first, here, so that what is no component never starts a process.
         let (file, wasm_bytes) = blocking(move || {
@@ -83,7 +90,7 @@ impl Compiler {
         })
         .await?;
         drop(checking);
-        let _slot = acquire(&self.slots).await?;
+        let _turn = next.among_all().await?;
         let max_bytes = self.max_artifact_bytes.min(most_bytes(wasm_bytes));
         let output = self
             .in_time(self.child(Work::Component(file), max_bytes))
@@ -92,8 +99,14 @@ impl Compiler {
     }
 
     /// Reads the interface that `name` stands for from WIT text.
-    pub(super) async fn describe(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
-        let _slot = acquire(&self.describe_slots).await?;
+    pub(super) async fn describe(
+        &self,
+        owner: &Arc<str>,
+        name: &str,
+        wit: &str,
+    ) -> Result<Functions, SandboxError> {
+        let next = self.describe_turns.among_own(owner).await?;
+        let _turn = next.among_all().await?;
         let work = Work::Interface(format!("{name}\n{wit}"));
         let output = self.in_time(self.child(work, MAX_DESCRIPTION_BYTES)).await;
         match output {
@@ -320,10 +333,11 @@ mod tests {
     #[tokio::test]
     async fn reading_wit_does_not_wait_for_those_who_compile() {
         let compiler = Compiler::new(&SandboxLimits::default());
-        let all = u32::try_from(compiler.slots.available_permits()).unwrap();
-        let _compiling = compiler.slots.acquire_many(all).await.unwrap();
+        let owner = Arc::from("team");
+        let next = compiler.turns.among_own(&owner).await.unwrap();
+        let _compiling = next.among_all().await.unwrap();
         // This program is no worker, so what comes of it is a refusal.
-        let described = timeout(Duration::from_secs(30), compiler.describe("n", ""));
+        let described = timeout(Duration::from_secs(30), compiler.describe(&owner, "n", ""));
         assert!(matches!(
             described.await,
             Ok(Err(SandboxError::InvalidWit(_)))

@@ -25,6 +25,11 @@ impl<'a> Crossing<'a> {
         }
     }
 
+    /// The state of the instance.
+    pub(super) fn state(&self) -> &State {
+        self.store.data()
+    }
+
     /// What has to be taken back when the call has ended well.
     pub(super) fn lent(self) -> Vec<ResourceAny> {
         self.lent

@@ -17,9 +17,11 @@ use wasmtime::{
 
 use super::{SandboxError, SandboxLimits};
 
-/// How often a running guest looks whether it should stop. A guest that computes without end gives up
-/// its thread once a tick, so a cancelled or late call ends within one.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+/// How often a running guest can look whether it should stop.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+/// A guest that computes without end gives up its thread at the first tick where it would hold up
+/// connections, and after so many elsewhere, so a cancelled or late call ends within these.
+pub(super) const TICKS_OF_TURN: u32 = 5;
 
 /// Elements of one table. Interpreters compiled to WebAssembly have tens of thousands of functions.
 pub(super) const MAX_TABLE_ELEMENTS: usize = 65_536;
@@ -27,6 +29,8 @@ pub(super) const MAX_TABLE_ELEMENTS: usize = 65_536;
 pub(super) const MAX_CORE_INSTANCES: u32 = 128;
 pub(super) const MAX_MEMORIES: u32 = 16;
 pub(super) const MAX_TABLES: u32 = 64;
+/// The stack of a guest. Artifacts do not depend on it.
+pub(super) const MAX_STACK_BYTES: usize = 512 << 10;
 /// Memories and tables that the pool has for each instance that may be alive. One that needs more takes
 /// the place of several.
 const MEMORIES_OF_PLACE: u32 = 2;
@@ -41,7 +45,7 @@ fn code_config() -> Config {
         .wasm_memory64(false)
         .wasm_component_model_map(true)
         .wasm_component_model_fixed_length_lists(true)
-        .max_wasm_stack(512 << 10)
+        .max_wasm_stack(MAX_STACK_BYTES)
         .memory_init_cow(true)
         // Memory of up to this size is mapped when an instance is made, not copied: interpreters start
         // twice as fast. What a small component could make of it is bounded where it is compiled.
@@ -99,31 +103,42 @@ pub(super) fn places(component: &Component) -> u32 {
     of_memories.max(tables.div_ceil(TABLES_OF_PLACE)).max(1)
 }
 
-/// The thread that counts epochs.
+/// The thread that counts epochs: quickly while guests are at work for longer, and else as slowly as a
+/// turn takes, as a short call needs no tick.
 pub(super) struct Ticker {
-    stop: Arc<AtomicBool>,
+    is_hurried: AtomicBool,
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &Engine) -> Result<Ticker, SandboxError> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (engine, stopped) = (engine.clone(), Arc::clone(&stop));
+    /// It ends when nobody holds it any more.
+    pub(super) fn start(engine: &Engine) -> Result<Arc<Ticker>, SandboxError> {
+        let ticker = Arc::new(Ticker {
+            is_hurried: AtomicBool::new(false),
+        });
+        let (engine, kept) = (engine.clone(), Arc::downgrade(&ticker));
         std::thread::Builder::new()
             .name("epoch-ticker".to_owned())
             .spawn(move || {
-                while !stopped.load(Ordering::Relaxed) {
-                    std::thread::sleep(TICK);
+                while let Some(ticker) = kept.upgrade() {
+                    let is_hurried = ticker.is_hurried.load(Ordering::Relaxed);
+                    drop(ticker);
+                    let ticks = if is_hurried { 1 } else { TICKS_OF_TURN };
+                    std::thread::sleep(TICK * ticks);
                     engine.increment_epoch();
                 }
             })
             .map_err(SandboxError::io("cannot start the epoch ticker"))?;
-        Ok(Ticker { stop })
+        Ok(ticker)
     }
-}
 
-impl Drop for Ticker {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Guests are at work.
+    pub(super) fn hurry(&self) {
+        self.is_hurried.store(true, Ordering::Relaxed);
+    }
+
+    /// No guest is at work for longer.
+    pub(super) fn slow_down(&self) {
+        self.is_hurried.store(false, Ordering::Relaxed);
     }
 }
 

@@ -42,6 +42,23 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The tenant has as many modules waiting for the compiler as it may.
+    #[error(
+        "{limit} modules of the tenant wait to be compiled, as many as `max-queued-compiles-per-tenant` \
+         allows; try again when one is"
+    )]
+    CompilerQueueFull {
+        /// How many may wait.
+        limit: u64,
+    },
+    /// All tenants together have.
+    #[error(
+        "{limit} modules wait to be compiled, as many as `max-queued-compiles` allows; try again"
+    )]
+    CompilerBusy {
+        /// How many may wait.
+        limit: u64,
+    },
     /// The compiler's process ended without a result.
     #[error("the component is too expensive to compile ({0})")]
     CompilerDied(String),
@@ -51,6 +68,9 @@ pub enum SandboxError {
         /// The limit.
         limit_bytes: u64,
     },
+    /// The component needs more of something than the engine has for any one instance.
+    #[error("the component needs more than this node has for one instance: {0}; make it smaller")]
+    NoSuchRoom(String),
     /// The component imports what the node does not have.
     #[error("the component imports `{import}`, which {reason}")]
     RefusedImport {
@@ -122,7 +142,16 @@ pub enum SandboxError {
     )]
     TooMuchData {
         /// The limit.
-        limit_bytes: usize,
+        limit_bytes: u64,
+    },
+    /// The values on their way between the modules of one call are too many.
+    #[error(
+        "the arguments on their way between the modules of this call have more than \
+         {limit_bytes} bytes together, the limit `max-value-bytes-per-call`; pass less, or less deep"
+    )]
+    TooMuchPassing {
+        /// The limit.
+        limit_bytes: u64,
     },
     /// A module was given an object that another one made.
     #[error(
@@ -137,13 +166,24 @@ pub enum SandboxError {
     #[error("more than {limit} objects are held at once; let go of some")]
     TooManyObjects {
         /// How many there may be.
-        limit: usize,
+        limit: u64,
     },
     /// The component needs more memory than an instance may have.
     #[error("the module needs more memory than its limit of {limit_bytes} bytes")]
     OutOfMemory {
         /// The limit.
         limit_bytes: u64,
+    },
+    /// The tenant's instances together have as much memory as they may.
+    #[error(
+        "the tenant's instances together have as much memory as `max-memory-bytes-per-tenant` allows, \
+         {limit_bytes} bytes; try again when some of its calls have ended{ended}"
+    )]
+    TenantOutOfMemory {
+        /// The limit.
+        limit_bytes: u64,
+        /// How the guest ended that was refused, in brackets, if it had started.
+        ended: String,
     },
     /// The node's engine cannot hold another instance.
     #[error("the node is at its limit of live instances; try again")]

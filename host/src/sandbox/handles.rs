@@ -12,12 +12,12 @@ use wasmtime::component::ResourceAny;
 
 use super::InstanceId;
 
-/// Objects that the instances of one call hold of one another.
-pub(super) const MAX_OBJECTS: usize = 10_000;
-
 /// The objects of one call. All its instances share them.
-#[derive(Debug, Default)]
-pub struct Handles(Mutex<Table>);
+#[derive(Debug)]
+pub struct Handles {
+    table: Mutex<Table>,
+    max_objects: u64,
+}
 
 #[derive(Debug, Default)]
 struct Table {
@@ -33,6 +33,19 @@ pub(super) struct Object {
 }
 
 impl Handles {
+    /// None yet, and so many at most.
+    pub fn new(max_objects: u64) -> Self {
+        Handles {
+            table: Mutex::default(),
+            max_objects,
+        }
+    }
+
+    /// How many there may be.
+    pub(super) fn max_objects(&self) -> u64 {
+        self.max_objects
+    }
+
     /// The instance that an object lives in.
     pub fn owner(&self, object: Handle) -> Option<InstanceId> {
         self.get(object).map(|object| object.owner)
@@ -47,7 +60,7 @@ impl Handles {
     /// A number for an object that leaves its instance. `None` when there are too many.
     pub(super) fn insert(&self, object: Object) -> Option<Handle> {
         let mut table = self.table();
-        if table.objects.len() >= MAX_OBJECTS {
+        if table.objects.len() as u64 >= self.max_objects {
             return None;
         }
         // A number does not come back before all others were used.
@@ -73,6 +86,6 @@ impl Handles {
 
     /// Nothing panics while it is locked, so poison means nothing here.
     fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,12 +10,12 @@ use wasmtime::component::{Component, Linker, ResourceType};
 
 use super::types::Converter;
 use super::{Function, Imported, SandboxError, State, link};
-use crate::capability::{self, Kinds, MissingGrant, Offer};
+use crate::capability::{self, Kind, Kinds, MissingGrant, Offer};
 
 /// Functions and resources that are linked one by one: stand-ins, and those that others answer. All of
 /// WASI has some hundreds; a component chooses the names of interfaces and functions, and may import one
 /// interface under many.
-const MAX_LINKED_ITEMS: usize = 10_000;
+pub(super) const MAX_LINKED_ITEMS: usize = 10_000;
 
 /// One import and what stands behind it.
 #[derive(Clone, Debug)]
@@ -81,6 +81,7 @@ pub(super) fn define(
         kinds,
         converter,
         items_left: MAX_LINKED_ITEMS,
+        linked: Vec::new(),
         imported: 0,
         resources: Vec::new(),
     };
@@ -130,6 +131,9 @@ struct Definer<'a> {
     kinds: Kinds,
     converter: &'a mut Converter,
     items_left: usize,
+    /// What is granted and has been linked: a kind may have several interfaces, and one of them several
+    /// versions.
+    linked: Vec<Kind>,
     /// How many functions others answer.
     imported: usize,
     /// Resources of others, in the order in which they are introduced.
@@ -162,7 +166,10 @@ impl Definer<'_> {
         match capability::offer(name, self.kinds) {
             Offer::Served | Offer::Unknown(_) => {}
             Offer::Granted(kind) => {
-                capability::link(self.linker, kind, name).map_err(SandboxError::setup)?
+                if !self.linked.contains(&kind) {
+                    capability::link(self.linker, kind).map_err(SandboxError::setup)?;
+                    self.linked.push(kind);
+                }
             }
             Offer::Ungranted(grant) => {
                 self.spend(functions.len().saturating_add(resources.len()))?;

@@ -12,23 +12,20 @@ use wasmtime::component::{ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, take_back};
-use super::engine::TICK;
-use super::handles::MAX_OBJECTS;
+use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
-use super::share::Taken;
+use super::rest::Rest;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
     CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
     trap, values,
 };
+use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{Grants, KeyValue};
+use crate::capability::{self, Grants, KeyValue};
+use crate::share::Taken;
+use crate::volume::Mount;
 
-/// Handles that a guest may hold.
-pub(super) const MAX_COMPONENT_HANDLES: usize = 10_000;
-/// What a guest may hand to the host in one go, counted as the engine counts: a value of a list takes
-/// 40 bytes, whatever its type.
-pub(super) const MAX_HOSTCALL_BYTES: usize = 128 << 20;
 /// Lines of a guest's output that go to the log from one call.
 const MAX_LOGGED_LINES: usize = 100;
 /// How long an instance that others wait for waits for its place, and a call for room. All could be held
@@ -50,6 +47,8 @@ impl InstanceId {
 pub struct Setting {
     /// Whose calls it is for.
     pub label: CallLabel,
+    /// Of whose memory it takes.
+    pub account: Arc<Account>,
     /// What it may use.
     pub limits: CallLimits,
     /// What it may do beyond computing: at most that by which its component was linked.
@@ -64,6 +63,8 @@ pub struct Setting {
     pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
+    /// The directories that it finds.
+    pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
 }
@@ -75,6 +76,8 @@ pub struct Links {
     pub outside: Arc<dyn Outside>,
     /// The objects that cross between them.
     pub handles: Arc<Handles>,
+    /// What the values take that are on their way between them.
+    pub passing: Arc<Quantity>,
 }
 
 /// A live component. Dropped, it is gone with all that it had. After a call that failed it must be
@@ -85,15 +88,13 @@ pub struct Instance {
     prepared: Arc<Prepared>,
     label: CallLabel,
     timeout: Duration,
-    max_memory_bytes: u64,
     stdout: Output,
     stderr: Output,
     _places: Places,
 }
 
 impl Sandbox {
-    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest within
-    /// one tick of the epoch.
+    /// Makes an instance as soon as there is a place for it. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When there is no place in time, or the guest fails at its start.
@@ -115,6 +116,8 @@ impl Sandbox {
             return Err(SandboxError::Busy);
         };
         let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        #[cfg(feature = "http")]
+        let state = self.with_way_out(state);
         let Setting {
             label,
             limits,
@@ -124,12 +127,15 @@ impl Sandbox {
         let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(MAX_HOSTCALL_BYTES);
-        store.set_max_component_handles(MAX_COMPONENT_HANDLES);
+        store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
+        store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_| {
-            budget.spend(TICK)?;
-            Ok(UpdateDeadline::Yield(1))
+        store.epoch_deadline_callback(move |mut store| {
+            let state = store.data_mut();
+            let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
+            budget.spend(TICK * ticks)?;
+            let rest = Box::pin(Rest::until(state.deadline));
+            Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
         let starting = prepared.pre.instantiate_async(&mut store);
         let started = timeout_at(deadline, starting).await;
@@ -141,18 +147,26 @@ impl Sandbox {
                     prepared: Arc::clone(prepared),
                     label,
                     timeout: limits.timeout,
-                    max_memory_bytes: limits.max_memory_bytes,
                     stdout,
                     stderr,
                     _places: places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, limits.max_memory_bytes, &error),
+            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
-        log_output(&label, "stdout", &stdout);
-        log_output(&label, "stderr", &stderr);
+        let account = &store.data().account;
+        log_output(&label, account, "stdout", &stdout);
+        log_output(&label, account, "stderr", &stderr);
         Err(ended)
+    }
+
+    #[cfg(feature = "http")]
+    fn with_way_out(&self, mut state: State) -> State {
+        if let Some(outgoing) = &self.outgoing {
+            state.http.open(Arc::clone(outgoing));
+        }
+        state
     }
 
     /// Waits for the places of an instance. Those that will need places for others may not fill them
@@ -182,8 +196,7 @@ impl Instance {
         self.store.data().id
     }
 
-    /// Calls the function at `index` of its component. Dropping the future ends the guest within one
-    /// tick of the epoch.
+    /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
     /// When the arguments do not fit, or however the guest ended. The instance is of no use then.
@@ -201,6 +214,7 @@ impl Instance {
                 "no function has this index".to_owned(),
             ));
         };
+        self.store.data_mut().deadline = deadline;
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, lent) = self.lowered(function, arguments)?;
@@ -213,7 +227,7 @@ impl Instance {
             })?;
             func.call_async(&mut *store, &vals, &mut results).await
         };
-        // The guest yields at every tick, so a call that is late or dropped ends there.
+        // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
             Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
             Ok(Ok(())) => {}
@@ -236,18 +250,24 @@ impl Instance {
         arguments: Vec<Value>,
     ) -> Result<(Vec<Val>, Vec<ResourceAny>), SandboxError> {
         if !function.signature.holds_handles() {
-            return Ok((lower_all(function, arguments, &mut NoObjects)?, Vec::new()));
+            return Ok((
+                lower_all(function, arguments, 0, &mut NoObjects)?,
+                Vec::new(),
+            ));
         }
+        let max_handles = self.store.data().limits.max_handles;
         let mut crossing = Crossing::new(self.store.as_context_mut());
-        let vals = lower_all(function, arguments, &mut crossing)?;
+        let vals = lower_all(function, arguments, max_handles, &mut crossing)?;
         Ok((vals, crossing.lent()))
     }
 
     /// A result of the engine's.
     fn lifted(&mut self, val: &Val, ty: &Type) -> Result<Value, SandboxError> {
+        let handles = self.store.data().handles.as_ref();
+        let limit = handles.map_or(0, |handles| handles.max_objects());
         let mut crossing = Crossing::new(self.store.as_context_mut());
         values::lift(val, ty, &mut crossing).map_err(|unfit| match unfit {
-            Unfit::Full => SandboxError::TooManyObjects { limit: MAX_OBJECTS },
+            Unfit::Full => SandboxError::TooManyObjects { limit },
             Unfit::Shape | Unfit::Foreign => {
                 SandboxError::Internal("a result is not of its type".to_owned())
             }
@@ -263,6 +283,7 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),
@@ -274,14 +295,15 @@ impl Instance {
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
         let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, self.max_memory_bytes, error)
+        failed(&self.store, label, stderr, error)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        log_output(&self.label, "stdout", &self.stdout);
-        log_output(&self.label, "stderr", &self.stderr);
+        let account = &self.store.data().account;
+        log_output(&self.label, account, "stdout", &self.stdout);
+        log_output(&self.label, account, "stderr", &self.stderr);
     }
 }
 
@@ -291,9 +313,14 @@ impl fmt::Debug for Instance {
     }
 }
 
+fn saturated(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
 fn lower_all(
     function: &Function,
     arguments: Vec<Value>,
+    max_handles: u64,
     objects: &mut dyn Objects,
 ) -> Result<Vec<Val>, SandboxError> {
     let parameters = &function.signature.parameters;
@@ -309,9 +336,7 @@ fn lower_all(
             Unfit::Foreign => SandboxError::ForeignObject {
                 function: function.to_string(),
             },
-            Unfit::Full => SandboxError::TooManyObjects {
-                limit: MAX_COMPONENT_HANDLES,
-            },
+            Unfit::Full => SandboxError::TooManyObjects { limit: max_handles },
         })?);
     }
     Ok(vals)
@@ -322,29 +347,34 @@ fn failed(
     store: &Store<State>,
     label: &CallLabel,
     stderr: &Output,
-    max_memory_bytes: u64,
     error: &wasmtime::Error,
 ) -> SandboxError {
+    let state = store.data();
     let (printed, _) = stderr.take();
-    log_lines(label, "stderr", &printed);
-    let refused = store.data().limiter.has_refused();
-    trap::classify(error, &printed, refused.then_some(max_memory_bytes))
+    log_lines(label, &state.account, "stderr", &printed);
+    trap::classify(error, &printed, &state.limits, state.limiter.refusal())
 }
 
 /// A guest's output, line by line, so that it cannot pass for lines of the node.
-fn log_output(label: &CallLabel, stream: &'static str, output: &Output) {
+fn log_output(label: &CallLabel, account: &Account, stream: &'static str, output: &Output) {
     let (text, dropped_bytes) = output.take();
-    log_lines(label, stream, &text);
+    log_lines(label, account, stream, &text);
     if dropped_bytes > 0 {
         tracing::warn!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, dropped_bytes, "output over the limit was dropped");
     }
 }
 
-fn log_lines(label: &CallLabel, stream: &'static str, text: &str) {
+fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &str) {
     for line in text.lines().take(MAX_LOGGED_LINES) {
         let line = rpc_host_protocol::error::printable(line, 4096);
+        if !capability::is_heard(account, label, line.len()) {
+            continue;
+        }
         tracing::info!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;

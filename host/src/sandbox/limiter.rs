@@ -1,44 +1,76 @@
-//! Counts the memory and tables of one instance, in bytes together.
+//! Counts the memory and tables of one instance, in bytes together, and among those of its tenant.
 
 use wasmtime::ResourceLimiter;
 
 use super::engine::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use crate::account::{Account, Held};
 
 /// What an element of a table takes.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
+/// What an instance takes of its tenant's memory beyond what it needs at that moment, so that its tables,
+/// and each small growth, do not ask again.
+const AHEAD_BYTES: u64 = 64 << 10;
 
-/// The engine's own limits hold for each memory and each table; this one holds for all of an instance.
+/// Why growth was refused. A guest that traps after it most likely does so for want of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The instance would have more than it may.
+    Instance {
+        /// The limit.
+        limit_bytes: u64,
+    },
+    /// All instances of its tenant together would.
+    Tenant {
+        /// The limit.
+        limit_bytes: u64,
+    },
+}
+
+/// The engine's own limits hold for each memory and each table; this one holds for all of an instance,
+/// and of a tenant. What it took of the tenant's goes back when it is dropped, with the store.
 pub(super) struct Limiter {
-    max_memory_bytes: usize,
-    memory_bytes: usize,
-    /// Whether growth was refused: a guest that then traps most likely does so for want of memory.
-    refused: bool,
+    max_memory_bytes: u64,
+    memory_bytes: u64,
+    of_tenant: Held,
+    refusal: Option<Refusal>,
 }
 
 impl Limiter {
-    pub(super) fn new(max_memory_bytes: u64) -> Self {
+    pub(super) fn new(max_memory_bytes: u64, account: &Account) -> Self {
         Limiter {
-            max_memory_bytes: usize::try_from(max_memory_bytes).unwrap_or(usize::MAX),
+            max_memory_bytes,
             memory_bytes: 0,
-            refused: false,
+            of_tenant: Held::none(account.memory()),
+            refusal: None,
         }
     }
 
-    pub(super) fn has_refused(&self) -> bool {
-        self.refused
+    /// The last one.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
+        self.refusal
     }
-}
 
-impl Limiter {
     fn take(&mut self, more_bytes: Option<usize>) -> bool {
         let total = more_bytes
+            .and_then(|more| u64::try_from(more).ok())
             .and_then(|more| self.memory_bytes.checked_add(more))
             .filter(|total| *total <= self.max_memory_bytes);
-        match total {
-            Some(total) => self.memory_bytes = total,
-            None => self.refused = true,
+        let Some(total) = total else {
+            let limit_bytes = self.max_memory_bytes;
+            self.refusal = Some(Refusal::Instance { limit_bytes });
+            return false;
+        };
+        let missing = total.saturating_sub(self.of_tenant.amount());
+        if missing > 0
+            && !self.of_tenant.try_grow(missing.saturating_add(AHEAD_BYTES))
+            && !self.of_tenant.try_grow(missing)
+        {
+            let limit_bytes = self.of_tenant.of().limit();
+            self.refusal = Some(Refusal::Tenant { limit_bytes });
+            return false;
         }
-        total.is_some()
+        self.memory_bytes = total;
+        true
     }
 }
 
@@ -82,26 +114,55 @@ mod tests {
 
     #[test]
     fn tables_count_as_what_they_take() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(100, &Account::for_tests(1000));
         assert!(limiter.table_growing(0, 10, None).unwrap());
         assert!(!limiter.memory_growing(0, 21, None).unwrap());
         assert!(limiter.memory_growing(0, 20, None).unwrap());
         assert!(!limiter.table_growing(10, 11, None).unwrap());
-        assert!(limiter.has_refused());
+        assert_eq!(
+            limiter.refusal(),
+            Some(Refusal::Instance { limit_bytes: 100 })
+        );
     }
 
     #[test]
     fn memories_are_counted_together() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(100, &Account::for_tests(1000));
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
-        assert!(!limiter.has_refused());
+        assert_eq!(limiter.refusal(), None);
         assert!(!limiter.memory_growing(40, 41, None).unwrap());
-        assert!(limiter.has_refused());
+        assert!(limiter.refusal().is_some());
         assert!(
             !limiter
                 .table_growing(0, MAX_TABLE_ELEMENTS + 1, None)
                 .unwrap()
         );
+    }
+
+    #[test]
+    fn instances_of_a_tenant_are_counted_together_and_give_all_back() {
+        let account = Account::for_tests(100);
+        let mut first = Limiter::new(80, &account);
+        let mut second = Limiter::new(80, &account);
+        assert!(first.memory_growing(0, 70, None).unwrap());
+        assert!(second.memory_growing(0, 30, None).unwrap());
+        assert!(!second.table_growing(0, 1, None).unwrap());
+        let refusal = Refusal::Tenant { limit_bytes: 100 };
+        assert_eq!(second.refusal(), Some(refusal));
+        drop(first);
+        assert!(second.table_growing(0, 1, None).unwrap());
+        drop(second);
+        assert_eq!(account.memory().used(), 0);
+    }
+
+    #[test]
+    fn small_growth_asks_the_tenant_once() {
+        let account = Account::for_tests(1 << 30);
+        let mut limiter = Limiter::new(1 << 30, &account);
+        assert!(limiter.memory_growing(0, 1 << 20, None).unwrap());
+        let taken = account.memory().used();
+        assert!(limiter.table_growing(0, 100, None).unwrap());
+        assert_eq!(account.memory().used(), taken);
     }
 }

@@ -10,6 +10,7 @@
 //! | `engine` | the settings under which guests are compiled and run, and the epoch ticker |
 //! | `sniff`, `count` | what bytes are, and whether they are small enough to be compiled |
 //! | `compile`, `worker` | the compiler's process: the parent's side and the child's |
+//! | `turns` | who may compile when, and how many may wait |
 //! | `artifact` | compiled code on disk, under a MAC |
 //! | `wit` | a component's world as WIT text |
 //! | `described` | an interface that is there as WIT text alone |
@@ -18,12 +19,15 @@
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
 //! | `state`, `limiter`, `output` | what a store holds |
-//! | `share` | what the node has only so much of, and how tenants share it |
+//! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
+//! | `rest` | what a guest does between two turns |
+//! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
 //! | `handles`, `crossing` | live objects on their way between instances |
 //! | `call` | whose call it is, and room for what it brings |
+//! | `fixed` | limits that no configuration changes |
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
@@ -34,6 +38,7 @@ mod crossing;
 mod described;
 mod engine;
 mod error;
+mod fixed;
 mod function;
 mod handles;
 mod import;
@@ -41,15 +46,21 @@ mod instance;
 mod interface;
 mod limiter;
 mod link;
+mod mill;
 mod output;
 mod outside;
 mod prepared;
-mod share;
+mod processor;
+mod quick;
+mod rest;
+mod run_queue;
 mod sniff;
 mod state;
 mod trap;
+mod turns;
 mod types;
 mod values;
+mod ways;
 mod wit;
 mod worker;
 
@@ -59,6 +70,7 @@ use std::sync::Arc;
 pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
+pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
 pub use handles::Handles;
 pub use import::Import;
@@ -75,9 +87,12 @@ pub use worker::{
 
 use crate::capability::Kinds;
 use crate::confinement::Enforcement;
+#[cfg(feature = "http")]
+use crate::outgoing::Outgoing;
+use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
-use share::Shares;
+use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
 #[derive(Clone, Debug)]
@@ -90,8 +105,12 @@ pub struct SandboxLimits {
     pub compile_timeout_ms: u64,
     /// Bytes of memory that one compiler may use.
     pub max_compile_memory_bytes: u64,
-    /// How many compilers may run at once; further ones wait.
+    /// How many compilers may run at once, each for another tenant; further ones wait.
     pub max_parallel_compiles: u32,
+    /// How many modules may wait for one.
+    pub max_queued_compiles: u32,
+    /// The same of one tenant.
+    pub max_queued_compiles_per_tenant: u32,
     /// Bytes of compiled code of one component.
     pub max_artifact_bytes: u64,
 }
@@ -105,6 +124,8 @@ impl Default for SandboxLimits {
             compile_timeout_ms: 120_000,
             max_compile_memory_bytes: 2 << 30,
             max_parallel_compiles: 1,
+            max_queued_compiles: 256,
+            max_queued_compiles_per_tenant: 32,
             max_artifact_bytes: 512 << 20,
         }
     }
@@ -116,6 +137,8 @@ const LEADING_SHARE: u32 = 4;
 /// Where a component lies, and what makes it the right one.
 #[derive(Clone, Debug)]
 pub struct ModuleFiles {
+    /// Whose it is: it waits for the compiler with others of the same.
+    pub owner: Arc<str>,
     /// Its bytes: the source of truth.
     pub wasm: PathBuf,
     /// Their digest.
@@ -141,7 +164,11 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
-    _ticker: engine::Ticker,
+    /// Where the work of calls is done.
+    ways: Ways,
+    /// Where requests of guests leave the node.
+    #[cfg(feature = "http")]
+    outgoing: Option<Arc<Outgoing>>,
 }
 
 impl Sandbox {
@@ -156,9 +183,19 @@ impl Sandbox {
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
-            _ticker: engine::Ticker::start(&engine)?,
+            ways: Ways::start(engine::Ticker::start(&engine)?)?,
+            #[cfg(feature = "http")]
+            outgoing: None,
             engine,
         })
+    }
+
+    /// The same, with a way out for requests of guests.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_outgoing(mut self, outgoing: Arc<Outgoing>) -> Self {
+        self.outgoing = Some(outgoing);
+        self
     }
 
     /// Loads a component for calls under grants of these kinds: from its artifact where that is right, and else by
@@ -206,8 +243,13 @@ impl Sandbox {
     ///
     /// # Errors
     /// When the text is no WIT, or does not say which interface `name` stands for.
-    pub async fn described(&self, name: &str, wit: &str) -> Result<Functions, SandboxError> {
-        self.compiler.describe(name, wit).await
+    pub async fn described(
+        &self,
+        owner: &Arc<str>,
+        name: &str,
+        wit: &str,
+    ) -> Result<Functions, SandboxError> {
+        self.compiler.describe(owner, name, wit).await
     }
 
     /// What the kernel enforces for the processes that compile.
@@ -219,7 +261,7 @@ impl Sandbox {
     }
 
     async fn compile(&self, module: &ModuleFiles) -> Result<SealedArtifact, SandboxError> {
-        let compiled = self.compiler.compile(&module.wasm, module.sha256).await?;
+        let compiled = self.compiler.compile(module).await?;
         let (sealer, module) = (self.sealer.clone(), module.clone());
         blocking(move || sealer.seal(&module.artifact, &compiled, &module.binding)).await
     }

@@ -10,13 +10,14 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-/// What one call may print on each of the two.
-const MAX_OUTPUT_BYTES: usize = 64 << 10;
 /// What a guest may write at once. The engine allocates as much before it asks, so it is small.
 const MAX_WRITE_BYTES: usize = 16 << 10;
 
-#[derive(Clone, Default)]
-pub(super) struct Output(Arc<Mutex<Printed>>);
+#[derive(Clone)]
+pub(super) struct Output {
+    printed: Arc<Mutex<Printed>>,
+    max_bytes: usize,
+}
 
 #[derive(Default)]
 struct Printed {
@@ -25,13 +26,22 @@ struct Printed {
 }
 
 impl Output {
+    /// Keeps so much.
+    pub(super) fn new(max_bytes: u64) -> Self {
+        Output {
+            printed: Arc::default(),
+            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
+        }
+    }
+
     fn printed(&self) -> MutexGuard<'_, Printed> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.printed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep(&self, bytes: &[u8]) {
         let mut printed = self.printed();
-        let room = MAX_OUTPUT_BYTES
+        let room = self
+            .max_bytes
             .saturating_sub(printed.bytes.len())
             .min(bytes.len());
         let (kept, dropped) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
@@ -111,7 +121,7 @@ mod tests {
 
     #[test]
     fn output_is_capped_and_the_rest_counted() {
-        let output = Output::default();
+        let output = Output::new(4 * MAX_WRITE_BYTES as u64);
         let mut stream = output.clone();
         for _ in 0..5 {
             stream
@@ -121,7 +131,7 @@ mod tests {
         let (text, dropped_bytes) = output.take();
         assert_eq!(
             (text.len(), dropped_bytes),
-            (MAX_OUTPUT_BYTES, MAX_WRITE_BYTES as u64)
+            (4 * MAX_WRITE_BYTES, MAX_WRITE_BYTES as u64)
         );
     }
 }

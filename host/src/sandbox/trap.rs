@@ -5,8 +5,8 @@ use rpc_host_protocol::error::printable;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use super::SandboxError;
-use super::instance::{MAX_COMPONENT_HANDLES, MAX_HOSTCALL_BYTES};
+use super::limiter::Refusal;
+use super::{CallLimits, SandboxError};
 use crate::budget::Spent;
 use crate::capability::MissingGrant;
 
@@ -14,11 +14,12 @@ use crate::capability::MissingGrant;
 const MAX_LAST_WORDS_BYTES: usize = 1024;
 const MAX_FRAMES: usize = 20;
 
-/// `refused_memory_bytes`: the limit, if the guest asked for more memory than it.
+/// `refusal`: why the guest was refused memory, if it was.
 pub(super) fn classify(
     error: &wasmtime::Error,
     stderr: &str,
-    refused_memory_bytes: Option<u64>,
+    limits: &CallLimits,
+    refusal: Option<Refusal>,
 ) -> SandboxError {
     if let Some(missing) = error.downcast_ref::<MissingGrant>() {
         return missing.clone().into();
@@ -36,12 +37,12 @@ pub(super) fn classify(
     let words = error.root_cause().to_string();
     if words.contains("fuel allocated for hostcalls") {
         return SandboxError::TooMuchData {
-            limit_bytes: MAX_HOSTCALL_BYTES,
+            limit_bytes: limits.max_hostcall_bytes,
         };
     }
     if words.contains("store handle limit exceeded") {
         return SandboxError::TooManyObjects {
-            limit: MAX_COMPONENT_HANDLES,
+            limit: limits.max_handles,
         };
     }
     let trap = error.downcast_ref::<Trap>();
@@ -49,10 +50,16 @@ pub(super) fn classify(
     let backtrace = error.downcast_ref::<WasmBacktrace>();
     if trap.is_none()
         && exit.is_none()
-        && let Some(limit_bytes) = refused_memory_bytes
+        && let Some(refusal) = refusal
     {
         // Instantiation failed for want of memory.
-        return SandboxError::OutOfMemory { limit_bytes };
+        return match refusal {
+            Refusal::Instance { limit_bytes } => SandboxError::OutOfMemory { limit_bytes },
+            Refusal::Tenant { limit_bytes } => SandboxError::TenantOutOfMemory {
+                limit_bytes,
+                ended: String::new(),
+            },
+        };
     }
     let mut message = match (trap, exit) {
         (Some(Trap::UnreachableCodeReached), _) => "the module panicked or aborted".to_owned(),
@@ -79,10 +86,18 @@ pub(super) fn classify(
         message.push_str(": ");
         message.push_str(&printable(end, 2 * MAX_LAST_WORDS_BYTES));
     }
-    if let Some(limit_bytes) = refused_memory_bytes {
-        message.push_str(&format!(
+    match refusal {
+        Some(Refusal::Instance { limit_bytes }) => message.push_str(&format!(
             " (after it asked for more memory than its limit of {limit_bytes} bytes)"
-        ));
+        )),
+        // Less of its other modules would leave it more, so this is the tenant's to settle.
+        Some(Refusal::Tenant { limit_bytes }) => {
+            return SandboxError::TenantOutOfMemory {
+                limit_bytes,
+                ended: format!(" ({message})"),
+            };
+        }
+        None => {}
     }
     let frames = backtrace.map(WasmBacktrace::frames).unwrap_or_default();
     let backtrace = frames

@@ -3,6 +3,8 @@
 //! The engine checks every value once more against the function it is passed to, so a mistake here ends
 //! in an error and never in a wrong value. Live objects are looked up by whoever converts, see [`Objects`].
 
+use std::slice::from_ref;
+
 use rpc_host_protocol::Type;
 use rpc_host_protocol::Value;
 use rpc_host_protocol::types::{Name, NamePlaces};
@@ -64,6 +66,55 @@ impl Converting {
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+}
+
+/// What values take, counted as the engine counts what a guest hands over: each as much as one of its own
+/// values, texts and bytes for their length, or as many values as they become.
+pub(super) fn size_bytes(values: &[Value]) -> u64 {
+    let inner: u64 = values.iter().map(inner_bytes).fold(0, u64::saturating_add);
+    own_bytes(values.len()).saturating_add(inner)
+}
+
+fn own_bytes(count: usize) -> u64 {
+    (count as u64).saturating_mul(size_of::<Val>() as u64)
+}
+
+/// What a value takes beside itself.
+fn inner_bytes(value: &Value) -> u64 {
+    let of_name = |name: &Name| name.len() as u64;
+    let of_boxed = |value: Option<&Value>| value.map_or(0, |value| size_bytes(from_ref(value)));
+    match value {
+        Value::String(text) => text.len() as u64,
+        Value::Bytes(bytes) => own_bytes(bytes.len()),
+        Value::List(values) | Value::Tuple(values) => size_bytes(values),
+        Value::Map(entries) => entries
+            .iter()
+            .map(|(key, value)| {
+                size_bytes(from_ref(key)).saturating_add(size_bytes(from_ref(value)))
+            })
+            .fold(0, u64::saturating_add),
+        Value::Record(fields) => fields
+            .iter()
+            .map(|(name, value)| of_name(name).saturating_add(size_bytes(from_ref(value))))
+            .fold(0, u64::saturating_add),
+        Value::Variant(name, value) => of_name(name).saturating_add(of_boxed(value.as_deref())),
+        Value::Option(value) | Value::Result(Ok(value) | Err(value)) => of_boxed(value.as_deref()),
+        Value::Enum(name) => of_name(name),
+        Value::Flags(names) => names.iter().map(of_name).fold(0, u64::saturating_add),
+        Value::Bool(_)
+        | Value::S8(_)
+        | Value::U8(_)
+        | Value::S16(_)
+        | Value::U16(_)
+        | Value::S32(_)
+        | Value::U32(_)
+        | Value::S64(_)
+        | Value::U64(_)
+        | Value::F32(_)
+        | Value::F64(_)
+        | Value::Char(_)
+        | Value::Handle(_) => 0,
     }
 }
 

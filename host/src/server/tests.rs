@@ -1,7 +1,7 @@
 //! The whole way in, over TLS on a free port.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,8 +25,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::session::{CallReply, CallRequest, Reach, SessionId, UploadSink, UploadStart};
-use crate::tenant::Principal;
+use crate::clock::SystemClock;
+use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
+use crate::tenant::{Certificate, Principal};
+use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
 
 /// Lets everybody in, answers `echo` at once and everything else when the gate opens.
@@ -53,7 +55,12 @@ impl UploadSink for NoUpload {
 impl Backend for Open {
     type Upload = NoUpload;
 
-    fn authenticate(&self, _: Option<&str>, _: IpAddr) -> Result<Principal, Failure> {
+    fn authenticate(
+        &self,
+        _: Option<&str>,
+        _: Option<&Certificate>,
+        _: Origin,
+    ) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
     }
     fn still_valid(&self, _: &Principal) -> bool {
@@ -68,20 +75,27 @@ impl Backend for Open {
             is_result: false,
         })
     }
-    async fn operate(&self, _: &Principal, _: SessionId, _: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(&self, _: &Principal, _: Origin, _: Operation) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
     async fn begin_upload(
         &self,
         _: &Principal,
+        _: Origin,
         _: UploadHeader,
     ) -> Result<UploadStart<NoUpload>, Failure> {
         Ok(UploadStart::Proceed(NoUpload))
     }
-    async fn provide(&self, _: &Principal, _: Provide, _: Reach) -> Result<Leased, Failure> {
+    async fn provide(
+        &self,
+        _: &Principal,
+        _: Origin,
+        _: Provide,
+        _: Reach,
+    ) -> Result<Leased, Failure> {
         Err(nothing_is_served())
     }
-    fn withdraw(&self, _: &Principal, _: SessionId, _: Withdraw) -> Result<(), Failure> {
+    fn withdraw(&self, _: &Principal, _: Origin, _: Withdraw) -> Result<(), Failure> {
         Err(nothing_is_served())
     }
     fn is_serving(&self, _: &Principal, _: SessionId) -> bool {
@@ -117,7 +131,8 @@ async fn start(limits: Limits) -> Running {
 
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
-    let listener = Listener::new(socket, Arc::new(tls), &limits);
+    let nobody = ClientTrust::open(Vec::new(), Arc::new(SystemClock), &limits).unwrap();
+    let listener = Listener::new(socket, Arc::new(tls), Arc::new(nobody), &limits);
     let backend = Arc::new(Open::default());
     let (stop, stopped) = oneshot::channel();
     let server = tokio::spawn(run(

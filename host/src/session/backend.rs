@@ -1,6 +1,7 @@
 //! What a session asks of the node behind it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use rpc_host_protocol::message::{CallHeader, Leased, Provide, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
@@ -8,7 +9,7 @@ use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
 use super::{Reach, SessionId};
 use crate::chain::Chain;
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
 
 /// The node, as sessions see it.
 ///
@@ -18,14 +19,19 @@ pub trait Backend: Send + Sync + 'static {
     /// Where an upload's bytes go.
     type Upload: UploadSink;
 
-    /// Who holds this token. The failure is the same for a token that is unknown, wrong, expired or
-    /// revoked, and for none.
+    /// Who presents this token, this certificate or both. The failure is the same for what is unknown,
+    /// wrong, expired or revoked, and for nothing.
     ///
     /// # Errors
     /// When the peer has to be turned away.
-    fn authenticate(&self, token: Option<&str>, peer: IpAddr) -> Result<Principal, Failure>;
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+        origin: Origin,
+    ) -> Result<Principal, Failure>;
 
-    /// Whether the token is still good. Asked before each exchange, so it has to be cheap.
+    /// Whether token and certificate are still good. Asked before each exchange, so it has to be cheap.
     fn still_valid(&self, principal: &Principal) -> bool;
 
     /// Calls a function. Dropping the future ends the guest.
@@ -39,7 +45,7 @@ pub trait Backend: Send + Sync + 'static {
     fn operate(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         operation: Operation,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
@@ -47,6 +53,7 @@ pub trait Backend: Send + Sync + 'static {
     fn begin_upload(
         &self,
         principal: &Principal,
+        origin: Origin,
         header: UploadHeader,
     ) -> impl Future<Output = Result<UploadStart<Self::Upload>, Failure>> + Send;
 
@@ -54,6 +61,7 @@ pub trait Backend: Send + Sync + 'static {
     fn provide(
         &self,
         principal: &Principal,
+        origin: Origin,
         provide: Provide,
         reach: Reach,
     ) -> impl Future<Output = Result<Leased, Failure>> + Send;
@@ -62,7 +70,7 @@ pub trait Backend: Send + Sync + 'static {
     fn withdraw(
         &self,
         principal: &Principal,
-        session: SessionId,
+        origin: Origin,
         withdraw: Withdraw,
     ) -> Result<(), Failure>;
 
@@ -71,6 +79,21 @@ pub trait Backend: Send + Sync + 'static {
 
     /// A session is over, and its reach has ended. Whatever its client served, it serves no more.
     fn session_ended(&self, principal: &Principal, session: SessionId);
+}
+
+/// Room among those that have not said who they are. Dropped by whoever has.
+pub trait Doorstep: Send {
+    /// Whoever stands here showed nothing that is good: tells how long the answer has to wait.
+    fn failed(&self) -> Duration;
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The session that it came in by.
+    pub session: SessionId,
+    /// The address at the other end.
+    pub peer: IpAddr,
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
@@ -94,8 +117,8 @@ pub enum UploadStart<U> {
 /// A call that a client makes.
 #[derive(Clone, Debug)]
 pub struct CallRequest {
-    /// The session that it came in by.
-    pub session: SessionId,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Its number in that session.
     pub exchange: ExchangeId,
     /// Module, function, time left.

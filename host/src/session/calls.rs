@@ -22,6 +22,7 @@ use tracing::{Instrument, Span, debug, error};
 use super::CallReply;
 use super::reply::ReplyToken;
 use super::uploads::Inlet;
+use crate::account::{Account, Held, Quantity};
 
 /// Room for one exchange. Held until its answer is on its way, so that answers which nobody reads
 /// count as well.
@@ -29,6 +30,7 @@ use super::uploads::Inlet;
 pub(super) struct Slot {
     _one: OwnedSemaphorePermit,
     _bytes: Option<OwnedSemaphorePermit>,
+    _of_tenant: Held,
 }
 
 /// How many exchanges of one sort may be in flight, and how much they may have brought with them.
@@ -37,6 +39,7 @@ pub(super) struct Slots {
     free: Arc<Semaphore>,
     count: u32,
     free_bytes: Arc<Semaphore>,
+    of_tenant: Arc<Quantity>,
 }
 
 /// Why there is no slot.
@@ -46,28 +49,39 @@ pub(super) enum Full {
     Count(u32),
     /// Those in flight brought too much with them.
     Bytes,
+    /// That many are in flight in all sessions of the tenant.
+    Tenant(u64),
 }
 
 impl Full {
     pub(super) fn failure(self, of: &str) -> Failure {
+        let mut fault = Fault::Peer;
         let message = match self {
             Full::Count(count) => {
                 format!("{count} {of} are in flight already; wait for one to end")
             }
             Full::Bytes => format!("the {of} in flight carry too many bytes; wait for one to end"),
+            Full::Tenant(count) => {
+                fault = Fault::Tenant;
+                format!(
+                    "the tenant's sessions together have {count} exchanges in flight already, the limit \
+                     `max-calls-in-flight-per-tenant`; wait for one to end"
+                )
+            }
         };
-        Failure::new(ErrorCode::ResourceExhausted, Fault::Peer, message)
+        Failure::new(ErrorCode::ResourceExhausted, fault, message)
     }
 }
 
 impl Slots {
-    pub(super) fn new(count: u64, max_bytes: usize) -> Self {
+    pub(super) fn new(count: u64, max_bytes: usize, account: &Account) -> Self {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let max_bytes = max_bytes.min(Semaphore::MAX_PERMITS);
         Slots {
             free: Arc::new(Semaphore::new(count as usize)),
             count,
             free_bytes: Arc::new(Semaphore::new(max_bytes)),
+            of_tenant: Arc::clone(account.calls_in_flight()),
         }
     }
 
@@ -84,7 +98,9 @@ impl Slots {
         } else {
             None
         };
+        let of_tenant = Held::try_take(&self.of_tenant, 1);
         Ok(Slot {
+            _of_tenant: of_tenant.ok_or_else(|| Full::Tenant(self.of_tenant.limit()))?,
             _one: one,
             _bytes: bytes,
         })
@@ -101,9 +117,22 @@ impl Slots {
     }
 }
 
+/// Room that a long reply takes until it is left to be written: in the session, and of the tenant's memory.
+type Unread = Option<(Held, Held)>;
+
+fn lost(fault: Fault, message: &str) -> Failure {
+    Failure::new(ErrorCode::ResourceExhausted, fault, message)
+}
+
 /// The exchanges in flight of one session.
-#[derive(Debug, Default)]
-pub(super) struct InFlight(Mutex<HashMap<ExchangeId, Entry>>);
+#[derive(Debug)]
+pub(super) struct InFlight {
+    entries: Mutex<HashMap<ExchangeId, Entry>>,
+    /// Bytes of long replies that wait for room in the outbox.
+    unread: Arc<Quantity>,
+    /// They count as memory of the tenant, too: it may have many sessions.
+    of_tenant: Arc<Quantity>,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -113,6 +142,48 @@ struct Entry {
 }
 
 impl InFlight {
+    /// None yet.
+    pub(super) fn new(max_unread_bytes: u64, account: &Account) -> Self {
+        InFlight {
+            entries: Mutex::default(),
+            unread: Arc::new(Quantity::new(max_unread_bytes)),
+            of_tenant: Arc::clone(account.memory()),
+        }
+    }
+
+    /// Room for what is answered, until it is left to be written; where there is none, that is the answer.
+    fn fit(&self, outcome: Result<CallReply, Failure>) -> (Result<CallReply, Failure>, Unread) {
+        let Ok(reply) = &outcome else {
+            return (outcome, None);
+        };
+        if reply.value.len() <= FRAGMENT_BYTES {
+            // Bounded by the number of calls alone.
+            return (outcome, None);
+        }
+        let bytes = reply.value.len() as u64;
+        let unread = Held::try_take(&self.unread, bytes);
+        let of_tenant = Held::try_take(&self.of_tenant, bytes);
+        match (unread, of_tenant) {
+            (Some(unread), Some(of_tenant)) => (outcome, Some((unread, of_tenant))),
+            (None, _) => {
+                let limit = self.unread.limit();
+                let message = format!(
+                    "replies of {limit} bytes wait to be read, the limit `max-unread-reply-bytes-per-session`; \
+                     the call was made, but its reply is lost: read faster, or have fewer calls in flight"
+                );
+                (Err(lost(Fault::Peer, &message)), None)
+            }
+            (_, None) => {
+                let limit = self.of_tenant.limit();
+                let message = format!(
+                    "the tenant has as much memory as `max-memory-bytes-per-tenant` allows, {limit} bytes; \
+                     the call was made, but its reply is lost: read faster, or have fewer calls in flight"
+                );
+                (Err(lost(Fault::Tenant, &message)), None)
+            }
+        }
+    }
+
     /// Runs `work` in a task of its own, and answers with what it gives. Chunks for the exchange go to
     /// `inlet`.
     pub(super) fn spawn<F>(
@@ -129,12 +200,12 @@ impl InFlight {
         let exchange = token.exchange();
         let span = began.span.clone();
         let run = async move {
-            let outcome = isolated(work).await;
+            let (outcome, unread) = in_flight.fit(isolated(work).await);
             if let Some(token) = in_flight.take(exchange) {
                 began.note_end(&outcome);
                 token.answer(outcome).await;
             }
-            drop(slot);
+            drop((unread, slot));
         };
         // The task may be done before this line is; it then waits for the lock to find its token.
         let mut entries = self.entries();
@@ -160,9 +231,10 @@ impl InFlight {
         let length = began.at.elapsed();
         match turn {
             Poll::Ready(outcome) => {
+                let (outcome, unread) = self.fit(outcome);
                 began.note_end(&outcome);
                 token.answer_within_session(outcome).await;
-                drop(slot);
+                drop((unread, slot));
             }
             Poll::Pending => self.spawn(token, slot, None, began, work),
         }
@@ -201,7 +273,7 @@ impl InFlight {
 
     /// A panic cannot leave the table half-changed, so poison means nothing here.
     fn entries(&self) -> MutexGuard<'_, HashMap<ExchangeId, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,8 +30,8 @@ pub enum SessionEnd {
     /// The peer was turned away at its hello.
     #[error("refused: {0}")]
     Refused(Failure),
-    /// The token was revoked or expired, or its tenant is gone.
-    #[error("the token is no longer good")]
+    /// The token or certificate was revoked or expired, or its tenant is gone.
+    #[error("the token or certificate is no longer good")]
     Revoked,
     /// A frame that may not come now.
     #[error(transparent)]
@@ -48,6 +48,11 @@ pub enum SessionEnd {
 }
 
 impl SessionEnd {
+    /// Whether the peer showed nothing that is good.
+    pub(super) fn is_unauthenticated(&self) -> bool {
+        matches!(self, SessionEnd::Refused(failure) if failure.code == ErrorCode::Unauthenticated)
+    }
+
     /// What the peer is told, if it is still there to hear it.
     pub(super) fn parting(&self) -> Option<Failure> {
         let (code, fault) = match self {
@@ -102,11 +107,11 @@ pub(super) fn stopping() -> Failure {
     )
 }
 
-/// How exchanges end whose token is no longer good.
+/// How exchanges end whose token or certificate is no longer good.
 pub(super) fn revoked() -> Failure {
     Failure::new(
         ErrorCode::Unauthenticated,
         Fault::Tenant,
-        "the token is no longer good; connect again with another one",
+        "the token or certificate is no longer good; connect again with another one",
     )
 }

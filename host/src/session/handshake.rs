@@ -3,17 +3,15 @@
 //! Until a peer has said who it is, it gets little: one message of [`MAX_HELLO_BYTES`], within a time
 //! that began when it connected.
 
-use std::net::IpAddr;
-
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits};
 use rpc_host_protocol::message::{Hello, Message, Welcome};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, VERSIONS};
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Backend, OrderError, SessionEnd, SessionId};
+use super::{Backend, OrderError, Origin, SessionEnd, SessionId};
 use crate::config::Limits;
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
 use crate::transport::frames::FrameReader;
 
 /// The most that a hello may be. A token is a hundred bytes, and the client's name is cut in the log.
@@ -66,7 +64,8 @@ async fn receive<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<He
 pub(super) fn admit<B: Backend>(
     backend: &B,
     hello: &Hello,
-    peer: IpAddr,
+    certificate: Option<&Certificate>,
+    origin: Origin,
 ) -> Result<(u32, Principal), SessionEnd> {
     let version = VERSIONS
         .iter()
@@ -82,7 +81,7 @@ pub(super) fn admit<B: Backend>(
         )));
     };
     let principal = backend
-        .authenticate(hello.token.as_deref(), peer)
+        .authenticate(hello.token.as_deref(), certificate, origin)
         .map_err(SessionEnd::Refused)?;
     Ok((version, principal))
 }

@@ -34,6 +34,7 @@ pub(crate) mod fixture;
 mod handshake;
 mod id;
 mod order;
+mod paces;
 mod reach;
 mod reply;
 mod serve;
@@ -48,7 +49,7 @@ mod uploads;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, CallReply, CallRequest, UploadSink, UploadStart};
+pub use backend::{Backend, CallReply, CallRequest, Doorstep, Origin, UploadSink, UploadStart};
 pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;

@@ -9,15 +9,16 @@ use rpc_host_protocol::error::printable;
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
 use rpc_host_protocol::message::Message;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
-use super::{Backend, Fellows, SessionEnd, SessionId, end};
+use super::{Backend, Doorstep, Fellows, Origin, SessionEnd, SessionId, end};
 use crate::config::Limits;
 use crate::shutdown::Stopping;
+use crate::tenant::Certificate;
 use crate::transport::frames::{self, FrameReader, Outbox};
 
 /// How long the last words of a session may take.
@@ -60,6 +61,8 @@ pub struct Connection<S, D> {
     pub stream: S,
     /// Where it comes from.
     pub peer: IpAddr,
+    /// What it has shown, verified.
+    pub certificate: Option<Certificate>,
     /// Until when its hello has to be there.
     pub hello_deadline: Instant,
     /// Room among those that have not said who they are; dropped when this one has.
@@ -70,7 +73,7 @@ pub struct Connection<S, D> {
 pub async fn serve<S, D, B>(connection: Connection<S, D>, context: SessionContext<B>) -> SessionEnd
 where
     S: AsyncRead + AsyncWrite + Send,
-    D: Send,
+    D: Doorstep,
     B: Backend,
 {
     let id = match SessionId::random() {
@@ -90,11 +93,13 @@ async fn converse<S, D, B>(
 ) -> SessionEnd
 where
     S: AsyncRead + AsyncWrite + Send,
+    D: Doorstep,
     B: Backend,
 {
     let Connection {
         stream,
         peer,
+        certificate,
         hello_deadline,
         doorstep,
     } = connection;
@@ -105,7 +110,18 @@ where
     let mut end = None;
     let mut is_known = false;
     let talk = async {
-        let entered = enter(id, &mut reader, hello_deadline, peer, context, &outbox).await;
+        let stopping = context.stopping.clone();
+        let shows = (certificate, Origin { session: id, peer });
+        let entered = enter(shows, &mut reader, hello_deadline, context, &outbox).await;
+        if let Err(refusal) = &entered
+            && refusal.is_unauthenticated()
+        {
+            let delay = sleep(doorstep.failed());
+            tokio::select! {
+                () = delay => {}
+                _deadline = stopping.begun() => {}
+            }
+        }
         let leave_deadline = match entered {
             Ok(mut session) => {
                 drop(doorstep);
@@ -149,10 +165,9 @@ where
 
 /// Hello and welcome.
 async fn enter<R, B>(
-    id: SessionId,
+    (certificate, origin): (Option<Certificate>, Origin),
     reader: &mut FrameReader<R>,
     hello_deadline: Instant,
-    peer: IpAddr,
     context: SessionContext<B>,
     outbox: &Outbox,
 ) -> Result<Session<B>, SessionEnd>
@@ -165,20 +180,22 @@ where
         hello = handshake::hello(reader, hello_deadline) => hello?,
         _deadline = context.stopping.clone().begun() => return Err(SessionEnd::Refused(end::stopping())),
     };
-    let (version, principal) = handshake::admit(&*context.backend, &hello, peer)?;
+    let (version, principal) =
+        handshake::admit(&*context.backend, &hello, certificate.as_ref(), origin)?;
     let span = Span::current();
     span.record("tenant", display(principal.tenant_name()));
     span.record("role", display(principal.role()));
     info!(
         version,
+        credential = %principal.credential(),
         client = printable(&hello.client, MAX_LOGGED_NAME_BYTES),
         "session begins"
     );
-    let welcome = handshake::welcome(version, id, &principal, &context.limits);
+    let welcome = handshake::welcome(version, origin.session, &principal, &context.limits);
     // A writer that has failed ends the session by itself.
     let _ended = outbox.send(welcome.encode(ExchangeId::CONNECTION)).await;
     reader.set_max_payload_bytes(MAX_FRAME_PAYLOAD_BYTES);
-    Ok(Session::new(id, context, principal, outbox.clone()))
+    Ok(Session::new(origin, context, principal, outbox.clone()))
 }
 
 /// Waits for the peer to close its side, for a while.

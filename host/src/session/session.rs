@@ -17,8 +17,9 @@ use tracing::{Span, debug, info};
 use super::calls::{InFlight, Slots};
 use super::fellows::Fellow;
 use super::order::Order;
+use super::paces::Paces;
 use super::shortcut::Shortcut;
-use super::{Backend, Reach, SessionContext, SessionEnd, SessionId, end};
+use super::{Backend, Origin, Reach, SessionContext, SessionEnd, end};
 use crate::tenant::Principal;
 use crate::transport::frames::{Frame, FrameReader, Outbox};
 
@@ -26,6 +27,8 @@ use crate::transport::frames::{Frame, FrameReader, Outbox};
 pub(super) const MAX_LOGGED_NAME_BYTES: usize = 96;
 /// After so many reads without a rest, replies that are ready get their turn.
 const READS_IN_A_ROW: u32 = 8;
+/// After so many frames, other connections have a turn: a read may bring hundreds.
+const FRAMES_IN_A_ROW: u32 = 32;
 /// How many of the longest messages may be incomplete, or under way as arguments, at once.
 const LONG_MESSAGES: usize = 4;
 
@@ -37,7 +40,7 @@ struct Holder<B> {
 
 /// One authenticated connection.
 pub(super) struct Session<B: Backend> {
-    id: SessionId,
+    origin: Origin,
     context: SessionContext<B>,
     holder: Arc<Holder<B>>,
     outbox: Outbox,
@@ -46,6 +49,7 @@ pub(super) struct Session<B: Backend> {
     in_flight: Arc<InFlight>,
     calls: Slots,
     uploads: Slots,
+    paces: Paces,
     reach: Reach,
     fellow: Fellow,
     last_heard: Instant,
@@ -71,7 +75,7 @@ enum Happening {
 
 impl<B: Backend> Session<B> {
     pub(super) fn new(
-        id: SessionId,
+        origin: Origin,
         context: SessionContext<B>,
         principal: Principal,
         outbox: Outbox,
@@ -83,13 +87,14 @@ impl<B: Backend> Session<B> {
             .saturating_add(limits.max_uploads_per_session)
             .saturating_add(limits.max_calls_into_client_per_session);
         let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
+        let account = Arc::clone(principal.account());
         Session {
-            id,
+            origin,
             holder: Arc::new(Holder {
                 backend: Arc::clone(&context.backend),
                 principal,
             }),
-            reach: Reach::new(id, outbox.clone(), limits, max_long_bytes),
+            reach: Reach::new(origin.session, outbox.clone(), limits, max_long_bytes),
             fellow: context.fellows.join(),
             outbox,
             assembler: Assembler::new(AssemblerLimits {
@@ -98,9 +103,17 @@ impl<B: Backend> Session<B> {
                 max_incomplete_messages: usize::try_from(max_exchanges).unwrap_or(usize::MAX),
             }),
             order: Order::default(),
-            in_flight: Arc::default(),
-            calls: Slots::new(limits.max_calls_in_flight_per_session, max_long_bytes),
-            uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes),
+            in_flight: Arc::new(InFlight::new(
+                limits.max_unread_reply_bytes_per_session,
+                &account,
+            )),
+            calls: Slots::new(
+                limits.max_calls_in_flight_per_session,
+                max_long_bytes,
+                &account,
+            ),
+            uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes, &account),
+            paces: Paces::new(limits),
             last_heard: Instant::now(),
             is_alone: false,
             shortcut: Shortcut::default(),
@@ -128,7 +141,7 @@ impl<B: Backend> Session<B> {
     ) -> Result<SessionEnd, SessionEnd> {
         let mut stop = pin!(self.context.stopping.clone().begun());
         let mut heartbeat = pin!(sleep_until(self.last_heard + self.keepalive()));
-        let mut reads: u32 = 0;
+        let (mut reads, mut frames): (u32, u32) = (0, 0);
         loop {
             let happening = tokio::select! {
                 biased;
@@ -146,6 +159,10 @@ impl<B: Backend> Session<B> {
                     self.is_alone = !reader.has_buffered();
                     self.on_frame(frame).await?;
                     while let Some(frame) = reader.next_buffered()? {
+                        frames = frames.wrapping_add(1);
+                        if frames.is_multiple_of(FRAMES_IN_A_ROW) {
+                            tokio::task::yield_now().await;
+                        }
                         self.on_frame(frame).await?;
                     }
                     reads = reads.wrapping_add(1);
@@ -198,7 +215,7 @@ impl<B: Backend> Session<B> {
     fn end_reach(&self) {
         self.reach.end();
         let Holder { backend, principal } = &*self.holder;
-        backend.session_ended(principal, self.id);
+        backend.session_ended(principal, self.origin.session);
     }
 
     /// Looks whether the peer is still there; tells when to look again.

@@ -14,7 +14,7 @@ use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::{Backend, CallReply, UploadSink, UploadStart};
+use super::{Backend, CallReply, Origin, UploadSink, UploadStart};
 use crate::tenant::Principal;
 use crate::transport::frames::Outbox;
 
@@ -115,6 +115,7 @@ impl Inlet {
 
 /// One upload, from its header to the module.
 pub(super) struct Upload {
+    pub(super) origin: Origin,
     pub(super) exchange: ExchangeId,
     pub(super) header: UploadHeader,
     pub(super) inlet: Arc<Inlet>,
@@ -131,7 +132,10 @@ impl Upload {
         backend: &B,
         principal: &Principal,
     ) -> Result<CallReply, Failure> {
-        let module = match backend.begin_upload(principal, self.header.clone()).await? {
+        let module = match backend
+            .begin_upload(principal, self.origin, self.header.clone())
+            .await?
+        {
             UploadStart::Known(module) => module,
             UploadStart::Proceed(sink) => self.store(sink).await?,
         };

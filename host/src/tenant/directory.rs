@@ -1,4 +1,4 @@
-//! The directory: which tenants there are, and which tokens speak for them.
+//! The directory: which tenants there are, and who speaks for them.
 //!
 //! All of it is held in memory, so that authenticating never waits for the disk. A change is
 //! durable first and visible second: what a client was told is true after a crash.
@@ -9,16 +9,18 @@ mod load;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::settings::SettingsNow;
-use super::standing::Standing;
+use super::standing::{Holder, Standing};
 use super::token::SecretHash;
 use super::{
-    OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange, TenantError, TenantId,
-    TenantName, Token, TokenId, TokenPermit,
+    Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange,
+    TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
 };
+use crate::account::{Account, Accounts, Allowance, Rate};
 use crate::clock::{Timestamp, WallClock};
 use crate::config::Limits;
 use crate::storage::{Storage, blocking};
@@ -51,8 +53,8 @@ pub struct TokenDescription {
     pub role: Role,
     /// When it was made.
     pub created_at: Timestamp,
-    /// By the holder of which token; none for the node's first one.
-    pub created_by: Option<TokenId>,
+    /// By whose token or certificate; none for the node's first one.
+    pub created_by: Option<Credential>,
     /// When it ends by itself, if it does.
     pub expires_at: Option<Timestamp>,
 }
@@ -92,6 +94,7 @@ struct Inner {
     clock: Arc<dyn WallClock>,
     /// The node's.
     limits: Limits,
+    accounts: Accounts,
     known: RwLock<Known>,
     /// Held over a whole change, disk included, by threads that may block: changes become visible
     /// in the order in which they became durable.
@@ -102,6 +105,9 @@ struct Inner {
 #[derive(Default)]
 struct Known {
     tenants: BTreeMap<TenantName, Tenant>,
+    /// Of each tenant, for those who came in by a certificate: no token's end tells them that it is
+    /// gone.
+    standings: HashMap<TenantId, Arc<Standing>>,
     tokens: HashMap<TokenId, KnownToken>,
     founded: bool,
 }
@@ -133,11 +139,58 @@ impl Directory {
                 storage,
                 clock,
                 limits: limits.clone(),
+                accounts: Accounts::default(),
                 known: RwLock::new(known),
                 changing: Mutex::new(()),
                 departures: watch::Sender::new(0),
             }),
         })
+    }
+
+    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant.
+    ///
+    /// # Errors
+    /// [`TenantError::Unauthenticated`], whatever is wrong.
+    pub fn admit(
+        &self,
+        token: Option<&str>,
+        certificate: Option<&Certificate>,
+    ) -> Result<Principal, TenantError> {
+        let refused = || TenantError::Unauthenticated;
+        match (token, certificate) {
+            (None, None) => Err(refused()),
+            (Some(token), None) => self.authenticate(token),
+            (None, Some(certificate)) => self.certified(certificate).ok_or_else(refused),
+            (Some(token), Some(certificate)) => {
+                let certified = self.certified(certificate);
+                let by_token = self.authenticate(token)?;
+                let both = certified.and_then(|certified| by_token.and(&certified));
+                both.ok_or_else(refused)
+            }
+        }
+    }
+
+    fn certified(&self, certificate: &Certificate) -> Option<Principal> {
+        let (subject, id) = certificate.says.as_ref()?;
+        let known = self.inner.read();
+        let tenant = known.tenants.get(&subject.tenant)?;
+        let rests_on = [
+            Arc::clone(&certificate.standing),
+            Arc::clone(known.standings.get(&tenant.id)?),
+        ];
+        let holder = Holder::new(Credential::Certificate(id.clone()), rests_on);
+        let principal = Principal::new(
+            tenant.id,
+            tenant.name.clone(),
+            subject.role,
+            holder,
+            self.inner
+                .account(tenant.id, &tenant.name, &tenant.settings),
+            tenant.settings.clone(),
+        );
+        principal
+            .is_good(self.inner.clock.now())
+            .then_some(principal)
     }
 
     /// Who presents this token. Takes about as long whether the token exists or not.
@@ -160,14 +213,15 @@ impl Directory {
             found.tenant,
             found.tenant_name.clone(),
             found.description.role,
-            token.id(),
-            Arc::clone(&found.standing),
+            Holder::new(Credential::Token(token.id()), [Arc::clone(&found.standing)]),
+            self.inner
+                .account(found.tenant, &found.tenant_name, &found.settings),
             found.settings.clone(),
         ))
     }
 
-    /// Whether a principal may still act: its token was neither revoked nor ended, its tenant not
-    /// removed. Two loads and a look at the clock, cheap enough for every request.
+    /// Whether a principal may still act: neither its token nor its certificate was revoked or ended,
+    /// its tenant not removed. A few loads and a look at the clock, cheap enough for every request.
     pub fn still_valid(&self, principal: &Principal) -> bool {
         principal.is_good(self.inner.clock.now())
     }
@@ -310,7 +364,32 @@ impl Directory {
     }
 }
 
+/// What a tenant with these settings may use.
+fn allowance(settings: &Settings) -> Allowance {
+    let limits = settings.limits();
+    let rate = |per_second| Rate {
+        per_second,
+        burst: Duration::from_millis(limits.rate_burst_ms),
+    };
+    Allowance {
+        max_memory_bytes: limits.max_memory_bytes_per_tenant,
+        max_calls_in_flight: limits.max_calls_in_flight_per_tenant,
+        calls: rate(limits.max_calls_per_second_per_tenant),
+        requests: rate(limits.max_requests_per_second_per_tenant),
+        log_bytes: rate(limits.max_log_bytes_per_second_per_tenant),
+        weight: settings.weight().number(),
+    }
+}
+
 impl Inner {
+    /// The account of a tenant with these settings. They are looked at within, so that a change of them is
+    /// not missed: it comes to whatever account there is, and this one after it.
+    fn account(&self, tenant: TenantId, name: &TenantName, settings: &SettingsNow) -> Arc<Account> {
+        let (number, name) = (tenant.number(), name.as_str());
+        self.accounts
+            .of(number, name, || allowance(&settings.get()))
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -325,6 +404,12 @@ impl Known {
         self.tenants
             .get(name)
             .ok_or_else(|| TenantError::NoSuchTenant(name.clone()))
+    }
+
+    fn enter(&mut self, tenant: Tenant) {
+        let standing = Arc::new(Standing::until(None));
+        self.standings.insert(tenant.id, standing);
+        self.tenants.insert(tenant.name.clone(), tenant);
     }
 
     fn tokens_of(&self, tenant: TenantId) -> impl Iterator<Item = &KnownToken> {

@@ -10,15 +10,18 @@ use crate::storage::{Stopped, StorageError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TenantError {
-    /// The one answer to a token that is malformed, unknown, wrong, expired or revoked.
-    #[error("the token is not valid; ask an admin of the tenant for a new one")]
+    /// The one answer to a token or certificate that is malformed, unknown, wrong, expired or
+    /// revoked, or to two that do not belong together.
+    #[error("the token or certificate is not valid; ask an admin of the tenant for a new one")]
     Unauthenticated,
-    /// The token is good, but not for this.
-    #[error("this needs a token with role `{needed}` or above, this one has `{actual}`")]
+    /// The token or certificate is good, but not for this.
+    #[error(
+        "this needs a token or certificate with role `{needed}` or above, this one has `{actual}`"
+    )]
     RoleTooLow {
         /// The least that is enough.
         needed: Role,
-        /// What the token has.
+        /// What this one has.
         actual: Role,
     },
     /// Reserved to the admins of the tenant itself and to the operators.
@@ -71,6 +74,9 @@ pub enum TenantError {
     /// Not a token's id.
     #[error("a token's id is 16 hexadecimal digits, as `rpc-host token list` shows it")]
     InvalidTokenId,
+    /// Not the name of a certificate's holder.
+    #[error("a holder's name is 1 to 63 characters of a-z, 0-9, `-` and `.`")]
+    InvalidHolderName,
     /// A token that would never have been valid.
     #[error("the expiry lies in the past; choose a later one")]
     ExpiryInThePast,

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Principal, Role, Settings, TenantError, TenantId, TenantName, TokenId};
+use super::standing::Holder;
+use super::{Credential, Principal, Role, Settings, TenantError, TenantId, TenantName};
 
 macro_rules! permit {
     ($(#[doc = $doc:literal])+ $name:ident) => {
@@ -11,7 +12,7 @@ macro_rules! permit {
         #[derive(Clone, Debug)]
         pub struct $name {
             tenant: TenantId,
-            holder: TokenId,
+            holder: Holder,
             settings: Arc<Settings>,
         }
 
@@ -26,9 +27,9 @@ macro_rules! permit {
                 self.tenant
             }
 
-            /// By whose token, for the record.
-            pub fn holder(&self) -> TokenId {
-                self.holder
+            /// By whose token or certificate, for the record.
+            pub fn holder(&self) -> Credential {
+                self.holder.credential.clone()
             }
         }
     };
@@ -56,7 +57,7 @@ permit! {
 pub struct TokenPermit {
     of: TenantName,
     tenant: TenantId,
-    holder: TokenId,
+    holder: Holder,
 }
 
 impl TokenPermit {
@@ -70,9 +71,19 @@ impl TokenPermit {
         self.tenant
     }
 
-    /// By whose token, for the record.
-    pub fn holder(&self) -> TokenId {
-        self.holder
+    /// By whose token or certificate, for the record.
+    pub fn holder(&self) -> Credential {
+        self.holder.credential.clone()
+    }
+
+    pub(super) fn rests_on(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+impl OperatorPermit {
+    pub(super) fn rests_on(&self) -> &Holder {
+        &self.holder
     }
 }
 
@@ -85,7 +96,7 @@ impl Principal {
         self.at_least(Role::Reader)?;
         Ok(ReadPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
             settings: self.settings(),
         })
     }
@@ -98,7 +109,7 @@ impl Principal {
         self.at_least(Role::Caller)?;
         Ok(CallPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
             settings: self.settings(),
         })
     }
@@ -111,7 +122,7 @@ impl Principal {
         self.at_least(Role::Deployer)?;
         Ok(DeployPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
             settings: self.settings(),
         })
     }
@@ -130,7 +141,7 @@ impl Principal {
         Ok(TokenPermit {
             of: of.clone(),
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
         })
     }
 
@@ -142,7 +153,7 @@ impl Principal {
         self.operator()?;
         Ok(OperatorPermit {
             tenant: self.tenant(),
-            holder: self.token_id(),
+            holder: self.holder().clone(),
             settings: self.settings(),
         })
     }
@@ -169,8 +180,8 @@ impl Principal {
 mod tests {
     use super::super::Token;
     use super::super::settings::SettingsNow;
-    use super::super::standing::Standing;
     use super::*;
+    use crate::account::Account;
     use crate::config::Limits;
 
     fn principal(tenant: &str, role: Role) -> Principal {
@@ -178,8 +189,8 @@ mod tests {
             TenantId::new(7),
             tenant.parse().unwrap(),
             role,
-            Token::generate().unwrap().id(),
-            Arc::new(Standing::until(None)),
+            Holder::new(Credential::Token(Token::generate().unwrap().id()), []),
+            Account::for_tests(u64::MAX),
             SettingsNow::new(Settings::unset(&Limits::default())),
         )
     }
@@ -228,13 +239,13 @@ mod tests {
         let permit = admin.permit_tokens(&"other".parse().unwrap()).unwrap();
         assert_eq!(
             (permit.of().as_str(), permit.holder()),
-            ("other", admin.token_id())
+            ("other", admin.credential())
         );
         assert_eq!(permit.tenant(), admin.tenant());
         let permit = admin.permit_call().unwrap();
         assert_eq!(
             (permit.tenant(), permit.holder()),
-            (admin.tenant(), admin.token_id())
+            (admin.tenant(), admin.credential())
         );
     }
 
@@ -243,7 +254,7 @@ mod tests {
         let reader = principal("team", Role::Reader);
         assert_eq!(
             reader.permit_call().unwrap_err().to_string(),
-            "this needs a token with role `caller` or above, this one has `reader`"
+            "this needs a token or certificate with role `caller` or above, this one has `reader`"
         );
     }
 }

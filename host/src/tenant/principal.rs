@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use super::settings::SettingsNow;
-use super::standing::Standing;
-use super::{Role, Settings, TenantId, TenantName, TokenId};
+use super::standing::Holder;
+use super::{Credential, Role, Settings, TenantId, TenantName};
+use crate::account::Account;
 use crate::clock::Timestamp;
 
-/// Who is at the other end of a session. Made by [`super::Directory::authenticate`] only.
+/// Who is at the other end of a session. Made by [`super::Directory::admit`] only.
 #[derive(Clone, Debug)]
 pub struct Principal {
     tenant: TenantId,
     tenant_name: TenantName,
     role: Role,
-    token_id: TokenId,
-    standing: Arc<Standing>,
+    holder: Holder,
+    account: Arc<Account>,
     settings: SettingsNow,
 }
 
@@ -23,18 +24,28 @@ impl Principal {
         tenant: TenantId,
         tenant_name: TenantName,
         role: Role,
-        token_id: TokenId,
-        standing: Arc<Standing>,
+        holder: Holder,
+        account: Arc<Account>,
         settings: SettingsNow,
     ) -> Self {
         Self {
             tenant,
             tenant_name,
             role,
-            token_id,
-            standing,
+            holder,
+            account,
             settings,
         }
+    }
+
+    /// One who presents both. Both have to be of one tenant; the lesser role holds, and either's end
+    /// ends both.
+    pub(super) fn and(self, other: &Principal) -> Option<Self> {
+        (self.tenant == other.tenant).then(|| Self {
+            role: self.role.min(other.role),
+            holder: self.holder.and(&other.holder),
+            ..self
+        })
     }
 
     /// The tenant it belongs to.
@@ -52,9 +63,13 @@ impl Principal {
         self.role
     }
 
-    /// By which token it came in.
-    pub fn token_id(&self) -> TokenId {
-        self.token_id
+    /// What it came in by; of a token and a certificate together, the token.
+    pub fn credential(&self) -> Credential {
+        self.holder.credential.clone()
+    }
+
+    pub(super) fn holder(&self) -> &Holder {
+        &self.holder
     }
 
     /// What is set for its tenant, as of now.
@@ -62,13 +77,18 @@ impl Principal {
         self.settings.get()
     }
 
-    /// When its token ends by itself, if it does.
+    /// When its token or certificate ends by itself, if one does.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.standing.expires_at()
+        self.holder.expires_at()
+    }
+
+    /// What its tenant uses.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.account
     }
 
     pub(super) fn is_good(&self, now: Timestamp) -> bool {
-        self.standing.is_good(now)
+        self.holder.is_good(now)
     }
 
     /// A principal that no directory vouches for.
@@ -81,8 +101,8 @@ impl Principal {
             tenant: TenantId::new(7),
             tenant_name: tenant.parse().unwrap(),
             role: Role::Caller,
-            token_id: "00112233445566aa".parse().unwrap(),
-            standing: Arc::new(Standing::until(None)),
+            holder: Holder::new("00112233445566aa".parse().unwrap(), []),
+            account: Account::for_tests(u64::MAX),
             settings: SettingsNow::new(Settings::unset(&crate::config::Limits::default())),
         }
     }

@@ -1,16 +1,21 @@
 //! Room for connections.
 //!
-//! Four bounds, because they guard against four things: all connections (the node's memory), those
+//! Four bounds of how many there are at once, because they guard against four things: all connections (the node's memory), those
 //! that have not said who they are (strangers may not take the room of everybody else), those from one
 //! address (one peer may not take the room of all), and strangers from one address (one stranger may
-//! not take the room of all strangers).
+//! not take the room of all strangers). And two of how many come over time, for each address: of new
+//! connections, and of those that fail to say who they are.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
+use super::origin::Origin;
+use super::pace::Pace;
 use crate::config::Limits;
 
 /// Counts connections. Nothing is counted twice, and each thing given goes back when it is dropped.
@@ -20,6 +25,27 @@ pub(super) struct Admission {
     strangers: Arc<Semaphore>,
     addresses: Arc<Addresses>,
     strange_addresses: Arc<Addresses>,
+    arrivals: Pace,
+    failures: Arc<Pace>,
+}
+
+/// Up to this debt of failures, an answer waits for nothing.
+const FREE_DEBT: Duration = Duration::from_secs(60);
+/// The most debt of failures that an address can have. Where one more failure would exceed it, the
+/// address is not listened to.
+const MAX_DEBT: Duration = Duration::from_secs(120);
+/// The most that an answer to a failure waits.
+const MAX_DELAY: Duration = Duration::from_secs(3);
+
+/// Why there is no room for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unwelcome {
+    #[error("too many connections at once from one address")]
+    TooManyAtOnce,
+    #[error("too many connections in a minute from one address")]
+    TooManyInAMinute,
+    #[error("too many failed authentications from one address")]
+    TooManyFailures,
 }
 
 /// The part of the strangers that may come from one address.
@@ -46,6 +72,16 @@ pub struct ConnectionRoom {
 pub struct Doorstep {
     _permit: OwnedSemaphorePermit,
     _address: AddressSlot,
+    origin: Origin,
+    failures: Arc<Pace>,
+}
+
+impl Doorstep {
+    /// Whoever stands here failed to say who it is: tells how long the answer has to wait.
+    pub fn failed(&self) -> Duration {
+        let debt = self.failures.note(self.origin, Instant::now(), MAX_DEBT);
+        debt.saturating_sub(FREE_DEBT).min(MAX_DELAY)
+    }
 }
 
 /// Room for one connection from one address.
@@ -59,22 +95,6 @@ pub(super) struct AddressSlot {
 struct Addresses {
     max: u64,
     counts: Mutex<HashMap<Origin, u64>>,
-}
-
-/// What counts as one address: in IPv6, whoever has one has the whole network of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Origin(IpAddr);
-
-impl Origin {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V6(address) => {
-                let network = address.to_bits() >> 64 << 64;
-                Origin(IpAddr::V6(Ipv6Addr::from_bits(network)))
-            }
-            address @ IpAddr::V4(_) => Origin(address),
-        }
-    }
 }
 
 impl Admission {
@@ -95,6 +115,10 @@ impl Admission {
                     .max(LEAST_STRANGERS_PER_ADDRESS),
                 counts: Mutex::default(),
             }),
+            arrivals: Pace::per_minute(limits.max_connections_per_minute_per_address),
+            failures: Arc::new(Pace::per_minute(
+                limits.max_failed_authentications_per_minute_per_address,
+            )),
         }
     }
 
@@ -108,22 +132,41 @@ impl Admission {
 
     /// Gives room to a connection from this address; none if there are too many from it. Does not
     /// wait: whoever is over its share must not hold up others.
-    pub(super) fn admit(&self, room: Room, address: IpAddr) -> Option<(ConnectionRoom, Doorstep)> {
+    ///
+    /// # Errors
+    /// When one bound or the other is reached.
+    pub(super) fn admit(
+        &self,
+        room: Room,
+        address: IpAddr,
+    ) -> Result<(ConnectionRoom, Doorstep), Unwelcome> {
+        let (origin, now) = (Origin::of(address), Instant::now());
+        if !self.failures.has_room(origin, now, MAX_DEBT) {
+            return Err(Unwelcome::TooManyFailures);
+        }
+        let slot = |addresses| {
+            let slot = Addresses::try_take(addresses, origin);
+            slot.ok_or(Unwelcome::TooManyAtOnce)
+        };
         let connection = ConnectionRoom {
             _slot: room.slot,
-            _address: Addresses::try_take(&self.addresses, address)?,
+            _address: slot(&self.addresses)?,
         };
         let doorstep = Doorstep {
             _permit: room.stranger,
-            _address: Addresses::try_take(&self.strange_addresses, address)?,
+            _address: slot(&self.strange_addresses)?,
+            origin,
+            failures: Arc::clone(&self.failures),
         };
-        Some((connection, doorstep))
+        if !self.arrivals.may(origin, now, FREE_DEBT) {
+            return Err(Unwelcome::TooManyInAMinute);
+        }
+        Ok((connection, doorstep))
     }
 }
 
 impl Addresses {
-    fn try_take(addresses: &Arc<Addresses>, address: IpAddr) -> Option<AddressSlot> {
-        let origin = Origin::of(address);
+    fn try_take(addresses: &Arc<Addresses>, origin: Origin) -> Option<AddressSlot> {
         let mut counts = addresses.counts();
         let count = counts.get(&origin).copied().unwrap_or_default();
         if count >= addresses.max {
@@ -170,7 +213,7 @@ mod tests {
 
     async fn enter(admission: &Admission, address: &str) -> Option<(ConnectionRoom, Doorstep)> {
         let room = admission.room().await.unwrap();
-        admission.admit(room, address.parse().unwrap())
+        admission.admit(room, address.parse().unwrap()).ok()
     }
 
     /// One that has said who it is.
@@ -232,10 +275,70 @@ mod tests {
         assert!(admission.strange_addresses.counts().is_empty());
     }
 
+    async fn refused(admission: &Admission, address: &str) -> Option<Unwelcome> {
+        let room = admission.room().await.unwrap();
+        admission.admit(room, address.parse().unwrap()).err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn new_connections_from_one_address_have_a_pace() {
+        let admission = Admission::new(&Limits {
+            max_connections_per_minute_per_address: 6,
+            ..Limits::default()
+        });
+        for _ in 0..6 {
+            assert_eq!(refused(&admission, "192.0.2.1").await, None);
+        }
+        let too_many = Some(Unwelcome::TooManyInAMinute);
+        assert_eq!(refused(&admission, "192.0.2.1").await, too_many);
+        assert_eq!(refused(&admission, "192.0.2.2").await, None);
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(refused(&admission, "192.0.2.1").await, too_many);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(refused(&admission, "192.0.2.1").await, None);
+        assert_eq!(refused(&admission, "192.0.2.1").await, too_many);
+    }
+
+    /// Up to a minute's worth, answers come at once; up to another, later; then nobody answers from
+    /// there until time has paid for one more.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_fails_often_waits_and_then_is_not_listened_to() {
+        let admission = Admission::new(&Limits {
+            max_failed_authentications_per_minute_per_address: 12,
+            ..Limits::default()
+        });
+        let fail = async |address: &str| {
+            let entered = enter(&admission, address).await;
+            entered.map(|(_room, doorstep)| doorstep.failed())
+        };
+        for _ in 0..12 {
+            assert_eq!(fail("2001:db8::1").await, Some(Duration::ZERO));
+        }
+        // Another address of the same network is the same.
+        for _ in 0..12 {
+            assert_eq!(fail("2001:db8::2").await, Some(MAX_DELAY));
+        }
+        assert_eq!(fail("2001:db8::3").await, None);
+        let too_many = Some(Unwelcome::TooManyFailures);
+        assert_eq!(refused(&admission, "2001:db8::3").await, too_many);
+        assert_eq!(fail("2001:db8:0:1::1").await, Some(Duration::ZERO));
+        tokio::time::advance(Duration::from_millis(4_999)).await;
+        assert_eq!(refused(&admission, "2001:db8::3").await, too_many);
+        // Those who know who they are come in again as soon as time has paid for one failure.
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(refused(&admission, "2001:db8::3").await, None);
+        assert_eq!(refused(&admission, "2001:db8::3").await, None);
+        assert_eq!(fail("2001:db8::1").await, Some(MAX_DELAY));
+        assert_eq!(refused(&admission, "2001:db8::3").await, too_many);
+        // After two minutes all is as it was.
+        tokio::time::advance(Duration::from_secs(120)).await;
+        assert_eq!(fail("2001:db8::1").await, Some(Duration::ZERO));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn strangers_wait_while_known_peers_have_room() {
         let is_full = async |admission: &Admission| {
-            let waited = tokio::time::timeout(std::time::Duration::from_secs(1), admission.room());
+            let waited = tokio::time::timeout(Duration::from_secs(1), admission.room());
             waited.await.is_err()
         };
         let admission = Admission::new(&Limits {

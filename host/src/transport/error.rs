@@ -37,6 +37,9 @@ pub enum TransportError {
     /// TLS and its check of the protocol were not done in time.
     #[error("the TLS handshake took too long")]
     HandshakeTooSlow,
+    /// The peer's certificate was good in its handshake, and no longer is.
+    #[error("the certificate is no longer good")]
+    CertificateEnded,
     /// The peer named no protocol, or another one, in the TLS handshake.
     #[error("the peer did not ask for the protocol rpc-host/1 in its TLS handshake")]
     WrongProtocol,
@@ -52,6 +55,7 @@ impl TransportError {
             | TransportError::FrameTooSlow
             | TransportError::WriteTooSlow
             | TransportError::HandshakeTooSlow
+            | TransportError::CertificateEnded
             | TransportError::WrongProtocol => true,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::ALPN;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
@@ -17,18 +17,25 @@ use tracing::{debug, warn};
 
 use super::TransportError;
 use super::admission::{Admission, ConnectionRoom, Doorstep};
+use super::{ClientTrust, Watched};
 use crate::config::Limits;
+use crate::tenant::Certificate;
 
 /// How long to wait after a failed accept. Most failures are a lack of file descriptors, which only
 /// time mends.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a peer may still send after an alert, and for how long.
+const LINGER_BYTES: usize = 16 * 1024;
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// Where connections come in.
 #[derive(Debug)]
 pub struct Listener {
     socket: TcpListener,
     tls: Arc<ServerConfig>,
+    clients: Arc<ClientTrust>,
     admission: Admission,
     handshake_timeout: Duration,
 }
@@ -39,6 +46,7 @@ pub struct Arrival {
     stream: TcpStream,
     peer: SocketAddr,
     tls: Arc<ServerConfig>,
+    clients: Arc<ClientTrust>,
     handshake_deadline: Instant,
     doorstep: Doorstep,
     room: ConnectionRoom,
@@ -51,6 +59,10 @@ pub struct Secured<S> {
     pub stream: S,
     /// Where it comes from.
     pub peer: IpAddr,
+    /// What it has shown, verified.
+    pub certificate: Option<Certificate>,
+    /// As long as this is there, the certificate ends when it is no longer good.
+    pub watched: Option<Watched>,
     /// Until when its peer has to have said who it is.
     pub handshake_deadline: Instant,
     /// Room among those that have not said who they are.
@@ -60,11 +72,18 @@ pub struct Secured<S> {
 }
 
 impl Listener {
-    /// Listens on `socket`, with certificate and protocol as `tls` says.
-    pub fn new(socket: TcpListener, tls: Arc<ServerConfig>, limits: &Limits) -> Self {
+    /// Listens on `socket`, with certificate and protocol as `tls` says, which has to ask `clients`
+    /// about certificates.
+    pub fn new(
+        socket: TcpListener,
+        tls: Arc<ServerConfig>,
+        clients: Arc<ClientTrust>,
+        limits: &Limits,
+    ) -> Self {
         Listener {
             socket,
             tls,
+            clients,
             admission: Admission::new(limits),
             handshake_timeout: Duration::from_millis(limits.handshake_timeout_ms),
         }
@@ -88,14 +107,18 @@ impl Listener {
                 }
             };
             pause = SHORTEST_PAUSE;
-            let Some((room, doorstep)) = self.admission.admit(room, peer.ip()) else {
-                debug!(%peer, "refused: too many connections from one address");
-                continue;
+            let (room, doorstep) = match self.admission.admit(room, peer.ip()) {
+                Ok(admitted) => admitted,
+                Err(reason) => {
+                    debug!(%peer, %reason, "refused");
+                    continue;
+                }
             };
             return Arrival {
                 stream,
                 peer,
                 tls: Arc::clone(&self.tls),
+                clients: Arc::clone(&self.clients),
                 handshake_deadline: Instant::now() + self.handshake_timeout,
                 doorstep,
                 room,
@@ -120,19 +143,56 @@ impl Arrival {
         // Replies are written whole; waiting for more to write only delays them.
         self.stream.set_nodelay(true)?;
         let handshake = TlsAcceptor::from(self.tls).accept(self.stream);
-        let stream = timeout_at(self.handshake_deadline, handshake)
-            .await
-            .map_err(|_elapsed| TransportError::HandshakeTooSlow)??;
+        let handshake = timeout_at(self.handshake_deadline, handshake.into_fallible()).await;
+        let handshake = handshake.map_err(|_elapsed| TransportError::HandshakeTooSlow)?;
+        let stream = match handshake {
+            Ok(stream) => stream,
+            Err((error, stream)) => {
+                if is_about_a_certificate(&error) {
+                    part(stream, self.doorstep.failed()).await;
+                }
+                return Err(error.into());
+            }
+        };
         // TLS lets a peer through that names no protocol at all.
         if stream.get_ref().1.alpn_protocol() != Some(ALPN) {
             return Err(TransportError::WrongProtocol);
         }
+        let shown = stream.get_ref().1.peer_certificates();
+        let admitted = shown.map(|chain| self.clients.admit(chain)).transpose();
+        let admitted = admitted.map_err(|_reason| TransportError::CertificateEnded)?;
+        let (certificate, watched) = admitted.unzip();
         Ok(Secured {
             stream,
             peer: self.peer.ip().to_canonical(),
+            certificate,
+            watched,
             handshake_deadline: self.handshake_deadline,
             doorstep: self.doorstep,
             room: self.room,
         })
     }
+}
+
+fn is_about_a_certificate(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
+}
+
+/// Lets the peer read the alert: closing on bytes that it has sent meanwhile would take it away. And so
+/// long after that it gets to wait for the end.
+async fn part(mut stream: TcpStream, delay: Duration) {
+    let _closed = stream.shutdown().await;
+    let mut scratch = [0; 1024];
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        while let Ok(count @ 1..) = stream.read(&mut scratch).await {
+            left = left.saturating_sub(count);
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    let _read = timeout_at(Instant::now() + LINGER_TIMEOUT, drain).await;
+    sleep(delay).await;
 }

@@ -2,15 +2,29 @@
 
 mod admission;
 mod authority;
+mod client_authorities;
+mod client_certificate;
+mod client_trust;
 mod error;
 pub mod frames;
 mod identity;
 mod listener;
+mod origin;
+#[cfg(feature = "http")]
+mod outgoing_tls;
+mod pace;
+mod server_files;
 mod tls;
+mod x509;
 
 pub use admission::{ConnectionRoom, Doorstep};
 pub use authority::{Authority, IdentityError};
+pub use client_authorities::AuthorityFiles;
+pub use client_trust::{ClientTrust, Watched};
 pub use error::TransportError;
 pub use identity::{IdentityFiles, NodeIdentity};
 pub use listener::{Arrival, Listener, Secured};
+#[cfg(feature = "http")]
+pub use outgoing_tls::{OutgoingTls, OutgoingTlsError};
+pub use server_files::ServerFiles;
 pub use tls::{ServerCertificate, server_config};

@@ -474,3 +474,45 @@ async fn no_value_of_a_guest_costs_a_client_its_connection() {
     passes.call::<()>("text", (1_u32 << 20,)).await.unwrap();
     assert!(lease.loss().is_none());
 }
+
+#[tokio::test]
+async fn arguments_on_their_way_in_a_call_have_so_many_bytes_and_no_more() {
+    let options = HostOptions::new().limit("max-value-bytes-per-call", 1 << 20);
+    let tenant = TestHost::start_with(options).await.tenant().await;
+    tenant.register("passes", component(PASSES)).await;
+    tenant.register("test:sink/sink", component(SINK)).await;
+    let passes = tenant.client.module("passes");
+    // Bytes become values of forty bytes each; what was answered is not on its way any more.
+    passes.call::<()>("bytes", (25_000, 10)).await.unwrap();
+    let failure = refused(
+        passes.call::<()>("bytes", (27_000, 1)).await,
+        ErrorCode::ResourceExhausted,
+        &["more than 1048576 bytes together, the limit `max-value-bytes-per-call`"],
+    );
+    assert_eq!(failure.fault, Fault::Guest);
+    passes.call::<()>("text", (1_u32 << 19,)).await.unwrap();
+    refused(
+        passes.call::<()>("text", (1_u32 << 20,)).await,
+        ErrorCode::ResourceExhausted,
+        &["`max-value-bytes-per-call`"],
+    );
+}
+
+#[tokio::test]
+async fn arguments_on_their_way_count_as_memory_of_the_tenant() {
+    let options = HostOptions::new().limit("max-memory-bytes-per-tenant", 150 << 20);
+    let host = TestHost::start_with(options).await;
+    let tenant = host.tenant().await;
+    tenant.register("passes", component(PASSES)).await;
+    tenant.register("test:sink/sink", component(SINK)).await;
+    let passes = tenant.client.module("passes");
+    // Each of the two modules has 64 MiB.
+    passes.call::<()>("bytes", (400_000, 3)).await.unwrap();
+    let failure = refused(
+        passes.call::<()>("bytes", (3_000_000, 1)).await,
+        ErrorCode::ResourceExhausted,
+        &["`max-memory-bytes-per-tenant` allows, 157286400 bytes"],
+    );
+    assert_eq!(failure.fault, Fault::Tenant);
+    passes.call::<()>("bytes", (400_000, 3)).await.unwrap();
+}

@@ -185,6 +185,23 @@ async fn a_guest_hands_over_so_much_at_once_and_no_more() {
     // Text counts for its length alone.
     let text: String = big.call("text", (15_u32 << 20,)).await.unwrap();
     assert_eq!(text.len(), 15 << 20);
+    // A registration may have less.
+    let options = Options {
+        limits: [("max-hostcall-bytes".to_owned(), 1_000_000)].into(),
+        ..Options::default()
+    };
+    tenant
+        .client
+        .register("big", &module, options)
+        .await
+        .unwrap();
+    let bytes: Vec<u8> = big.call("bytes", (20_000,)).await.unwrap();
+    assert_eq!(bytes.len(), 20_000);
+    refused(
+        big.call::<Vec<u8>>("bytes", (30_000,)).await,
+        ErrorCode::ResourceExhausted,
+        &["passed more than 1000000 bytes at once"],
+    );
 }
 
 #[tokio::test]

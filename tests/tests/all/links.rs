@@ -2,6 +2,8 @@
 //!
 //! That every type of value passes is held by `values`; chains of such calls are in `chains`.
 
+use std::sync::Arc;
+
 use rpc_host_client::{Error, ErrorCode, Fault, ImportEntry, ImportStanding, NamedModule, Options};
 use rpc_host_tests::{HostOptions, TestHost, TestTenant, built, component};
 use tokio::task::JoinSet;
@@ -481,7 +483,11 @@ async fn an_object_is_as_good_as_before_when_its_maker_was_swapped() {
 
 /// A user of things, their maker and their broker, each under the name of what it exports.
 async fn things() -> (TestTenant, NamedModule) {
-    let tenant = TestHost::shared().await.tenant().await;
+    things_on(TestHost::shared().await).await
+}
+
+async fn things_on(host: Arc<TestHost>) -> (TestTenant, NamedModule) {
+    let tenant = host.tenant().await;
     for name in ["maker", "broker"] {
         tenant
             .register(&format!("test:things/{name}"), built(name))
@@ -566,6 +572,29 @@ async fn objects_are_bounded_in_number_and_their_room_is_given_back() {
         );
         assert_eq!(failure.fault, Fault::Guest);
         assert_eq!(user.call::<u32>(function, (1,)).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_operator_may_allow_fewer_objects_than_the_default() {
+    for (limit, function) in [
+        ("max-handles-per-instance", "hoard"),
+        ("max-objects-per-call", "hoard"),
+        ("max-objects-per-call", "stock"),
+    ] {
+        let host = TestHost::start_with(HostOptions::new().limit(limit, 100)).await;
+        let (tenant, user) = things_on(host).await;
+        tenant.register("another-maker", built("maker")).await;
+        let to_another = bound([("test:things/maker@0.1.0", "another-maker")]);
+        tenant
+            .register_with("test:things/broker", built("broker"), to_another)
+            .await;
+        assert_eq!(user.call::<u32>(function, (40,)).await.unwrap(), 40);
+        refused(
+            user.call::<u32>(function, (110,)).await,
+            ErrorCode::ResourceExhausted,
+            &["more than 100 objects are held at once"],
+        );
     }
 }
 

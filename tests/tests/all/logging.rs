@@ -143,6 +143,44 @@ async fn a_call_logs_so_many_lines_and_no_more() {
 }
 
 #[tokio::test]
+async fn a_registration_may_log_and_print_less_than_the_node_allows() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let options = Options {
+        limits: [("max-log-lines-per-instance".to_owned(), 7)].into(),
+        ..with_log()
+    };
+    tenant.register_with("flooding", flooding(), options).await;
+    let flooding = tenant.client.module("flooding");
+    flooding.call::<()>("flood", (7,)).await.unwrap();
+    assert_eq!(lines_of(&tenant), 7);
+    flooding.call::<()>("flood", (20,)).await.unwrap();
+    let log = tenant.host.log();
+    let dropped = log.line("about the limit", |line| {
+        line.field("tenant") == tenant.name && line.message() == "lines over the limit are dropped"
+    });
+    assert_eq!(dropped.await.0["fields"]["limit"], 7);
+    assert_eq!(lines_of(&tenant), 14);
+
+    let options = Options {
+        limits: [("max-output-bytes-per-instance".to_owned(), 10)].into(),
+        ..Options::default()
+    };
+    tenant
+        .register_with("probe", built("wasi-probe"), options)
+        .await;
+    let probe = tenant.client.module("probe");
+    let _said: String = probe.call("print", ("0123456789abcdef",)).await.unwrap();
+    let printed = log.line("of stdout", |line| {
+        line.field("tenant") == tenant.name && line.field("stream") == "stdout"
+    });
+    assert_eq!(printed.await.message(), "0123456789");
+    let cut = log.line("about what was cut", |line| {
+        line.field("tenant") == tenant.name && line.message() == "output over the limit was dropped"
+    });
+    assert_eq!(cut.await.0["fields"]["dropped_bytes"], 7);
+}
+
+#[tokio::test]
 async fn a_line_is_so_long_and_no_longer() {
     let tenant = TestHost::shared().await.tenant().await;
     let options = Options {

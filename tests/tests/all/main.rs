@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `bootstrap` | the first start and the later ones |
 //! | `tls` | who may speak to a node, and how |
+//! | `certificates` | clients and servers with certificates, and files that are replaced |
+//! | `isolation` | every operation on what another tenant has |
+//! | `audit` | what the node remembers of its decisions |
 //! | `tenants`, `tokens` | tenants, tokens, roles; what one tenant can learn of another |
 //! | `uploads`, `artifacts` | modules: from bytes to what survives a crash |
 //! | `registrations` | names, revisions, inspection |
@@ -12,6 +15,7 @@
 //! | `programs` | names served by programs, from the command line |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
+//! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
 //! | `leases` | what clients serve, and for how long |
 //! | `localisation` | a module's import moved to a client, and back |
@@ -21,9 +25,12 @@
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
+//! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
+//! | `volumes`, `volume_limits` | files that modules were granted, and how much of them there may be |
+//! | `hostile` | programs that mean no good, one after the other |
 //! | `secrets` | what must never be seen |
 #![forbid(unsafe_code)]
 #![allow(
@@ -35,17 +42,24 @@
 )]
 
 mod artifacts;
+mod audit;
 mod bootstrap;
 mod call_graphs;
 mod calls;
+mod certificates;
 mod chains;
 mod cli;
 mod client;
 mod confinement;
 mod deadlines;
 mod drain;
+mod fairness;
 mod grants;
+mod hostile;
+#[cfg(feature = "http")]
+mod http;
 mod imports;
+mod isolation;
 mod leases;
 mod limits;
 mod links;
@@ -54,8 +68,10 @@ mod logging;
 mod lost_providers;
 mod programs;
 mod providers_under_load;
+mod quotas;
 mod registrations;
 mod reverse_calls;
+mod runaway;
 mod secrets;
 mod stand_ins;
 mod swap_under_load;
@@ -66,8 +82,12 @@ mod tokens;
 mod traps;
 mod uploads;
 mod values;
+mod volume_limits;
+mod volumes;
 mod wasi;
 mod wire;
+#[cfg(not(feature = "http"))]
+mod without_http;
 mod written_by_hand;
 
 use std::fmt::Debug;

@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use rpc_host_client::{ErrorCode, Failure, Fault, NamedModule, Options};
+use rpc_host_protocol::Operation;
+use rpc_host_protocol::message::{Fallback, Message, Provide, ProvideScope};
+use rpc_host_protocol::operation::Register;
 use rpc_host_tests::{TestHost, TestTenant, built, component};
+use serde::de::IgnoredAny;
 
 use crate::{failure, refused};
 
@@ -80,6 +84,124 @@ async fn what_a_guest_says_at_its_end_is_cut_and_printable() {
     let bytes = failure.message.len() + failure.backtrace.iter().map(String::len).sum::<usize>();
     assert!(bytes <= 4096, "{bytes}");
     assert!(!failure.message.contains(['\u{1b}', '\n']), "{failure:?}");
+}
+
+/// That what a client is told is no longer than it may be, and is safe to print.
+#[track_caller]
+fn short_and_printable(what: &str, failure: &Failure) {
+    let texts = || std::iter::once(&failure.message).chain(&failure.backtrace);
+    let bytes: usize = texts().map(String::len).sum();
+    assert!(bytes <= 4096, "{what}: {bytes}");
+    let is_odd = |one: char| one.is_control() || one == '\u{202e}';
+    assert!(
+        !texts().any(|text| text.contains(is_odd)),
+        "{what}: {failure:?}"
+    );
+}
+
+/// However an outsider's text comes into an error: it is cut and escaped.
+#[tokio::test]
+async fn every_failure_is_short_and_printable_whoever_wrote_it() {
+    let tenant = TestHost::start().await.tenant().await;
+    let client = &tenant.client;
+    let nasty = "\u{1b}[31m\n\u{202e}".repeat(9_000);
+    // Names of functions of 100 KB each, thirty frames deep, in a trap.
+    let long = "n".repeat(99_000);
+    let functions: String = (0..30)
+        .map(|number| {
+            let next = match number {
+                29 => "unreachable".to_owned(),
+                number => format!("call {}", number + 1),
+            };
+            format!("(func $\"\\1b[2J\\0a{number}{long}\" (export \"f{number}\") {next})")
+        })
+        .collect();
+    let deep = component(&format!(
+        r#"(component
+            (core module $m {functions})
+            (core instance $i (instantiate $m))
+            (func (export "run") (canon lift (core func $i "f0"))))"#
+    ));
+    tenant.register("deep", deep).await;
+    let trapped = failure(client.module("deep").call::<()>("run", ()).await);
+    assert_eq!(trapped.code, ErrorCode::Trapped);
+    assert!(trapped.backtrace.len() > 1, "{trapped:?}");
+    short_and_printable("a trap", &trapped);
+
+    tenant.register("trap", built("trap")).await;
+    let panicked = failure(
+        client
+            .module("trap")
+            .call::<u32>("panic_with", (&nasty,))
+            .await,
+    );
+    short_and_printable("a panic", &panicked);
+    short_and_printable(
+        "a name",
+        &failure(client.module(&*nasty).call::<u32>("f", ()).await),
+    );
+    short_and_printable(
+        "a function",
+        &failure(client.module("trap").call::<u32>(&nasty, ()).await),
+    );
+    let upload = client.upload_module(nasty.clone().into_bytes()).await;
+    short_and_printable("bytes", &failure(upload));
+    let import = component(&format!(
+        r#"(component (import "{}" (func)) )"#,
+        "a-".repeat(20_000) + "a"
+    ));
+    short_and_printable("an import", &failure(client.upload_module(import).await));
+
+    let mut peer = tenant.raw_peer().await;
+    let mut offer = Provide {
+        name: "acme:auth/verifier".to_owned(),
+        scope: ProvideScope::Tenant,
+        lease_ms: 60_000,
+        window: 1,
+        fallback: Fallback::Previous,
+        wit: Some(nasty.clone()),
+    };
+    short_and_printable("wit", &peer.provide(offer.clone()).await.unwrap_err());
+    offer.name = nasty.clone();
+    short_and_printable(
+        "a name to serve",
+        &peer.provide(offer.clone()).await.unwrap_err(),
+    );
+    tenant.register("calc", built("calc")).await;
+    offer.name = "calc".to_owned();
+    offer.wit = None;
+    peer.provide(offer).await.unwrap();
+    // What a client says that serves the name, to those who call it.
+    let call = client.module("calc").function("add").args((2, 3));
+    let call = tokio::spawn(call.call::<i64>());
+    let (id, _, _) = peer.called().await;
+    let mut said = Failure::new(ErrorCode::Internal, Fault::Application, "");
+    said.message = nasty.clone();
+    said.backtrace = vec![nasty.clone(); 30];
+    peer.send(id, Message::Failure(said)).await;
+    let told = failure(call.await.unwrap());
+    assert_eq!(
+        (told.code, told.fault),
+        (ErrorCode::Unknown, Fault::Application)
+    );
+    short_and_printable("a client's failure", &told);
+    let register = |name: &str, grant: &str| {
+        Operation::Register(Register {
+            name: name.to_owned(),
+            digest: format!("sha256:{}", "0".repeat(64)),
+            grants: vec![grant.to_owned()],
+            ..Register::default()
+        })
+    };
+    for (name, grant) in [(&*nasty, "log"), ("calc", &*nasty)] {
+        let refused = peer.operate::<IgnoredAny>(register(name, grant)).await;
+        short_and_printable("a registration", &refused.unwrap_err());
+    }
+    // Nor do lines of the node's log grow by it.
+    for line in tenant.host.log().text().lines() {
+        assert!(line.len() < 8 * 1024, "{} bytes", line.len());
+        assert!(!line.contains(['\u{1b}', '\u{202e}']), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rpc_host_client::NamedModule;
-use rpc_host_tests::{TestHost, TestTenant, built};
+use rpc_host_client::{NamedModule, Options};
+use rpc_host_tests::{TestHost, TestTenant, built, component};
 
 async fn probe() -> (TestTenant, NamedModule) {
     let tenant = TestHost::shared().await.tenant().await;
@@ -132,4 +132,42 @@ async fn output_is_cut_and_the_rest_counted() {
         .await;
     let bytes = dropped.0["fields"]["dropped_bytes"].as_u64().unwrap();
     assert_eq!(bytes, (1 << 20) - (64 << 10));
+}
+
+/// Subscribes to so many ends of an hour, and drops none of the subscriptions.
+const SUBSCRIBES: &str = r#"(component
+    (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+    (alias export $poll "pollable" (type $pollable))
+    (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+        (export "pollable" (type $p (eq $pollable)))
+        (export "subscribe-duration" (func (param "when" u64) (result (own $p))))))
+    (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+    (core module $m
+        (import "clock" "subscribe" (func $subscribe (param i64) (result i32)))
+        (func (export "subscribe") (param $left i32)
+            (loop $next
+                (drop (call $subscribe (i64.const 3600000000000)))
+                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+                (br_if $next (local.get $left)))))
+    (core instance $i (instantiate $m (with "clock" (instance (export "subscribe" (func $subscribe))))))
+    (func (export "subscribe") (param "times" u32) (canon lift (core func $i "subscribe"))))"#;
+
+#[tokio::test]
+async fn a_guest_holds_so_many_resources_of_the_host_and_no_more() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let module = tenant.register("subscribes", component(SUBSCRIBES)).await;
+    let subscribes = tenant.client.module("subscribes");
+    subscribes.call::<()>("subscribe", (400,)).await.unwrap();
+    subscribes
+        .call::<()>("subscribe", (1100,))
+        .await
+        .unwrap_err();
+    let options = Options {
+        limits: [("max-host-resources-per-instance".to_owned(), 10)].into(),
+        ..Options::default()
+    };
+    let registered = tenant.client.register("subscribes", &module, options);
+    registered.await.unwrap();
+    subscribes.call::<()>("subscribe", (4,)).await.unwrap();
+    subscribes.call::<()>("subscribe", (20,)).await.unwrap_err();
 }

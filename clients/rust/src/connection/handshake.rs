@@ -5,11 +5,11 @@ use std::time::Duration;
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
 use rpc_host_protocol::message::{Hello, Welcome};
-use rpc_host_protocol::{ErrorCode, ExchangeId, Message, VERSIONS};
+use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message, VERSIONS};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::error::Error;
-use crate::tls::{Dialer, Stream};
+use crate::tls::{Dialer, Stream, is_refused_certificate};
 
 /// Time for TCP, TLS and the two messages together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,11 +46,6 @@ async fn greet(stream: &mut Stream, token: Option<&str>) -> Result<Welcome, Erro
         client: concat!("rpc-host-client/", env!("CARGO_PKG_VERSION")).to_owned(),
         token: token.map(str::to_owned),
     });
-    let broken = |error: std::io::Error| {
-        Error::lost(format!(
-            "the host broke off before it said welcome: {error}"
-        ))
-    };
     let hello = hello.encode(ExchangeId::CONNECTION);
     let mut bytes = Vec::new();
     for (header, part) in fragments(&hello) {
@@ -76,16 +71,24 @@ async fn greet(stream: &mut Stream, token: Option<&str>) -> Result<Welcome, Erro
     }
 }
 
+fn broken(error: std::io::Error) -> Error {
+    if is_refused_certificate(&error) {
+        return Error::Unauthenticated(Failure::new(
+            ErrorCode::Unauthenticated,
+            Fault::Peer,
+            "the host did not accept the certificate; ask an admin of the tenant for a new one",
+        ));
+    }
+    Error::lost(format!(
+        "the host broke off before it said welcome: {error}"
+    ))
+}
+
 fn unexpected(what: &str) -> Error {
     Error::lost(format!("the host did not say welcome, but: {what}"))
 }
 
 async fn read_message(stream: &mut Stream) -> Result<RawMessage, Error> {
-    let broken = |error: std::io::Error| {
-        Error::lost(format!(
-            "the host broke off before it said welcome: {error}"
-        ))
-    };
     let mut assembler = Assembler::new(LIMITS);
     loop {
         let mut header = [0; HEADER_BYTES];

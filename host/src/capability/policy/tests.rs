@@ -71,6 +71,11 @@ fn a_pattern_matches_by_kind_or_with_parameters_and_may_leave_less() {
         (&["http:a.b:80"], "http:a.b", None),
         (&["http:a.b:80"], "http:a.b:81", None),
         (&["http:b"], "http:a.b", None),
+        (&["http:*.b.c"], "http:a.b.c:80", Some("http:a.b.c:80")),
+        (&["http:*.b.c"], "http:*.a.b.c", Some("http:*.a.b.c")),
+        (&["http:*.b.c"], "http:b.c", None),
+        (&["http:*.b.c"], "http:ab.c", None),
+        (&["http:a.b.c"], "http:*.b.c", None),
     ];
     for (patterns, grant, expected) in table {
         assert_eq!(
@@ -156,6 +161,7 @@ fn a_wider_policy_is_told_from_one_within() {
         (&["env:A"], &["env"]),
         (&["clock:frozen"], &["clock"]),
         (&["http:a.b:80"], &["http:a.b"]),
+        (&["http:a.b.c"], &["http:*.b.c"]),
         (&["any"], &["log"]),
         (&["kv"], &["any"]),
     ];
@@ -176,6 +182,7 @@ fn a_wider_policy_is_told_from_one_within() {
         (&["env"], &["env:A"]),
         (&["clock"], &["clock:frozen"]),
         (&["http:a.b"], &["http:a.b:80"]),
+        (&["http:*.b.c"], &["http:a.b.c"]),
         (&["log", "kv"], &["log"]),
     ];
     for (one, other) in wider {
@@ -183,5 +190,17 @@ fn a_wider_policy_is_told_from_one_within() {
             policy(one).within(&policy(other)).is_err(),
             "{one:?} {other:?}"
         );
+    }
+}
+
+#[test]
+fn a_policy_knows_of_which_kinds_it_leaves_anything() {
+    assert!(Policy::Any.knows(Kind::Http));
+    assert!(
+        !Policy::of_node().knows(Kind::Http),
+        "nothing leaves a node by default"
+    );
+    for patterns in [&["http"], &["http:a.b"]] {
+        assert!(policy(patterns).knows(Kind::Http) && !policy(patterns).knows(Kind::Kv));
     }
 }

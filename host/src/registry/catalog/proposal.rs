@@ -14,7 +14,7 @@ use crate::registry::{
     record,
 };
 use crate::storage::KeyRevision;
-use crate::tenant::{DeployPermit, TenantId, TokenId};
+use crate::tenant::{Credential, DeployPermit, TenantId};
 
 /// The modules of a tenant that import anything that registrations answer, and what.
 type Importing = HashMap<Digest, Arc<[ImportName]>>;
@@ -121,7 +121,7 @@ impl Inner {
         &self,
         wish: Wish,
         found: Result<Held, RegistryError>,
-        (created_at, created_by): (Timestamp, TokenId),
+        (created_at, created_by): (Timestamp, Credential),
     ) -> Result<(Option<Held>, Revision), RegistryError> {
         match wish {
             Wish::Register(digest, options) => {

@@ -38,7 +38,7 @@ async fn every_change_is_a_revision_and_no_change_is_none() {
         (1, Digest::of(ONE))
     );
     assert!(!first.current.grants.has(Kind::Log));
-    assert_eq!(first.current.created_by, node.one.token_id());
+    assert_eq!(first.current.created_by, node.one.credential());
     let again = node
         .register(&node.one, "calc", ONE, options())
         .await

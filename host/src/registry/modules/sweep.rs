@@ -22,6 +22,12 @@ impl Inner {
                 let module = record::read_module(&entry)?;
                 if self.is_whole(*tenant, &module) {
                     shelf.stored_bytes = shelf.stored_bytes.saturating_add(module.size_bytes);
+                    let artifact = self
+                        .artifacts_of(*tenant)
+                        .join(format!("{}.cwasm", module.digest.hex()));
+                    shelf
+                        .artifacts
+                        .insert(module.digest, super::artifact_bytes(&artifact));
                     shelf.modules.insert(module.digest, module);
                 } else {
                     // Uploading it again puts it right; the others of the tenant are not held up.

@@ -218,8 +218,8 @@ async fn two_uploads_of_the_same_bytes_make_one_module() {
     let (first, second) = (node.staged(BYTES).await, node.staged(BYTES).await);
     let modules = &node.registry.modules;
     let (first, second) = tokio::join!(
-        modules.commit(first, Arc::default()),
-        modules.commit(second, Arc::default())
+        modules.commit(first, Arc::default(), 0),
+        modules.commit(second, Arc::default(), 0)
     );
     assert_eq!(first.unwrap(), second.unwrap());
     assert_eq!(modules.list(&node.one.permit_read().unwrap()).len(), 1);
@@ -294,7 +294,7 @@ async fn a_module_whose_file_is_damaged_can_be_uploaded_again() {
     upload.write(BYTES).await.unwrap();
     restarted
         .modules
-        .commit(upload.finish().await.unwrap(), Arc::default())
+        .commit(upload.finish().await.unwrap(), Arc::default(), 0)
         .await
         .unwrap();
     assert_eq!(fs::read(&path).unwrap(), BYTES);
@@ -306,7 +306,11 @@ async fn an_upload_that_outlives_its_tenant_leaves_nothing() {
     let staged = node.staged(BYTES).await;
     let removed = node.remove(&node.one).await;
     node.registry.forget(removed).await.unwrap();
-    let late = node.registry.modules.commit(staged, Arc::default()).await;
+    let late = node
+        .registry
+        .modules
+        .commit(staged, Arc::default(), 0)
+        .await;
     assert!(matches!(late, Err(RegistryError::TenantGone)));
     assert!(
         !node

@@ -13,7 +13,7 @@ use super::{Inner, Module, Modules};
 use crate::registry::{Digest, ImportName, RegistryError};
 use crate::storage::file::LEFTOVER_PREFIX;
 use crate::storage::{StorageError, blocking};
-use crate::tenant::{DeployPermit, TenantId, TokenId};
+use crate::tenant::{Credential, DeployPermit, TenantId};
 
 /// How an upload begins.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Upload {
     received_bytes: u64,
     declared: Digest,
     declared_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -43,7 +43,7 @@ pub struct StagedModule {
     path: TempPath,
     digest: Digest,
     size_bytes: u64,
-    holder: TokenId,
+    holder: Credential,
     room: Room,
 }
 
@@ -52,6 +52,8 @@ pub(super) struct Room {
     inner: Arc<Inner>,
     tenant: TenantId,
     bytes: u64,
+    /// What the compiled forms of all modules of the tenant may have.
+    max_artifact_bytes: u64,
 }
 
 impl Modules {
@@ -91,19 +93,20 @@ impl Modules {
         })))
     }
 
-    /// Makes a staged upload a module of its tenant, that imports these from registrations. When it returns, the module survives the
-    /// loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
+    /// Makes a staged upload a module of its tenant, that imports these from registrations, and whose
+    /// compiled form has so many bytes. When it returns, the module survives the loss of power. If the tenant got the same bytes by another upload meanwhile, that one is
     /// answered.
     ///
     /// # Errors
-    /// When the tenant was removed meanwhile, or the disk or the store refuses.
+    /// When the tenant has no room for its compiled form, or was removed meanwhile, or the disk or the store refuses.
     pub async fn commit(
         &self,
         staged: StagedModule,
         imports: Arc<[ImportName]>,
+        artifact_bytes: u64,
     ) -> Result<Module, RegistryError> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || inner.keep(staged, imports)).await?
+        blocking(move || inner.keep(staged, imports, artifact_bytes)).await?
     }
 }
 
@@ -161,7 +164,7 @@ impl Upload {
             path: self.path,
             digest: actual,
             size_bytes: self.received_bytes,
-            holder: self.holder,
+            holder: self.holder.clone(),
             room: self.room,
         })
     }
@@ -188,8 +191,12 @@ impl StagedModule {
         self.room.tenant
     }
 
-    pub(super) fn holder(&self) -> TokenId {
-        self.holder
+    pub(super) fn holder(&self) -> Credential {
+        self.holder.clone()
+    }
+
+    pub(super) fn max_artifact_bytes(&self) -> u64 {
+        self.room.max_artifact_bytes
     }
 
     pub(super) fn sync(&self) -> Result<(), StorageError> {
@@ -254,6 +261,7 @@ impl Room {
             inner: Arc::clone(inner),
             tenant,
             bytes,
+            max_artifact_bytes: limits.max_artifact_bytes_per_tenant,
         })
     }
 }

@@ -126,11 +126,16 @@ impl<B: Backend> Session<B> {
         let Some((token, chain)) = admitted else {
             return Ok(());
         };
+        let account = self.holder.principal.account();
+        if let Err(too_fast) = self.paces.begin_call(account, self.last_heard.into_std()) {
+            token.fail(too_fast).await;
+            return Ok(());
+        }
         let Some((token, slot)) = self.take_slot(token, arguments.len()).await else {
             return Ok(());
         };
         let call = CallRequest {
-            session: self.id,
+            origin: self.origin,
             exchange: id,
             header,
             arguments,
@@ -170,10 +175,10 @@ impl<B: Backend> Session<B> {
         let Some((token, slot)) = self.admit_call(id, bytes).await? else {
             return Ok(());
         };
-        let (holder, session) = (Arc::clone(&self.holder), self.id);
+        let (holder, origin) = (Arc::clone(&self.holder), self.origin);
         let work = async move {
             let Holder { backend, principal } = &*holder;
-            let value = backend.operate(principal, session, operation).await?;
+            let value = backend.operate(principal, origin, operation).await?;
             Ok(CallReply {
                 value,
                 is_result: false,
@@ -183,13 +188,28 @@ impl<B: Backend> Session<B> {
         Ok(())
     }
 
+    /// Whether an exchange that is no call may begin now.
+    async fn admit_request(&mut self, id: ExchangeId) -> Result<Option<ReplyToken>, SessionEnd> {
+        let Some(token) = self.admit(id).await? else {
+            return Ok(None);
+        };
+        let (account, now) = (self.holder.principal.account(), self.last_heard.into_std());
+        Ok(match self.paces.begin_request(account, now) {
+            Ok(()) => Some(token),
+            Err(too_fast) => {
+                token.fail(too_fast).await;
+                None
+            }
+        })
+    }
+
     /// The same, for an exchange that came with so many bytes and needs nothing more.
     pub(super) async fn admit_call(
         &mut self,
         id: ExchangeId,
         bytes: usize,
     ) -> Result<Option<(ReplyToken, Slot)>, SessionEnd> {
-        Ok(match self.admit(id).await? {
+        Ok(match self.admit_request(id).await? {
             Some(token) => self.take_slot(token, bytes).await,
             None => None,
         })
@@ -219,7 +239,7 @@ impl<B: Backend> Session<B> {
     }
 
     async fn on_upload(&mut self, id: ExchangeId, header: UploadHeader) -> Result<(), SessionEnd> {
-        let Some(token) = self.admit(id).await? else {
+        let Some(token) = self.admit_request(id).await? else {
             return Ok(());
         };
         let slot = match self.uploads.try_take(0) {
@@ -236,6 +256,7 @@ impl<B: Backend> Session<B> {
         ));
         let inlet = Arc::new(Inlet::new(header.size_bytes));
         let upload = Upload {
+            origin: self.origin,
             exchange: id,
             header,
             inlet: Arc::clone(&inlet),

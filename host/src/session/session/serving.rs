@@ -28,9 +28,10 @@ impl<B: Backend> Session<B> {
             return Ok(());
         };
         let (holder, reach) = (Arc::clone(&self.holder), self.reach.clone());
+        let origin = self.origin;
         let work = async move {
             let Holder { backend, principal } = &*holder;
-            let leased = backend.provide(principal, provide, reach).await?;
+            let leased = backend.provide(principal, origin, provide, reach).await?;
             Ok(answer(&leased))
         };
         self.begin(token, slot, span, work);
@@ -46,7 +47,7 @@ impl<B: Backend> Session<B> {
             return Ok(());
         };
         let Holder { backend, principal } = &*self.holder;
-        let outcome = backend.withdraw(principal, self.id, withdraw);
+        let outcome = backend.withdraw(principal, self.origin, withdraw);
         token.answer(outcome.map(|()| answer(&()))).await;
         Ok(())
     }

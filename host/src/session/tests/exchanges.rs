@@ -294,3 +294,29 @@ async fn many_calls_at_once_all_get_their_own_answer() {
         assert_eq!(answered, ids);
     }
 }
+
+/// One read brings hundreds of frames; nobody else on the thread waits for all of them.
+#[tokio::test]
+async fn a_read_full_of_frames_leaves_turns_to_others() {
+    const CALLS: u32 = 200;
+    let mut peer = Peer::welcome(Limits::default()).await;
+    let mut flood = Vec::new();
+    for number in 0..CALLS {
+        let message = call("hang", b"").encode(ExchangeId(1 + 2 * number));
+        for (header, part) in rpc_host_protocol::assembler::fragments(&message) {
+            flood.extend_from_slice(&header.encode());
+            flood.extend_from_slice(part);
+        }
+    }
+    let before = peer.node.asked.load(Ordering::SeqCst);
+    let end = before + CALLS as usize;
+    peer.write.write_all(&flood).await.unwrap();
+    let (mut seen, mut most_in_a_row) = (before, 0);
+    while seen < end {
+        tokio::task::yield_now().await;
+        let now = peer.node.asked.load(Ordering::SeqCst);
+        most_in_a_row = most_in_a_row.max(now - seen);
+        seen = now;
+    }
+    assert!(most_in_a_row <= 40, "{most_in_a_row} frames in one turn");
+}

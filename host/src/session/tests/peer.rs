@@ -20,11 +20,11 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 use crate::session::{
-    Backend, CallReply, CallRequest, Connection, Fellows, Reach, SessionContext, SessionEnd,
-    SessionId, UploadSink, UploadStart, serve,
+    Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
+    SessionEnd, SessionId, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
-use crate::tenant::Principal;
+use crate::tenant::{Certificate, Principal};
 use crate::transport::frames::FrameReader;
 
 pub(super) const TOKEN: &str = "the right one";
@@ -33,6 +33,8 @@ pub(super) const TOKEN: &str = "the right one";
 #[derive(Default)]
 pub(super) struct FakeNode {
     pub(super) is_revoked: AtomicBool,
+    /// How often it was asked whether a session is still good.
+    pub(super) asked: AtomicUsize,
     /// Calls that run now.
     pub(super) running: AtomicUsize,
     /// Lets one `wait` go on.
@@ -52,6 +54,15 @@ impl FakeNode {
     }
 }
 
+/// Lets nobody wait.
+struct Unhurried;
+
+impl Doorstep for Unhurried {
+    fn failed(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
 struct Running<'a>(&'a AtomicUsize);
 
 impl Drop for Running<'_> {
@@ -63,7 +74,12 @@ impl Drop for Running<'_> {
 impl Backend for Arc<FakeNode> {
     type Upload = FakeUpload;
 
-    fn authenticate(&self, token: Option<&str>, _: IpAddr) -> Result<Principal, Failure> {
+    fn authenticate(
+        &self,
+        token: Option<&str>,
+        _: Option<&Certificate>,
+        _: Origin,
+    ) -> Result<Principal, Failure> {
         match token {
             Some(TOKEN) => Ok(Principal::for_tests("team")),
             _ => Err(Failure::new(
@@ -75,6 +91,7 @@ impl Backend for Arc<FakeNode> {
     }
 
     fn still_valid(&self, _: &Principal) -> bool {
+        self.asked.fetch_add(1, Ordering::SeqCst);
         !self.is_revoked.load(Ordering::SeqCst)
     }
 
@@ -106,7 +123,7 @@ impl Backend for Arc<FakeNode> {
     async fn operate(
         &self,
         _: &Principal,
-        _: SessionId,
+        _: Origin,
         operation: Operation,
     ) -> Result<Vec<u8>, Failure> {
         Ok(operation.name().as_bytes().to_vec())
@@ -115,6 +132,7 @@ impl Backend for Arc<FakeNode> {
     async fn begin_upload(
         &self,
         _: &Principal,
+        _: Origin,
         header: UploadHeader,
     ) -> Result<UploadStart<FakeUpload>, Failure> {
         match header.digest.as_str() {
@@ -134,6 +152,7 @@ impl Backend for Arc<FakeNode> {
     async fn provide(
         &self,
         _: &Principal,
+        _: Origin,
         provide: Provide,
         reach: Reach,
     ) -> Result<Leased, Failure> {
@@ -146,9 +165,9 @@ impl Backend for Arc<FakeNode> {
         })
     }
 
-    fn withdraw(&self, _: &Principal, session: SessionId, _: Withdraw) -> Result<(), Failure> {
+    fn withdraw(&self, _: &Principal, origin: Origin, _: Withdraw) -> Result<(), Failure> {
         let mut served_by = self.served_by.lock().unwrap();
-        served_by.retain(|reach| reach.session() != session);
+        served_by.retain(|reach| reach.session() != origin.session);
         Ok(())
     }
 
@@ -250,7 +269,8 @@ impl Peer {
             stream: there,
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             hello_deadline: Instant::now() + Duration::from_millis(limits.handshake_timeout_ms),
-            doorstep: (),
+            certificate: None,
+            doorstep: Unhurried,
         };
         let context = SessionContext {
             backend: Arc::new(Arc::clone(&node.node)),

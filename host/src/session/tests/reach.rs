@@ -28,7 +28,7 @@ fn header(function: &str) -> CallHeader {
 }
 
 fn chain(name: &str) -> Chain {
-    let budget = Budget::new(60 * SECOND);
+    let budget = Budget::new(60 * SECOND, crate::account::Account::for_tests(0));
     Chain::begin(name.into(), Instant::now() + 60 * SECOND, 8, budget)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription};
+use super::{Inner, IssuedToken, KnownToken, RemovedTenant, Tenant, TokenDescription, allowance};
 use crate::clock::Timestamp;
 use crate::storage::{Batch, Expect, Key, StorageError, damaged, decode, encode};
 use crate::tenant::record::{
@@ -10,10 +10,10 @@ use crate::tenant::record::{
     tokens,
 };
 use crate::tenant::settings::SettingsNow;
-use crate::tenant::standing::Standing;
+use crate::tenant::standing::{Holder, Standing};
 use crate::tenant::{
-    OperatorPermit, Role, Settings, SettingsChange, TenantError, TenantId, TenantName, Token,
-    TokenId, TokenPermit,
+    Credential, OperatorPermit, Role, Settings, SettingsChange, TenantError, TenantId, TenantName,
+    Token, TokenId, TokenPermit,
 };
 
 impl Inner {
@@ -23,7 +23,7 @@ impl Inner {
         name: TenantName,
         change: SettingsChange,
     ) -> Result<Tenant, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         {
             let known = self.read();
             if known.tenants.contains_key(&name) {
@@ -58,7 +58,7 @@ impl Inner {
             .put(name_key(name.as_str()), encode(&number)?)
             .put(tenant_key(tenant.id), encode(&record)?);
         self.storage.commit(batch)?;
-        self.write().tenants.insert(name, tenant.clone());
+        self.write().enter(tenant.clone());
         Ok(tenant)
     }
 
@@ -68,7 +68,7 @@ impl Inner {
         name: &TenantName,
         change: SettingsChange,
     ) -> Result<Tenant, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         let tenant = self.read().tenant(name)?.clone();
         let settings = tenant.settings().changed(change, &self.limits);
         let key = tenant_key(tenant.id);
@@ -77,6 +77,9 @@ impl Inner {
             .put(key, encode(&record_of(&tenant, &settings))?);
         self.storage.commit(batch)?;
         tenant.settings.set(settings);
+        if let Some(account) = self.accounts.find(tenant.id.number()) {
+            account.allow(&allowance(&tenant.settings()));
+        }
         Ok(tenant)
     }
 
@@ -85,7 +88,7 @@ impl Inner {
         permit: &OperatorPermit,
         name: &TenantName,
     ) -> Result<RemovedTenant, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         if name.is_operator() {
             return Err(TenantError::DefaultStays);
         }
@@ -98,6 +101,9 @@ impl Inner {
         self.storage.commit(batch)?;
         let mut known = self.write();
         known.tenants.remove(name);
+        if let Some(standing) = known.standings.remove(&id) {
+            standing.revoke();
+        }
         known.tokens.retain(|_, token| {
             if token.tenant == id {
                 token.standing.revoke();
@@ -115,7 +121,7 @@ impl Inner {
         role: Role,
         expires_at: Option<Timestamp>,
     ) -> Result<IssuedToken, TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         if expires_at.is_some_and(|expires_at| expires_at <= self.clock.now()) {
             return Err(TenantError::ExpiryInThePast);
         }
@@ -168,7 +174,7 @@ impl Inner {
         permit: &TokenPermit,
         id: TokenId,
     ) -> Result<(), TenantError> {
-        let _changing = self.begin(permit.holder())?;
+        let _changing = self.begin(permit.rests_on())?;
         let tenant = {
             let known = self.read();
             let tenant = known.tenant(permit.of())?.clone();
@@ -212,7 +218,7 @@ impl Inner {
             role: description.role.to_string(),
             secret_sha256: secret.to_hex(),
             created_at_ms: description.created_at.unix_ms(),
-            created_by: description.created_by.map(|id| id.to_string()),
+            created_by: description.created_by.as_ref().map(Credential::to_string),
             expires_at_ms: description.expires_at.map(Timestamp::unix_ms),
         };
         let key = tokens(tenant.id).join(&description.id.to_string());
@@ -233,15 +239,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Takes the turn to change something, for the holder of a token that is good at this very
-    /// moment: a permit from before a revocation makes no token after it.
-    fn begin(&self, holder: TokenId) -> Result<MutexGuard<'_, ()>, TenantError> {
+    /// Takes the turn to change something, for somebody who is good at this very moment: a permit
+    /// from before a revocation makes no token after it.
+    fn begin(&self, holder: &Holder) -> Result<MutexGuard<'_, ()>, TenantError> {
         let turn = self.lock();
-        let now = self.clock.now();
-        match self.read().tokens.get(&holder) {
-            Some(token) if token.standing.is_good(now) => Ok(turn),
-            _ => Err(TenantError::Unauthenticated),
+        if !holder.is_good(self.clock.now()) {
+            return Err(TenantError::Unauthenticated);
         }
+        Ok(turn)
     }
 
     fn lock(&self) -> MutexGuard<'_, ()> {

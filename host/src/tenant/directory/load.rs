@@ -13,7 +13,7 @@ use crate::tenant::record::{
 use crate::tenant::settings::SettingsNow;
 use crate::tenant::standing::Standing;
 use crate::tenant::token::SecretHash;
-use crate::tenant::{TenantId, TenantName, TokenId};
+use crate::tenant::{TenantError, TenantId, TenantName, TokenId};
 
 const FIRST_TENANT: u64 = 1;
 
@@ -52,7 +52,7 @@ pub(super) fn all(storage: &dyn Storage, limits: &Limits) -> Result<Known, Stora
             let token = token(&entry, &tenant)?;
             known.tokens.insert(token.description.id, token);
         }
-        known.tenants.insert(tenant.name.clone(), tenant);
+        known.enter(tenant);
     }
     Ok(known)
 }
@@ -89,7 +89,12 @@ fn token(entry: &Entry, tenant: &Tenant) -> Result<KnownToken, StorageError> {
             id: id(&entry.key.last_segment())?,
             role: record.role.parse().map_err(|error| damaged(entry, error))?,
             created_at: Timestamp::from_unix_ms(record.created_at_ms),
-            created_by: record.created_by.as_deref().map(id).transpose()?,
+            created_by: record
+                .created_by
+                .as_deref()
+                .map(str::parse)
+                .transpose()
+                .map_err(|error: TenantError| damaged(entry, error))?,
             expires_at,
         },
         standing: Arc::new(Standing::until(expires_at)),

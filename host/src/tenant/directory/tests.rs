@@ -69,6 +69,13 @@ impl Node {
     }
 }
 
+fn id(principal: &Principal) -> TokenId {
+    match principal.credential() {
+        Credential::Token(id) => id,
+        other => panic!("{other} is no token"),
+    }
+}
+
 #[test]
 fn the_first_token_is_made_once() {
     let node = node();
@@ -101,7 +108,7 @@ async fn tenants_and_tokens_survive_a_restart() {
     );
     let listed = restarted.tokens(&node.permit("team")).unwrap();
     assert_eq!(listed, [issued.description]);
-    assert_eq!(listed[0].created_by, Some(node.operator.token_id()));
+    assert_eq!(listed[0].created_by, Some(node.operator.credential()));
     let permit = node.operator.permit_operate().unwrap();
     assert_eq!(restarted.tenants(&permit).len(), 2);
     assert_eq!(
@@ -221,7 +228,7 @@ async fn a_live_session_learns_that_its_token_ended() {
     assert!(!node.directory.still_valid(&expiring));
     assert!(!departures.has_changed().unwrap());
     node.directory
-        .revoke_token(&node.permit("team"), revoked.token_id())
+        .revoke_token(&node.permit("team"), id(&revoked))
         .await
         .unwrap();
     assert!(!node.directory.still_valid(&revoked));
@@ -283,7 +290,7 @@ async fn what_is_not_there_is_named_and_default_stays() {
     // A token of another tenant is absent.
     let foreign = node
         .directory
-        .revoke_token(&node.permit("team"), node.operator.token_id())
+        .revoke_token(&node.permit("team"), id(&node.operator))
         .await;
     assert!(matches!(foreign, Err(TenantError::NoSuchToken(_))));
 }
@@ -291,7 +298,7 @@ async fn what_is_not_there_is_named_and_default_stays() {
 #[tokio::test]
 async fn the_last_operator_token_stays() {
     let node = node();
-    let mine = node.operator.token_id();
+    let mine = id(&node.operator);
     let revoke = || async {
         node.directory
             .revoke_token(&node.permit("default"), mine)
@@ -346,4 +353,131 @@ async fn tenants_tokens_and_expiries_have_bounds() {
         .create_token(&node.permit("two"), Role::Reader, past)
         .await;
     assert!(matches!(past, Err(TenantError::ExpiryInThePast)));
+}
+
+fn certificate(uri: &str, ends_ms: u64) -> Certificate {
+    Certificate::new(&[uri], &[0x0a, 0x0b], Timestamp::from_unix_ms(ends_ms))
+}
+
+#[tokio::test]
+async fn a_certificate_speaks_for_the_tenant_and_role_that_it_names() {
+    let node = node();
+    let team = node.tenant("team").await;
+    let held = certificate("rpc-host://team/deployer/build-7", 5_000);
+    let principal = node.directory.admit(None, Some(&held)).unwrap();
+    assert_eq!(
+        (principal.tenant(), principal.role()),
+        (team.id, Role::Deployer)
+    );
+    assert_eq!(
+        principal.credential().to_string(),
+        "certificate:build-7:0a0b"
+    );
+    assert_eq!(principal.expires_at(), Some(Timestamp::from_unix_ms(5_000)));
+    // It signs what its holder does.
+    let operator = certificate("rpc-host://default/admin/ops", 5_000);
+    let operator = node.directory.admit(None, Some(&operator)).unwrap();
+    let made = operator.permit_tokens(&"team".parse().unwrap()).unwrap();
+    let made = node.directory.create_token(&made, Role::Reader, None).await;
+    let by = made.unwrap().description.created_by;
+    assert_eq!(by, Some(operator.credential()));
+    let listed = node.restart().tokens(&node.permit("team")).unwrap();
+    assert_eq!(listed[0].created_by, by);
+
+    for refused in [
+        "rpc-host://absent/deployer/build-7",
+        "rpc-host://team/operator/build-7",
+        "rpc-host://team/deployer/Build-7",
+        "https://team/deployer/build-7",
+    ] {
+        let refused = node
+            .directory
+            .admit(None, Some(&certificate(refused, 5_000)));
+        assert!(matches!(refused, Err(TenantError::Unauthenticated)));
+    }
+    assert!(matches!(
+        node.directory.admit(None, None),
+        Err(TenantError::Unauthenticated)
+    ));
+}
+
+/// Tokens of every tenant and role beside certificates of every tenant and role, good and not.
+#[tokio::test]
+async fn a_token_and_a_certificate_are_of_one_tenant_and_the_lesser_role_holds() {
+    let node = node();
+    node.tenant("team").await;
+    node.tenant("other").await;
+    let mut admitted = 0;
+    for of_token in Role::ALL {
+        let issued = node.token("team", of_token, None).await;
+        let token = issued.token.expose();
+        for tenant in ["team", "other", "default", "absent"] {
+            for of_certificate in Role::ALL {
+                let uri = format!("rpc-host://{tenant}/{of_certificate}/x");
+                let held = certificate(&uri, 5_000);
+                let both = node.directory.admit(Some(&token), Some(&held));
+                if tenant == "team" {
+                    let both = both.unwrap();
+                    assert_eq!(both.role(), of_token.min(of_certificate));
+                    assert_eq!(both.credential(), Credential::Token(issued.token.id()));
+                    admitted += 1;
+                } else {
+                    assert!(matches!(both, Err(TenantError::Unauthenticated)), "{uri}");
+                }
+                // Neither makes up for the other.
+                let no_token = node.directory.admit(Some("x"), Some(&held));
+                assert!(matches!(no_token, Err(TenantError::Unauthenticated)));
+                let no_certificate = certificate("rpc-host://team", 5_000);
+                let bad = node.directory.admit(Some(&token), Some(&no_certificate));
+                assert!(matches!(bad, Err(TenantError::Unauthenticated)));
+            }
+        }
+        node.directory
+            .revoke_token(&node.permit("team"), issued.token.id())
+            .await
+            .unwrap();
+    }
+    assert_eq!(admitted, 16);
+}
+
+#[tokio::test]
+async fn whoever_came_in_by_a_certificate_is_valid_until_it_or_its_tenant_ends() {
+    let node = node();
+    node.tenant("team").await;
+    let issued = node.token("team", Role::Admin, None).await;
+    let token = issued.token.expose();
+    let admit = |token: Option<&str>, held: &Certificate| {
+        let admitted = node.directory.admit(token, Some(held)).unwrap();
+        assert!(node.directory.still_valid(&admitted));
+        admitted
+    };
+    let team = "rpc-host://team/admin/x";
+    let (short, ended, long) = (
+        certificate(team, 3_000),
+        certificate(team, 9_000),
+        certificate(team, 9_000),
+    );
+    let [expiring, revoked, both, removed] = [
+        admit(None, &short),
+        admit(None, &ended),
+        admit(Some(&token), &ended),
+        admit(None, &long),
+    ];
+    node.clock.set(3_000);
+    assert!(!node.directory.still_valid(&expiring));
+    assert!(node.directory.admit(None, Some(&short)).is_err());
+    // A permit from before is worth nothing either.
+    let permit = revoked.permit_tokens(&"team".parse().unwrap()).unwrap();
+    ended.end();
+    assert!(!node.directory.still_valid(&revoked));
+    assert!(!node.directory.still_valid(&both));
+    let made = node.directory.create_token(&permit, Role::Reader, None);
+    assert!(matches!(made.await, Err(TenantError::Unauthenticated)));
+    assert!(node.directory.still_valid(&removed));
+    let _ = node.remove("team").await.unwrap();
+    assert!(!node.directory.still_valid(&removed));
+    // A tenant of the same name is another one, but a certificate knows tenants by name.
+    node.tenant("team").await;
+    assert!(!node.directory.still_valid(&removed));
+    assert!(node.directory.admit(None, Some(&long)).is_ok());
 }

@@ -5,7 +5,8 @@ use tempfile::TempDir;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
-use crate::transport::server_config;
+use crate::clock::{SystemClock, WallClock as _};
+use crate::transport::{ClientTrust, ServerFiles, server_config};
 use rpc_host_protocol::ALPN;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -52,6 +53,12 @@ fn server_der(identity: &NodeIdentity) -> CertificateDer<'static> {
         .into_owned()
 }
 
+/// Without any authority that signs for clients.
+fn nobody() -> Arc<ClientTrust> {
+    let limits = crate::config::Limits::default();
+    Arc::new(ClientTrust::open(Vec::new(), Arc::new(SystemClock), &limits).unwrap())
+}
+
 struct Met {
     version: Option<rustls::ProtocolVersion>,
     alpn: Option<Vec<u8>>,
@@ -73,7 +80,9 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
         .with_root_certificates(roots)
         .with_no_client_auth();
     client.alpn_protocols = vec![alpn.to_vec()];
-    let acceptor = TlsAcceptor::from(server_config(identity.certificate()).unwrap());
+    let acceptor = TlsAcceptor::from(
+        server_config(identity.certificate(), nobody(), Arc::new(SystemClock)).unwrap(),
+    );
     let (near, far) = tokio::io::duplex(64 * 1024);
     let server = async {
         let mut stream = acceptor.accept(far).await?;
@@ -99,7 +108,7 @@ async fn meet(identity: &NodeIdentity, name: &str, alpn: &[u8]) -> std::io::Resu
 
 #[tokio::test]
 async fn only_tls_1_3_our_protocol_and_nothing_to_resume() {
-    use crate::clock::{SystemClock, WallClock};
+    use crate::clock::WallClock;
     let node = node();
     let names = ["localhost", "127.0.0.1", "::1", "node.example.com"];
     let identity = node.open(&names, SystemClock.now()).unwrap();
@@ -210,4 +219,75 @@ fn keys_are_private() {
             0o600
         );
     }
+}
+
+/// An operator's certificate for these names, in two files.
+fn operators(directory: &Path, names: &[&str]) -> (ServerFiles, String) {
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let files = ServerFiles {
+        certificate: directory.join("operators.pem"),
+        key: directory.join("operators.key"),
+    };
+    fs::write(&files.certificate, made.cert.pem()).unwrap();
+    fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+    (files, made.cert.pem())
+}
+
+#[tokio::test]
+async fn an_operators_certificate_is_shown_to_those_who_ask_for_its_names() {
+    let node = node();
+    let now = SystemClock.now();
+    let identity = node.open(&["localhost", "node.example.com"], now).unwrap();
+    let names = ["node.example.com", "*.apps.example.com", "localhost"];
+    let (files, pem) = operators(node.directory.path(), &names);
+    identity.certificate().load(&files, now).unwrap();
+    // To the local names the node itself answers, as its profile says.
+    let own = meet(&identity, "localhost", ALPN).await.unwrap();
+    assert_eq!(own.shown, server_der(&identity));
+    let shown = |name: &str| identity.certificate().operators(name).is_some();
+    assert!(shown("node.example.com") && shown("one.apps.example.com"));
+    for other in [
+        "localhost",
+        "127.0.0.1",
+        "example.com",
+        "apps.example.com",
+        "",
+    ] {
+        assert!(!shown(other), "{other}");
+    }
+    // Whoever believes the node's own authority alone is told so by its own TLS.
+    assert!(meet(&identity, "node.example.com", ALPN).await.is_err());
+
+    // What is bad leaves what was there.
+    let present = identity
+        .certificate()
+        .operators("node.example.com")
+        .unwrap();
+    let (_, other) = operators(node.directory.path(), &["node.example.com"]);
+    let key = fs::read_to_string(&files.key).unwrap();
+    let bad = [
+        (pem.clone(), key.clone()),
+        (other[..200].to_owned(), key.clone()),
+        (String::new(), key.clone()),
+        (key.clone(), key.clone()),
+        (other.clone(), String::new()),
+        (other.clone(), "nonsense".to_owned()),
+    ];
+    for (certificate, key) in bad {
+        fs::write(&files.certificate, certificate).unwrap();
+        fs::write(&files.key, &key).unwrap();
+        let refused = identity.certificate().load(&files, now).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("operators."), "{text}");
+        let still = identity.certificate().operators("node.example.com");
+        assert!(Arc::ptr_eq(&still.unwrap(), &present));
+    }
+    fs::write(&files.certificate, other).unwrap();
+    fs::write(&files.key, key).unwrap();
+    let after_its_end = Timestamp::from_unix_ms(u64::MAX / 2);
+    assert!(identity.certificate().load(&files, after_its_end).is_err());
+    identity.certificate().load(&files, now).unwrap();
+    let renewed = identity.certificate().operators("node.example.com");
+    assert!(!Arc::ptr_eq(&renewed.unwrap(), &present));
 }

@@ -13,7 +13,7 @@ const MANY_TENANTS: usize = 64;
 
 /// A bounded number of units.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub(crate) struct Shares {
     node: Arc<Semaphore>,
     /// The most that one tenant may hold.
     of_tenant: u32,
@@ -23,24 +23,52 @@ pub(super) struct Shares {
 /// Units that are in use. They go back when this is dropped.
 #[derive(Debug)]
 #[must_use = "dropped, it gives back what it holds"]
-pub(super) struct Taken {
+pub(crate) struct Taken {
     _of_node: OwnedSemaphorePermit,
     _of_tenant: OwnedSemaphorePermit,
 }
 
+/// What there is no unit of.
+#[cfg(feature = "http")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The tenant's share.
+    Tenant,
+    /// All that the node has.
+    Node,
+}
+
 impl Shares {
     /// So many units, of which a tenant may hold half.
-    pub(super) fn new(units: u32) -> Self {
+    pub(crate) fn new(units: u32) -> Self {
+        Shares::with_share(units, units.div_ceil(2))
+    }
+
+    /// So many units, of which a tenant may hold so many.
+    pub(crate) fn with_share(units: u32, of_tenant: u32) -> Self {
         Shares {
             node: Arc::new(Semaphore::new(units as usize)),
-            of_tenant: units.div_ceil(2),
+            of_tenant,
             tenants: Mutex::default(),
         }
     }
 
+    /// One unit, if there is one now.
+    #[cfg(feature = "http")]
+    pub(crate) fn try_take(&self, tenant: &Arc<str>) -> Result<Taken, Full> {
+        let of_tenant = self.share(tenant).try_acquire_owned();
+        let of_tenant = of_tenant.map_err(|_none| Full::Tenant)?;
+        let of_node = Arc::clone(&self.node).try_acquire_owned();
+        let of_node = of_node.map_err(|_none| Full::Node)?;
+        Ok(Taken {
+            _of_node: of_node,
+            _of_tenant: of_tenant,
+        })
+    }
+
     /// Waits for so many units; for a tenant's whole share where it asks for more than that. `None`
     /// never comes about while the node runs.
-    pub(super) async fn take(&self, tenant: &Arc<str>, units: u32) -> Option<Taken> {
+    pub(crate) async fn take(&self, tenant: &Arc<str>, units: u32) -> Option<Taken> {
         let units = units.min(self.of_tenant);
         let share = self.share(tenant);
         // The share first: who waits for itself holds nothing that others wait for.
@@ -92,6 +120,22 @@ mod tests {
         assert!(take(&shares, "third", 1).await.is_none(), "all are taken");
         drop(first);
         assert!(take(&shares, "greedy", 1).await.is_some());
+    }
+
+    #[cfg(feature = "http")]
+    #[tokio::test]
+    async fn whoever_does_not_wait_is_told_at_once() {
+        let (greedy, other): (Arc<str>, Arc<str>) = ("greedy".into(), "other".into());
+        let shares = Shares::with_share(3, 2);
+        let held = [
+            shares.try_take(&greedy).unwrap(),
+            shares.try_take(&greedy).unwrap(),
+        ];
+        assert_eq!(shares.try_take(&greedy).unwrap_err(), Full::Tenant);
+        let _other = shares.try_take(&other).unwrap();
+        assert_eq!(shares.try_take(&other).unwrap_err(), Full::Node);
+        drop(held);
+        let _again = shares.try_take(&other).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

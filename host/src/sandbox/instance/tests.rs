@@ -1,0 +1,224 @@
+//! However an instance ends, nothing of it is left, and others do not notice.
+
+use wasmtime::component::{Component, Linker};
+
+use super::*;
+use crate::account::Allowance;
+use crate::capability::Kinds;
+use crate::sandbox::artifact::{ArtifactKey, Opened};
+use crate::sandbox::{SandboxLimits, State};
+
+/// An interface that every module is served, so that its name needs no grant. Here it is another one.
+const SERVED: &str = "wasi:random/insecure-seed@0.2.0";
+
+const COMPONENT: &str = r#"(component
+    (import "wasi:random/insecure-seed@0.2.0" (instance $host
+        (export "panic" (func))
+        (export "panic-later" (func))))
+    (core func $panic (canon lower (func $host "panic")))
+    (core func $panic-later (canon lower (func $host "panic-later")))
+    (core module $m
+        (import "host" "panic" (func $panic))
+        (import "host" "panic-later" (func $panic-later))
+        (memory 1)
+        (func $soil (i64.store (i32.const 8) (i64.const 0x5ec2e7)))
+        (func (export "panic") (call $soil) (call $panic))
+        (func (export "panic-later") (call $soil) (call $panic-later))
+        (func (export "trap") (call $soil) unreachable)
+        (func (export "spin") (call $soil) (loop (br 0)))
+        (func (export "soil") (result i64) (i64.load (i32.const 8)))
+        (func (export "count") (result i32)
+            (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+            (i32.load (i32.const 0))))
+    (core instance $i (instantiate $m (with "host" (instance
+        (export "panic" (func $panic))
+        (export "panic-later" (func $panic-later))))))
+    (func (export "panic") (canon lift (core func $i "panic")))
+    (func (export "panic-later") (canon lift (core func $i "panic-later")))
+    (func (export "trap") (canon lift (core func $i "trap")))
+    (func (export "spin") (canon lift (core func $i "spin")))
+    (func (export "soil") (result s64) (canon lift (core func $i "soil")))
+    (func (export "count") (result u32) (canon lift (core func $i "count"))))"#;
+
+struct Bench {
+    sandbox: Sandbox,
+    prepared: Arc<Prepared>,
+    account: Arc<Account>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let limits = SandboxLimits {
+            max_live_instances: 4,
+            ..SandboxLimits::default()
+        };
+        let sandbox = Sandbox::new(limits, &ArtifactKey::new(&[7; 32])).unwrap();
+        let mut linker = Linker::<State>::new(&sandbox.engine);
+        let mut served = linker.instance(SERVED).unwrap();
+        served
+            .func_wrap("panic", |_, (): ()| -> wasmtime::Result<()> {
+                panic!("a fault of the host, as the test wants it")
+            })
+            .unwrap();
+        served
+            .func_wrap_async("panic-later", |_, (): ()| {
+                Box::new(async {
+                    tokio::task::yield_now().await;
+                    let nothing: wasmtime::Result<()> = Ok(());
+                    assert!(
+                        nothing.is_err(),
+                        "a fault of the host, as the test wants it"
+                    );
+                    nothing
+                })
+            })
+            .unwrap();
+        let wasm = wat::parse_str(COMPONENT).unwrap();
+        let opened = Opened {
+            component: Component::from_binary(&sandbox.engine, &wasm).unwrap(),
+            wit: String::new(),
+        };
+        let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
+        let allowance = Allowance::for_tests(1 << 30);
+        Bench {
+            sandbox,
+            prepared: Arc::new(prepared.unwrap()),
+            account: Arc::new(Account::new(7, Arc::from("team"), &allowance)),
+        }
+    }
+
+    async fn instance(&self) -> Instance {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let setting = Setting {
+            label: CallLabel {
+                tenant: Arc::from("team"),
+                module: Arc::from("m"),
+                call: Arc::from("c"),
+            },
+            account: Arc::clone(&self.account),
+            limits: CallLimits {
+                timeout: Duration::from_secs(60),
+                max_memory_bytes: 1 << 20,
+                max_hostcall_bytes: 1 << 20,
+                max_handles: 100,
+                max_host_resources: 100,
+                max_log_line_bytes: 1024,
+                max_log_lines: 100,
+                max_output_bytes: 1024,
+            },
+            grants: Arc::default(),
+            began_at: Duration::ZERO,
+            deadline,
+            budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
+            outside: None,
+            mounts: Vec::new(),
+            is_inner: false,
+        };
+        self.sandbox
+            .instantiate(&self.prepared, setting)
+            .await
+            .unwrap()
+    }
+
+    /// Calls an export until `deadline`.
+    async fn call(
+        &self,
+        instance: &mut Instance,
+        name: &str,
+        deadline: Instant,
+    ) -> Result<Option<Value>, SandboxError> {
+        let (index, _) = self.prepared.functions().find(name).unwrap();
+        instance.call(index, Vec::new(), deadline).await
+    }
+
+    async fn value(&self, instance: &mut Instance, name: &str) -> Option<Value> {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        self.call(instance, name, deadline).await.unwrap()
+    }
+
+    /// What the engine has in use: instances, memories, stacks.
+    fn in_use(&self) -> [u64; 3] {
+        let metrics = self.sandbox.engine.pooling_allocator_metrics().unwrap();
+        let stacks = metrics.stacks() as u64;
+        [
+            metrics.component_instances(),
+            metrics.memories() as u64,
+            stacks,
+        ]
+    }
+}
+
+#[tokio::test]
+async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
+    let bench = Arc::new(Bench::new());
+    let mut neighbour = bench.instance().await;
+    // It keeps the stack of its first call for the next.
+    assert_eq!(
+        bench.value(&mut neighbour, "count").await,
+        Some(Value::U32(1))
+    );
+    let alone = (bench.in_use(), bench.account.memory().used());
+    for (end, count) in ["trap", "deadline", "cancel", "panic", "panic-later"]
+        .into_iter()
+        .zip(2..)
+    {
+        let mut instance = bench.instance().await;
+        let far = Instant::now() + Duration::from_secs(60);
+        match end {
+            "trap" => {
+                let ended = bench.call(&mut instance, "trap", far).await;
+                assert!(
+                    matches!(ended, Err(SandboxError::Trapped { .. })),
+                    "{ended:?}"
+                );
+            }
+            "deadline" => {
+                let near = Instant::now() + Duration::from_millis(20);
+                let ended = bench.call(&mut instance, "spin", near).await;
+                assert!(
+                    matches!(ended, Err(SandboxError::DeadlineExceeded(_))),
+                    "{ended:?}"
+                );
+            }
+            "cancel" => {
+                let spinning = bench.call(&mut instance, "spin", far);
+                // The guest has its first turn, which ends at the next tick.
+                tokio::select! {
+                    biased;
+                    ended = spinning => panic!("{ended:?}"),
+                    () = tokio::task::yield_now() => {}
+                }
+            }
+            panics => {
+                let of_task = Arc::clone(&bench);
+                let call = tokio::spawn(async move {
+                    let mut instance = instance;
+                    of_task.call(&mut instance, panics, far).await.map(drop)
+                });
+                assert!(call.await.unwrap_err().is_panic(), "{panics}");
+                instance = bench.instance().await;
+            }
+        }
+        drop(instance);
+        assert_eq!(
+            (bench.in_use(), bench.account.memory().used()),
+            alone,
+            "{end}"
+        );
+        let counted = bench.value(&mut neighbour, "count").await;
+        assert_eq!(counted, Some(Value::U32(count)), "{end}");
+        let mut next = bench.instance().await;
+        assert_eq!(
+            bench.value(&mut next, "soil").await,
+            Some(Value::S64(0)),
+            "{end}"
+        );
+        assert_eq!(
+            bench.value(&mut next, "count").await,
+            Some(Value::U32(1)),
+            "{end}"
+        );
+    }
+    drop(neighbour);
+    assert_eq!(bench.in_use()[..2], [0, 0]);
+}
