@@ -10,3 +10,16 @@
 )]
 
 wit_bindgen::generate!({ world: "guest", path: "../wit" });
+
+pub mod keyvalue {
+    wit_bindgen::generate!({
+        inline: "package rpc-host:keyvalue;
+            world keyvalue {
+                import wasi:keyvalue/store@0.2.0-draft;
+                import wasi:keyvalue/atomics@0.2.0-draft;
+                import wasi:keyvalue/batch@0.2.0-draft;
+            }",
+        path: "../wit/deps/keyvalue",
+        generate_all,
+    });
+}

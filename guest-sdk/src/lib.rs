@@ -19,6 +19,8 @@
 //! * [`module`](macro@module) makes a component of a `mod`, with no WIT to write.
 //! * [`generate!`] is for those who bring WIT of their own.
 //! * [`log`] writes lines into the node's log.
+//! * [`kv`] keeps keys and values that outlive the call.
+//! * What is granted as `env:KEY=VALUE` is in [`std::env`].
 //!
 //! This crate deliberately offers no way around the host: what a module can reach is what it was
 //! granted, and each such power is a small typed module here.
@@ -47,6 +49,7 @@ extern crate self as rpc_guest;
 #[cfg(target_arch = "wasm32")]
 mod bindings;
 mod generate;
+pub mod kv;
 pub mod log;
 
 #[doc = include_str!("module.md")]

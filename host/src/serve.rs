@@ -14,6 +14,7 @@ use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
 use crate::confinement::{self, Enforcement, Use};
+use crate::kv::Buckets;
 use crate::node::{Node, Parts, tenant_volume_limits};
 #[cfg(feature = "http")]
 use crate::outgoing::Outgoing;
@@ -163,6 +164,7 @@ pub async fn serve(
         directory: foundation.directory.clone(),
         targets: Targets::new(sandbox, registry.modules.clone()),
         registry,
+        buckets: Buckets::new(Arc::clone(&foundation.storage)),
         volumes,
         providers: Providers::new(Arc::clone(&clock)),
         audit: audit.clone(),

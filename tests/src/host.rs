@@ -19,6 +19,7 @@ use crate::{PATIENCE, in_time};
 #[derive(Clone, Debug, Default)]
 pub struct HostOptions {
     limits: Vec<(String, u64)>,
+    allow: Option<Vec<String>>,
     log_level: Option<String>,
     is_log_for_people: bool,
     is_open: bool,
@@ -42,6 +43,12 @@ impl HostOptions {
     /// A limit of the configuration file.
     pub fn limit(mut self, name: &str, value: u64) -> Self {
         self.limits.push((name.to_owned(), value));
+        self
+    }
+
+    /// What may be granted, in the place of what a node allows that is not told.
+    pub fn allow<const N: usize>(mut self, patterns: [&str; N]) -> Self {
+        self.allow = Some(patterns.map(str::to_owned).to_vec());
         self
     }
 
@@ -136,6 +143,9 @@ impl HostOptions {
             text.push_str(&format!("log-level = \"{level}\"\n"));
         }
         text.push_str(&format!("server-names = {:?}\n", self.server_names));
+        if let Some(allow) = &self.allow {
+            text.push_str(&format!("[grants]\nallow = {allow:?}\n"));
+        }
         if let Some(path) = &self.audit_file {
             text.push_str(&format!("[audit]\nfile = {path:?}\n"));
         }

@@ -49,6 +49,11 @@ impl TestTenant {
         self.host.profile(&self.token)
     }
 
+    /// A new client with the same token, for a node that was started again.
+    pub async fn client_again(&self) -> Client {
+        Client::connect(self.profile()).await.expect("a client")
+    }
+
     /// A new client with a new token.
     pub async fn client_of(&self, role: &str) -> Client {
         let profile = self.host.profile(&self.token(role).await);

@@ -75,6 +75,7 @@ const HOST: &[(&str, &[&str])] = &[
             "bootstrap",
             "transport",
             "node",
+            "kv",
             "provider",
             "registry",
             "sandbox",
@@ -128,6 +129,7 @@ const HOST: &[(&str, &[&str])] = &[
             "volume",
             "audit",
             "session",
+            "kv",
             "provider",
             "registry",
             "sandbox",
@@ -191,10 +193,12 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::CallLimits",
             "volume",
             "account",
+            "budget",
             "outgoing",
             "volume",
         ],
     ),
+    ("kv", &["capability", "tenant", "storage", "config"]),
     // It knows no guest: what a request may be is decided before.
     (
         "outgoing",

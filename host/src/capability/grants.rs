@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::subject::{Access, Clock};
+use super::subject::{Access, Clock, SubjectName};
 use super::{Grant, Kind, Kinds};
 use crate::volume::{self, VolumeName};
 
@@ -135,6 +135,14 @@ impl Grants {
     /// The kinds by which a component is linked that has these grants.
     pub fn kinds(&self) -> Kinds {
         self.0.iter().map(Grant::kind).collect()
+    }
+
+    /// How far a bucket may be opened.
+    pub fn bucket(&self, name: &SubjectName) -> Option<Access> {
+        self.0.iter().find_map(|grant| match grant {
+            Grant::Kv { bucket, access } => (bucket == name).then_some(*access),
+            _ => None,
+        })
     }
 
     /// The volumes, each with what may be done in it.

@@ -62,9 +62,8 @@ impl Kind {
     /// Whether this node has such grants to give.
     pub fn is_served(self) -> bool {
         match self {
-            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs => true,
+            Self::Log | Self::Env | Self::Clock | Self::Random | Self::Fs | Self::Kv => true,
             Self::Http => cfg!(feature = "http"),
-            Self::Kv => false,
         }
     }
 

@@ -17,6 +17,7 @@
 //! | `clock` | clocks too coarse to time a neighbour with, and those that a grant puts in their place |
 //! | `random` | numbers that are the same each time |
 //! | `log` | `rpc-host:guest/log` |
+//! | `kv` | `wasi:keyvalue` |
 //! | `http` | `wasi:http`, in nodes that are built with it |
 
 mod clock;
@@ -27,6 +28,7 @@ mod grants;
 #[cfg(feature = "http")]
 mod http;
 mod kind;
+mod kv;
 mod log;
 mod policy;
 mod random;
@@ -43,6 +45,8 @@ pub use grants::{GrantError, Grants};
 #[cfg(feature = "http")]
 pub(crate) use http::HttpCtx;
 pub use kind::{Kind, Kinds};
+pub(crate) use kv::KeyValueView;
+pub use kv::{Accessing, Done, KeyValue, KeyValueError, OpenBucket};
 pub(crate) use log::{LogCtx, is_heard};
 pub use policy::{Pattern, Policy, PolicyError};
 pub use subject::{Access, Clock, Destination, EnvKey, EnvValue, SubjectName};
@@ -139,6 +143,16 @@ pub(crate) fn offer(name: &str, kinds: Kinds) -> Offer {
                 }
             }
         }
+        "wasi:keyvalue" if [kv::STORE, kv::ATOMICS, kv::BATCH].contains(&interface) => {
+            let is_served = name.ends_with(&format!("@{}", kv::VERSION));
+            match (is_served, kinds.has(Kind::Kv)) {
+                (true, true) => Offer::Granted(Kind::Kv),
+                (true, false) => Offer::Ungranted(Kind::Kv.as_str()),
+                (false, _) => Offer::Unknown(
+                    "is not version 0.2.0-draft, the one that this node serves".to_owned(),
+                ),
+            }
+        }
         _ if is_reserved(name) => Offer::Unknown("this node does not have".to_owned()),
         _ if is_bindable(name) => Offer::Bindable,
         _ => Offer::Unknown("is not named like an interface or a function".to_owned()),
@@ -166,12 +180,13 @@ fn is_bindable(name: &str) -> bool {
 pub(crate) fn link(linker: &mut Linker<State>, kind: Kind) -> wasmtime::Result<()> {
     match kind {
         Kind::Log => log::add_to_linker(linker),
+        Kind::Kv => kv::add_to_linker(linker),
         #[cfg(feature = "http")]
         Kind::Http => http::add_to_linker(linker),
         #[cfg(not(feature = "http"))]
         Kind::Http => Ok(()),
         // Not offered as interfaces of their own.
-        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs | Kind::Kv => Ok(()),
+        Kind::Env | Kind::Clock | Kind::Random | Kind::Fs => Ok(()),
     }
 }
 
@@ -204,6 +219,8 @@ mod tests {
             "wasi:cli/environment",
             "wasi:cli/run@0.2.0",
             "wasi:keyvalue/store@0.2.0",
+            "wasi:keyvalue/store@0.2.0-draft2",
+            "wasi:keyvalue/watcher@0.2.0-draft",
             "WASI:cli/environment@0.2.0",
             "rpc-host:guest/log@0.2.0",
             "rpc-host:guest/power@0.1.0",
@@ -215,6 +232,13 @@ mod tests {
                 matches!(offer(unknown, log), Offer::Unknown(_)),
                 "{unknown}"
             );
+        }
+        for interface in ["store", "atomics", "batch"] {
+            let name = format!("wasi:keyvalue/{interface}@0.2.0-draft");
+            assert_eq!(offer(&name, none), Offer::Ungranted("kv"));
+            assert_eq!(offer(&name, log), Offer::Ungranted("kv"));
+            let kv = Kinds::from_iter([Kind::Kv]);
+            assert_eq!(offer(&name, kv), Offer::Granted(Kind::Kv));
         }
         for bindable in [
             "acme:log/logger@0.1.0",

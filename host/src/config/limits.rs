@@ -225,6 +225,26 @@ limits! {
     max_leases_per_tenant, "max-leases-per-tenant" = 1024, at most 65_536;
     /// Bytes of WIT text that describe what a client serves.
     max_wit_bytes, "max-wit-bytes" = 256 * KIB, at most 4 * MIB;
+    /// Bytes of one key of a bucket.
+    max_kv_key_bytes, "max-kv-key-bytes" = 512, at most 4 * KIB;
+    /// Bytes of one value of a bucket.
+    max_kv_value_bytes, "max-kv-value-bytes" = 64 * KIB, at most 64 * KIB;
+    /// Keys of a bucket that a guest names at once.
+    max_kv_keys_per_batch, "max-kv-keys-per-batch" = 100, at most 256;
+    /// Keys of a bucket that a guest is told at once.
+    max_kv_keys_per_page, "max-kv-keys-per-page" = 1000, at most 10_000;
+    /// Buckets of one tenant that something is in.
+    max_kv_buckets_per_tenant, "max-kv-buckets-per-tenant" = 64, at most 1024;
+    /// Keys of one bucket.
+    max_kv_keys_per_bucket, "max-kv-keys-per-bucket" = 10_000, at most 10_000_000;
+    /// Bytes of one bucket, keys and values.
+    max_kv_bytes_per_bucket, "max-kv-bytes-per-bucket" = 16 * MIB, at most 64 * GIB;
+    /// Keys of all buckets of one tenant.
+    max_kv_keys_per_tenant, "max-kv-keys-per-tenant" = 100_000, at most 100_000_000;
+    /// Bytes of all buckets of one tenant.
+    max_kv_bytes_per_tenant, "max-kv-bytes-per-tenant" = 64 * MIB, at most 64 * GIB;
+    /// Changes of its buckets that one tenant makes in a second; whoever comes earlier waits.
+    max_kv_writes_per_second_per_tenant, "max-kv-writes-per-second-per-tenant" = 100, at most 100_000;
     /// Volumes of one tenant's own.
     max_volumes_per_tenant, "max-volumes-per-tenant" = 16, at most 4096;
     /// Bytes of one volume of a tenant's own.

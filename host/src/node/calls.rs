@@ -14,7 +14,7 @@ use super::root::{Caller, Root};
 use super::{Node, served};
 use crate::account::Account;
 use crate::budget::Budget;
-use crate::capability::{Grants, Policies, Policy};
+use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::{Limits, count};
 use crate::error::HostError;
@@ -170,6 +170,7 @@ async fn of_module(
             label: caller.label(registration),
             account: Arc::clone(&caller.account),
             limits: call_limits(bounds.limits, deadline),
+            buckets: caller.buckets(node, &grants),
             mounts: mounts(node, caller, &grants),
             grants,
             began_at: caller.began_at,
@@ -266,6 +267,13 @@ impl Caller {
             caller: &self.allow,
         };
         policies.in_force(&registration.current.grants)
+    }
+
+    /// The buckets of its tenant, for an instance that has grants of them.
+    pub(super) fn buckets(&self, node: &Node, grants: &Grants) -> Option<Arc<dyn KeyValue>> {
+        let limits = self.permit.settings().limits();
+        let is_granted = grants.has(Kind::Kv);
+        is_granted.then(|| node.buckets.of(self.permit.tenant(), limits))
     }
 
     /// The label of what it calls.

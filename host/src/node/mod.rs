@@ -43,6 +43,7 @@ use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
+use crate::kv::Buckets;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
@@ -65,6 +66,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Components that are ready for calls.
     pub targets: Targets,
+    /// Buckets of keys and values.
+    pub buckets: Buckets,
     /// Directories for modules.
     pub volumes: Volumes,
     /// What clients serve.

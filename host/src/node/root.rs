@@ -175,6 +175,7 @@ impl Root {
                 label: self.caller.label(&member.registration),
                 account: Arc::clone(&self.caller.account),
                 limits: call_limits(&limits, deadline),
+                buckets: self.caller.buckets(&self.node, &grants),
                 began_at: self.caller.began_at,
                 deadline,
                 budget,

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{self, Grants};
+use crate::capability::{self, Grants, KeyValue};
 use crate::share::Taken;
 use crate::volume::Mount;
 
@@ -53,6 +53,8 @@ pub struct Setting {
     pub limits: CallLimits,
     /// What it may do beyond computing: at most that by which its component was linked.
     pub grants: Arc<Grants>,
+    /// The buckets behind the grants of them, if it has such grants.
+    pub buckets: Option<Arc<dyn KeyValue>>,
     /// When the call from outside began, since 1970.
     pub began_at: Duration,
     /// Until when it has to be there.

@@ -16,7 +16,7 @@ use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 #[cfg(feature = "http")]
 use crate::capability::HttpCtx;
-use crate::capability::{self, Files, FilesCtx, Grants, LogCtx};
+use crate::capability::{self, Files, FilesCtx, Grants, KeyValue, KeyValueView, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
@@ -38,6 +38,8 @@ pub(crate) struct State {
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     pub(crate) grants: Arc<Grants>,
     pub(crate) log: LogCtx,
+    /// The buckets of its tenant.
+    buckets: Option<Arc<dyn KeyValue>>,
     files: FilesCtx,
     #[cfg(feature = "http")]
     pub(super) http: HttpCtx,
@@ -84,6 +86,7 @@ impl State {
             #[cfg(feature = "http")]
             http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants)),
             grants,
+            buckets: setting.buckets.clone(),
             outside,
             handles,
             passing,
@@ -104,6 +107,18 @@ impl State {
 impl State {
     pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
         self.http.view(&mut self.table)
+    }
+}
+
+impl State {
+    /// What a guest that calls `wasi:keyvalue` works on.
+    pub(crate) fn key_value(&mut self) -> KeyValueView<'_> {
+        KeyValueView {
+            table: &mut self.table,
+            grants: &self.grants,
+            buckets: self.buckets.as_ref(),
+            budget: &self.budget,
+        }
     }
 }
 

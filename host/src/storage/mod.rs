@@ -70,6 +70,12 @@ pub trait Storage: Send + Sync + Debug {
     /// When the engine fails.
     fn scan(&self, prefix: &Prefix) -> Result<Vec<Entry>, StorageError>;
 
+    /// The keys below a prefix, in key order, as of one moment: at most so many after those skipped.
+    ///
+    /// # Errors
+    /// When the engine fails.
+    fn keys(&self, prefix: &Prefix, skip: usize, most: usize) -> Result<Vec<Key>, StorageError>;
+
     /// Applies a batch as a whole or not at all. When it returns, the batch survives the loss of
     /// power.
     ///

@@ -63,6 +63,25 @@ impl Storage for RedbStorage {
         Ok(found)
     }
 
+    fn keys(&self, prefix: &Prefix, skip: usize, most: usize) -> Result<Vec<Key>, StorageError> {
+        let reading = self.database.begin_read().map_err(engine)?;
+        let entries = reading.open_table(ENTRIES).map_err(engine)?;
+        let mut found = Vec::new();
+        let mut left = skip;
+        for item in entries.range(prefix.as_str()..).map_err(engine)? {
+            let (key, _) = item.map_err(engine)?;
+            if found.len() == most || !key.value().starts_with(prefix.as_str()) {
+                break;
+            }
+            match left.checked_sub(1) {
+                _ if !prefix.covers(key.value()) => {}
+                Some(fewer) => left = fewer,
+                None => found.push(Key::from_stored(key.value())),
+            }
+        }
+        Ok(found)
+    }
+
     fn commit(&self, batch: Batch) -> Result<KeyRevision, StorageError> {
         let _in_order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let writing = self.database.begin_write().map_err(engine)?;

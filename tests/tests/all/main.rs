@@ -54,6 +54,7 @@ mod confinement;
 mod deadlines;
 mod drain;
 mod fairness;
+mod grants;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;

@@ -185,7 +185,9 @@ async fn what_a_registration_says_is_checked_and_kept() {
         ),
         (
             |o| o.limits = BTreeMap::from([("max-power".into(), 1)]),
-            &["a registration has no limit `max-power`; known limits are max-memory-bytes"],
+            &[
+                "a registration has no limit `max-power`; known limits are default-call-timeout-ms, ",
+            ],
         ),
         (
             |o| o.limits = BTreeMap::from([("max-memory-bytes".into(), u64::MAX)]),
