@@ -112,6 +112,7 @@ impl Bench {
             budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
             outside: None,
             mounts: Vec::new(),
+            buckets: None,
             is_inner: false,
         };
         self.sandbox
