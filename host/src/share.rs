@@ -53,11 +53,17 @@ impl Shares {
         }
     }
 
-    /// One unit, if there is one now.
+    /// One unit, if there is one now, for a tenant that may hold so many.
     #[cfg(feature = "http")]
-    pub(crate) fn try_take(&self, tenant: &Arc<str>) -> Result<Taken, Full> {
-        let of_tenant = self.share(tenant).try_acquire_owned();
+    pub(crate) fn try_take(&self, tenant: &Arc<str>, most: u32) -> Result<Taken, Full> {
+        let share = self.share(tenant);
+        let of_tenant = Arc::clone(&share).try_acquire_owned();
         let of_tenant = of_tenant.map_err(|_none| Full::Tenant)?;
+        // This one included.
+        let held = (self.of_tenant as usize).saturating_sub(share.available_permits());
+        if held > most as usize {
+            return Err(Full::Tenant);
+        }
         let of_node = Arc::clone(&self.node).try_acquire_owned();
         let of_node = of_node.map_err(|_none| Full::Node)?;
         Ok(Taken {
@@ -128,14 +134,16 @@ mod tests {
         let (greedy, other): (Arc<str>, Arc<str>) = ("greedy".into(), "other".into());
         let shares = Shares::with_share(3, 2);
         let held = [
-            shares.try_take(&greedy).unwrap(),
-            shares.try_take(&greedy).unwrap(),
+            shares.try_take(&greedy, 2).unwrap(),
+            shares.try_take(&greedy, 2).unwrap(),
         ];
-        assert_eq!(shares.try_take(&greedy).unwrap_err(), Full::Tenant);
-        let _other = shares.try_take(&other).unwrap();
-        assert_eq!(shares.try_take(&other).unwrap_err(), Full::Node);
+        assert_eq!(shares.try_take(&greedy, 2).unwrap_err(), Full::Tenant);
+        let _other = shares.try_take(&other, 2).unwrap();
+        assert_eq!(shares.try_take(&other, 2).unwrap_err(), Full::Node);
+        let narrowed: Arc<str> = "narrowed".into();
+        assert_eq!(shares.try_take(&narrowed, 0).unwrap_err(), Full::Tenant);
         drop(held);
-        let _again = shares.try_take(&other).unwrap();
+        let _again = shares.try_take(&other, 2).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -95,7 +95,6 @@ pub(super) async fn leave_unread(target: &Target, module: &str, ready: impl Fn()
                     within: None,
                     allow: None,
                     lease: None,
-                    allow: None,
                 },
                 arguments: encode_arguments(&[], &[]),
             };

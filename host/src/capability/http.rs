@@ -20,7 +20,7 @@ use super::{Grant, Grants};
 use crate::outgoing::{
     Allowance, Destination, Excess, Host, Outgoing, OutgoingError, Patience, ResponseBody,
 };
-use crate::sandbox::{CallLabel, State};
+use crate::sandbox::{CallLabel, CallLimits, State};
 
 /// What is served of `wasi:http`, without versions.
 pub(super) const INTERFACES: &[&str] = &["wasi:http/outgoing-handler", "wasi:http/types"];
@@ -42,7 +42,7 @@ pub(crate) struct HttpCtx {
 
 impl HttpCtx {
     /// For an instance with these grants. Nothing is sent before there is a way out.
-    pub(crate) fn new(label: CallLabel, grants: Arc<Grants>) -> Self {
+    pub(crate) fn new(label: CallLabel, grants: Arc<Grants>, limits: &CallLimits) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(0);
         HttpCtx {
@@ -52,6 +52,7 @@ impl HttpCtx {
                 grants,
                 outgoing: None,
                 allowance: None,
+                max_of_tenant: limits.max_http_requests_of_tenant,
                 is_spent: false,
             },
         }
@@ -81,6 +82,8 @@ struct Requests {
     outgoing: Option<Arc<Outgoing>>,
     /// Made with the first request: most instances make none.
     allowance: Option<Arc<Allowance>>,
+    /// Requests that its tenant may have under way.
+    max_of_tenant: u64,
     /// It has made all requests that it may, which was said.
     is_spent: bool,
 }
@@ -95,7 +98,7 @@ struct Cleared {
 impl Requests {
     fn clear(&mut self, request: &Request<WasiBody>) -> Result<Cleared, OutgoingError> {
         let outgoing = self.outgoing.clone().ok_or(OutgoingError::Closed)?;
-        let fresh = || Arc::new(Allowance::new(outgoing.limits()));
+        let fresh = || Arc::new(Allowance::new(outgoing.limits(), self.max_of_tenant));
         let allowance = Arc::clone(self.allowance.get_or_insert_with(fresh));
         allowance.take_request()?;
         let uri = request.uri();

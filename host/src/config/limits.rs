@@ -266,7 +266,7 @@ limits! {
     /// Names in such a path.
     max_path_depth, "max-path-depth" = 32, at most 128;
     /// Requests that one instance makes of hosts outside, those that are refused included. An instance is
-    /// of one call. (This and all limits of `http` matter where the node is built with it.)
+    /// of one call. This and all limits of `http` matter where the node is built with it.
     max_http_requests_per_instance, "max-http-requests-per-instance" = 64, at most 65_536;
     /// Such requests of one instance under way at once; one is until its answer was read, or let go of.
     max_http_requests_at_once_per_instance, "max-http-requests-at-once-per-instance" = 8, at most 1024;

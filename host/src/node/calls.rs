@@ -297,6 +297,7 @@ pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_log_line_bytes: limits.max_log_line_bytes,
         max_log_lines: limits.max_log_lines_per_instance,
         max_output_bytes: limits.max_output_bytes_per_instance,
+        max_http_requests_of_tenant: limits.max_http_requests_at_once_per_tenant,
     }
 }
 

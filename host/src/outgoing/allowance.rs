@@ -16,6 +16,7 @@ pub(crate) struct Allowance {
     sent_bytes_left: AtomicU64,
     received_bytes_left: AtomicU64,
     at_once: Arc<Semaphore>,
+    max_of_tenant: u32,
 }
 
 /// Which way a body goes.
@@ -29,15 +30,24 @@ impl Allowance {
     /// The limit that [`Allowance::take_request`] meets.
     pub(crate) const REQUESTS: &'static str = "max-http-requests-per-instance";
 
-    pub(crate) fn new(limits: &OutgoingLimits) -> Self {
+    /// What an instance has under the node's limits, of a tenant that may have so many requests under way.
+    pub(crate) fn new(limits: &OutgoingLimits, max_of_tenant: u64) -> Self {
         let at_once = usize::try_from(limits.max_at_once_per_instance).unwrap_or(usize::MAX);
         Allowance {
             requests_left: AtomicU64::new(limits.max_requests_per_instance),
             sent_bytes_left: AtomicU64::new(limits.max_body_bytes_per_instance),
             received_bytes_left: AtomicU64::new(limits.max_body_bytes_per_instance),
             at_once: Arc::new(Semaphore::new(at_once.min(Semaphore::MAX_PERMITS))),
+            max_of_tenant: u32::try_from(max_of_tenant)
+                .unwrap_or(u32::MAX)
+                .min(limits.max_at_once_per_tenant),
             limits: limits.clone(),
         }
+    }
+
+    /// How many requests its tenant may have under way.
+    pub(super) fn max_of_tenant(&self) -> u32 {
+        self.max_of_tenant
     }
 
     /// Takes a request from what is left, whatever comes of it: to be refused is work too.
@@ -108,7 +118,7 @@ mod tests {
             max_body_bytes_per_instance: 10,
             ..OutgoingLimits::default()
         };
-        let allowance = Allowance::new(&limits);
+        let allowance = Allowance::new(&limits, 1);
         allowance.take_request().unwrap();
         allowance.take_request().unwrap();
         let over = allowance.take_request().unwrap_err().to_string();

@@ -130,12 +130,10 @@ impl Outgoing {
 
     fn place(&self, tenant: &Arc<str>, allowance: &Allowance) -> Result<Place, OutgoingError> {
         let of_instance = allowance.try_begin()?;
-        let of_node = self.places.try_take(tenant).map_err(|full| {
+        let most = allowance.max_of_tenant();
+        let of_node = self.places.try_take(tenant, most).map_err(|full| {
             let (limit, value) = match full {
-                Full::Tenant => (
-                    "max-http-requests-at-once-per-tenant",
-                    self.limits.max_at_once_per_tenant,
-                ),
+                Full::Tenant => ("max-http-requests-at-once-per-tenant", most),
                 Full::Node => ("max-http-requests-at-once", self.limits.max_at_once),
             };
             OutgoingError::OverLimit {

@@ -155,7 +155,7 @@ impl Guest {
     fn new(outgoing: &Outgoing, tenant: &str) -> Self {
         Guest {
             tenant: tenant.into(),
-            allowance: Arc::new(Allowance::new(&outgoing.limits)),
+            allowance: Arc::new(Allowance::new(&outgoing.limits, u64::MAX)),
         }
     }
 
@@ -588,6 +588,65 @@ async fn a_look_up_that_hangs_is_given_up_and_keeps_its_place_until_it_ends() {
     assert_eq!(limit(&refused), "max-http-requests-at-once-per-instance");
     drop(release);
     until_there_is_room(&guest, &outgoing, &destination).await;
+}
+
+#[tokio::test]
+async fn names_are_looked_up_so_many_at_once_and_a_quarter_of_them_for_one_tenant() {
+    let server = Server::start([answer("hello")]).await;
+    let config = HttpConfig {
+        allow_networks: vec!["127.0.0.0/8".parse().unwrap()],
+        ports: vec![server.port],
+        ca_pem: None,
+    };
+    let limits = Limits {
+        max_name_look_ups_at_once: 4,
+        http_connect_timeout_ms: 500,
+        ..Limits::default()
+    };
+    let mut outgoing = Outgoing::new(&config, &limits).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    outgoing.look_up = Arc::new(move |name| {
+        if name == "slow.example" {
+            // Ends when the other side is gone.
+            let _released = held.lock().unwrap().recv();
+        }
+        Ok(vec![LOOPBACK])
+    });
+    let (greedy, other) = (
+        Guest::new(&outgoing, "greedy"),
+        Guest::new(&outgoing, "other"),
+    );
+    let slow = plain("slow.example", server.port);
+    let late = greedy.get(&outgoing, &slow).await.unwrap_err();
+    assert_eq!(late, OutgoingError::LookupTooSlow);
+    let quick = plain("quick.example", server.port);
+    let late = greedy.get(&outgoing, &quick).await.unwrap_err();
+    assert_eq!(
+        late,
+        OutgoingError::LookupTooSlow,
+        "its one turn is still taken"
+    );
+    assert_eq!(other.read(&outgoing, &quick).await.unwrap(), "hello");
+    drop(release);
+    until_there_is_room(&greedy, &outgoing, &quick).await;
+}
+
+#[tokio::test]
+async fn a_tenant_may_be_allowed_fewer_requests_at_once_than_others() {
+    let server = Server::start([answer("hello")]).await;
+    let outgoing = open(&[server.port], limits());
+    let destination = plain("any.example", server.port);
+    let guests = [("narrowed", 1), ("narrowed", 1), ("other", 2)];
+    let [narrowed, same, other] = guests.map(|(name, most)| Guest {
+        tenant: name.into(),
+        allowance: Arc::new(Allowance::new(&outgoing.limits, most)),
+    });
+    let _held = narrowed.get(&outgoing, &destination).await.unwrap();
+    let refused = same.get(&outgoing, &destination).await.unwrap_err();
+    assert_eq!(limit(&refused), "max-http-requests-at-once-per-tenant");
+    let _first = other.get(&outgoing, &destination).await.unwrap();
+    other.get(&outgoing, &destination).await.unwrap();
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ pub struct CallLimits {
     pub max_log_lines: u64,
     /// Bytes that it prints, on stdout and on stderr.
     pub max_output_bytes: u64,
+    /// Requests to hosts outside that its tenant has under way.
+    pub max_http_requests_of_tenant: u64,
 }
 
 /// Room for values that came as bytes.

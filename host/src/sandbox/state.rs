@@ -84,7 +84,7 @@ impl State {
             account,
             files: FilesCtx::new(setting.mounts.clone()),
             #[cfg(feature = "http")]
-            http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants)),
+            http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants), limits),
             grants,
             buckets: setting.buckets.clone(),
             outside,

@@ -274,7 +274,9 @@ async fn a_server_that_does_not_answer_holds_a_call_up_to_its_deadline_and_no_lo
     // The connection went with the call.
     server.left().await;
 
-    let options = node(&[server.port()]).limit("http-idle-timeout-ms", 50);
+    let options = node(&[server.port()])
+        .limit("http-connect-timeout-ms", 10_000)
+        .limit("http-idle-timeout-ms", 50);
     tenant.host.kill().await;
     let (_tenant, module) = fetch(options, &[&granted]).await;
     assert_eq!(get(&module, &url).await, "error: ConnectionReadTimeout");

@@ -105,6 +105,7 @@ impl Bench {
                 max_log_line_bytes: 1024,
                 max_log_lines: 100,
                 max_output_bytes: 1024,
+                max_http_requests_of_tenant: 1,
             },
             grants: Arc::default(),
             began_at: Duration::ZERO,
