@@ -142,6 +142,9 @@ mod files {
         fs::remove_dir(path).map_err(problem)
     }
 
+    /// `notempty`, as WASI's C library numbers it.
+    const NOT_EMPTY: i32 = 55;
+
     fn problem(error: io::Error) -> Problem {
         match error.kind() {
             ErrorKind::NotFound => Problem::NotFound,
@@ -153,6 +156,10 @@ mod files {
             ErrorKind::PermissionDenied => Problem::NotPermitted,
             ErrorKind::QuotaExceeded | ErrorKind::StorageFull => Problem::Full,
             ErrorKind::InvalidData => Problem::NotText,
+            // Its standard library has no kind for this one under WASI.
+            _ if cfg!(target_family = "wasm") && error.raw_os_error() == Some(NOT_EMPTY) => {
+                Problem::NotEmpty
+            }
             _ => Problem::Other(error.to_string()),
         }
     }

@@ -65,7 +65,7 @@ pub(super) fn programs() -> Vec<Program> {
             large::long_function => too_much(&["bytes in one function, the limit is 4194304"]);
         "U6" "many-jumps" Dear, "one function of jumps to fourteen hundred places from each of them",
             large::jumps => too_much(&[]);
-        "U6" "deep-blocks" Dear, "one function of fifty thousand blocks in one another",
+        "U6" "deep-blocks" Dear, "one function of four hundred thousand blocks in one another",
             large::blocks => too_much(&[]);
         "U7" "memory-of-the-compiler" Dear, "a function of which the compiler makes hundreds of megabytes",
             large::dense_calls => too_much(&["`max-compile-memory-bytes`"]);

@@ -216,7 +216,7 @@ async fn a_kind_that_the_node_does_not_have_is_refused() {
     refused(
         register.await,
         ErrorCode::FailedPrecondition,
-        &["this node has no grant of kind `http` to give"],
+        &["this node is built without `http`"],
     );
 }
 

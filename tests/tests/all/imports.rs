@@ -109,8 +109,12 @@ async fn a_real_guest_that_asks_for_the_network_hears_which_grant_is_missing() {
 async fn names_of_the_nodes_own_that_it_does_not_have_are_refused_at_the_upload() {
     let tenant = TestHost::shared().await.tenant().await;
     for (interface, reason) in [
-        ("wasi:keyvalue/store@0.2.0", "this node does not have"),
-        ("wasi:keyvalue/store", "this node does not have"),
+        ("wasi:keyvalue/store@0.2.0", "is not version 0.2.0-draft"),
+        ("wasi:keyvalue/store", "is not version 0.2.0-draft"),
+        (
+            "wasi:keyvalue/watcher@0.2.0-draft",
+            "this node does not have",
+        ),
         ("wasi:http/types@0.3.0", "this node does not have"),
         ("wasi:cli/environment@0.3.0", "is not WASI 0.2"),
         ("wasi:cli/environment@0.1.0", "is not WASI 0.2"),

@@ -10,8 +10,8 @@ use rpc_host_protocol::message::{
     CallHeader, Fallback, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::{
-    ByDigest, Describe, Named, Register, Rollback, Swap, SwapTo, TenantSettings, TokenCreate,
-    TokenList, TokenRevoke,
+    ByDigest, Describe, LimitsOf, Named, Register, Rollback, Swap, SwapTo, TenantSettings,
+    TokenCreate, TokenList, TokenRevoke,
 };
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
 use rpc_host_tests::{HostOptions, RawPeer, TestHost, TestTenant, built, operation_names};
@@ -143,6 +143,9 @@ fn row(operation: &str, names: &Names, own: &str) -> Row {
         })],
         "token-revoke" => vec![Operation::TokenRevoke(TokenRevoke {
             id: names.token.clone(),
+        })],
+        "limits" => vec![Operation::Limits(LimitsOf {
+            name: Some(names.registration.clone()),
         })],
         "list" => return Row::Listing(Operation::List {}),
         "modules" => return Row::Listing(Operation::Modules {}),

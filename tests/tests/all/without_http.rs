@@ -18,7 +18,7 @@ async fn a_grant_of_requests_is_refused_and_says_that_the_node_is_built_without(
         .register("fetch", &module, granted("http:example.com"));
     refused(
         asked.await,
-        ErrorCode::InvalidArgument,
+        ErrorCode::FailedPrecondition,
         &["this node is built without `http`"],
     );
     // Without it, the module is as good as any other until it asks.

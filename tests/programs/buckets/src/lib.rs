@@ -10,7 +10,9 @@ mod buckets {
     pub fn get(bucket: &str, key: &str) -> Result<Option<String>, String> {
         let value = Bucket::open(bucket).and_then(|bucket| bucket.get(key));
         let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
-        value.map(|value| value.map(text)).map_err(|error| error.to_string())
+        value
+            .map(|value| value.map(text))
+            .map_err(|error| error.to_string())
     }
 
     /// Has a key hold a text.
@@ -28,7 +30,9 @@ mod buckets {
 
     /// Has so many keys hold something, all at once.
     pub fn set_many(bucket: &str, keys: u32) -> Result<(), String> {
-        let pairs: Vec<_> = (0..keys).map(|key| (format!("{key:06}"), vec![b'x'])).collect();
+        let pairs: Vec<_> = (0..keys)
+            .map(|key| (format!("{key:06}"), vec![b'x']))
+            .collect();
         let set = Bucket::open(bucket).and_then(|bucket| bucket.set_many(&pairs));
         set.map_err(|error| error.to_string())
     }

@@ -74,9 +74,15 @@ fn begin(url: &str, method: &Method) -> Result<Begun, String> {
     let request = OutgoingRequest::new(Fields::new());
     let path = if path.is_empty() { "/" } else { path };
     request.set_method(method).map_err(|()| "bad method")?;
-    request.set_scheme(Some(&scheme)).map_err(|()| "bad scheme")?;
-    request.set_authority(Some(authority)).map_err(|()| "bad authority")?;
-    request.set_path_with_query(Some(path)).map_err(|()| "bad path")?;
+    request
+        .set_scheme(Some(&scheme))
+        .map_err(|()| "bad scheme")?;
+    request
+        .set_authority(Some(authority))
+        .map_err(|()| "bad authority")?;
+    request
+        .set_path_with_query(Some(path))
+        .map_err(|()| "bad path")?;
     let body = request.body().map_err(|()| "no body")?;
     let pending = outgoing_handler::handle(request, None).map_err(|error| told(&error))?;
     Ok((pending, body))
@@ -117,7 +123,9 @@ fn read(response: IncomingResponse) -> Result<String, String> {
         }
     }
     let location = response.headers().get("location");
-    let location = location.first().map(|to| format!(" -> {}", String::from_utf8_lossy(to)));
+    let location = location
+        .first()
+        .map(|to| format!(" -> {}", String::from_utf8_lossy(to)));
     let (status, text) = (response.status(), String::from_utf8_lossy(&bytes));
     Ok(format!("{status} {text}{}", location.unwrap_or_default()))
 }
