@@ -190,10 +190,11 @@ async fn attack(kind: Kind, target: Target) -> Result<()> {
         });
     }
     ready();
-    while let Some(ended) = calls.join_next().await {
-        ended?;
+    // None of them ends, but by a panic.
+    match calls.join_next().await {
+        Some(Err(panic)) => Err(panic.into()),
+        Some(Ok(_)) | None => Ok(()),
     }
-    Ok(())
 }
 
 async fn upload(client: &Client, ready: impl Fn()) -> Result<()> {

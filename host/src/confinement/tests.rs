@@ -58,9 +58,12 @@ const DEEDS_OF_A_NODE: &[(&str, Act)] = &[
     ("look up a name", look_up),
 ];
 
+/// Something that is done in a directory.
+type DoneIn = fn(&std::path::Path) -> io::Result<()>;
+
 /// What is done in a directory that a node was given, and whether it takes the right to change it. None of
 /// the last is for anybody.
-const IN_DIRECTORIES: &[(&str, fn(&std::path::Path) -> io::Result<()>, Option<bool>)] = &[
+const IN_DIRECTORIES: &[(&str, DoneIn, Option<bool>)] = &[
     ("list", |at| std::fs::read_dir(at).map(drop), Some(false)),
     (
         "read",

@@ -74,11 +74,13 @@ async fn what_nobody_waits_for_any_more_is_dropped() {
         let work = async move {
             let _gone = Gone(Some(gone));
             begun.send(()).unwrap();
-            while busy {
+            if !busy {
+                pending::<()>().await;
+            }
+            loop {
                 at_work(Duration::from_millis(2));
                 yield_now().await;
             }
-            pending::<()>().await;
         };
         let mut working = Box::pin(mill.work(&account, later(), work));
         tokio::select! {
