@@ -145,7 +145,7 @@ async fn a_tenant_whose_disk_stalls_keeps_so_many_threads_busy_and_no_other_wait
     write(&mount(&volumes, 8, Access::ReadWrite), "file", 1)
         .await
         .unwrap();
-    // The others wait, and so does whatever else the tenant wants.
+    // `max-file-operations-per-tenant` is two here: the others wait, and so does whatever else the tenant wants.
     assert!(beginning.try_recv().is_err());
     let waiting = write(&stalled, "file", 1);
     tokio::time::timeout(Duration::from_millis(20), waiting)
