@@ -423,6 +423,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tenants_volumes_are_held_to_the_limits_of_the_configuration() {
+        let limits = Limits {
+            max_file_operations_per_tenant: 3,
+            max_volumes_per_tenant: 5,
+            ..Limits::default()
+        };
+        let of_tenant = volume_limits(&limits).of_tenant;
+        assert_eq!(
+            (of_tenant.max_file_operations, of_tenant.max_volumes),
+            (3, 5)
+        );
+    }
+
+    #[test]
     fn what_is_missing_hinders_only_a_start_that_requires_it() {
         let enforcement = |missing: &[&str]| Enforcement {
             enforced: vec!["seccomp".to_owned()],
