@@ -183,7 +183,7 @@ fn on_their_own() -> Vec<Program> {
         "R14" "sleeps" Slow, "sleeps for six hundred years",
             Written("r13-pollables"), TIME, "sleep" => LATE;
         "R15" "poll-many" Slow, "waits for one timer, named 260000 times",
-            Written("r13-pollables"), TIME, "poll-many" => too_much(&[]);
+            Written("r13-pollables"), NO_LIMIT, "poll-many" => too_much(&[]);
         "R15" "poll-nothing" Cheap, "waits for nothing",
             Written("r13-pollables"), NO_LIMIT, "poll-nothing" => trapped(&[]);
         "R15" "poll-beyond" Cheap, "waits for a list that goes beyond its memory",
