@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 use crate::capability::{Accessing, Done, KeyValue, KeyValueError, SubjectName};
 use crate::config::{Limits, count};
+use crate::processor::time_of_this_thread;
+use crate::share::{Shares, Taken};
 use crate::storage::{Batch, Expect, Key, Storage, StorageError, blocking, decode, encode};
 use crate::tenant::{TenantId, owned, tenant_key};
 
@@ -23,6 +25,12 @@ use crate::tenant::{TenantId, owned, tenant_key};
 const BURST: Duration = Duration::from_secs(1);
 /// Tenants that are remembered before those that have nothing to wait for are forgotten.
 const MANY_TENANTS: usize = 64;
+/// Threads that may block, of those that the node has, which changes of buckets may keep busy, and reads too.
+const THREADS: u32 = 16;
+/// And of those, by reads of one tenant.
+const READS_OF_TENANT: u32 = 4;
+/// So many bytes more cost a change as much as another one.
+const BYTES_OF_STEP: usize = 64 << 10;
 
 /// The buckets of all tenants. A clone is another handle to the same.
 #[derive(Clone, Debug)]
@@ -38,12 +46,18 @@ struct Inner {
     changing: Mutex<()>,
     /// When each tenant has used up what it may change.
     paces: Mutex<HashMap<TenantId, Instant>>,
+    /// Changes under way, those that wait for their turn included: one of each tenant.
+    changes: Shares,
+    /// Threads that read.
+    reads: Shares,
 }
 
 /// The buckets of one tenant, within its limits.
 struct OfTenant {
     buckets: Buckets,
     tenant: TenantId,
+    /// Whose share it works by.
+    share: Arc<str>,
     limits: Limits,
 }
 
@@ -96,6 +110,8 @@ impl Buckets {
                 storage,
                 changing: Mutex::default(),
                 paces: Mutex::default(),
+                changes: Shares::with_share(THREADS, 1),
+                reads: Shares::with_share(THREADS, READS_OF_TENANT),
             }),
         }
     }
@@ -105,6 +121,7 @@ impl Buckets {
         Arc::new(OfTenant {
             buckets: self.clone(),
             tenant,
+            share: Arc::from(tenant.number().to_string()),
             limits: limits.clone(),
         })
     }
@@ -112,7 +129,7 @@ impl Buckets {
 
 impl Inner {
     /// When a tenant may make its next change, which is reserved by this.
-    fn reserve(&self, tenant: TenantId, per_second: u64) -> Instant {
+    fn reserve(&self, tenant: TenantId, per_second: u64, steps: u32) -> Instant {
         let step = Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX).max(1);
         let now = Instant::now();
         // Nothing panics while it is locked, so poison means nothing here.
@@ -122,7 +139,7 @@ impl Inner {
         }
         let used_up = paces.entry(tenant).or_insert(now);
         let begin = (*used_up).max(now);
-        *used_up = begin + step;
+        *used_up = begin + step.saturating_mul(steps);
         begin.checked_sub(BURST).unwrap_or(now)
     }
 
@@ -263,11 +280,15 @@ impl From<StorageError> for Trouble {
 
 /// Works on a thread that may block.
 async fn work<T: Send + 'static>(
+    thread: Option<Taken>,
     work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
 ) -> Done<T> {
     let timed = blocking(move || {
-        let begin = Instant::now();
-        (work(), begin.elapsed())
+        // Given back when the work is done, even if nobody waits for it any more.
+        let _thread = thread;
+        // Not what it waits for the disk, or for others who change something.
+        let before = time_of_this_thread();
+        (work(), time_of_this_thread().saturating_sub(before))
     });
     let (result, took) = match timed.await {
         Ok(done) => done,
@@ -312,14 +333,18 @@ impl OfTenant {
     async fn change_in_turn<T: Send + 'static>(
         &self,
         bucket: &SubjectName,
+        bytes: usize,
         make: impl FnOnce(&Inner) -> Result<(Changed, T), Trouble> + Send + 'static,
     ) -> Done<T> {
-        let per_second = self.limits.max_kv_writes_per_second_per_tenant;
-        let turn = self.buckets.inner.reserve(self.tenant, per_second);
-        tokio::time::sleep_until(turn).await;
         let inner = Arc::clone(&self.buckets.inner);
+        // One at a time, so that whoever gives up waiting has used up one turn at most.
+        let thread = inner.changes.take(&self.share, 1).await;
+        let per_second = self.limits.max_kv_writes_per_second_per_tenant;
+        let steps = u32::try_from(1 + bytes / BYTES_OF_STEP).unwrap_or(u32::MAX);
+        let turn = inner.reserve(self.tenant, per_second, steps);
+        tokio::time::sleep_until(turn).await;
         let (tenant, bucket, limits) = (self.tenant, bucket.clone(), self.limits.clone());
-        work(move || inner.change(tenant, &bucket, &limits, make)).await
+        work(thread, move || inner.change(tenant, &bucket, &limits, make)).await
     }
 }
 
@@ -335,7 +360,8 @@ impl KeyValue for OfTenant {
             }
             let inner = Arc::clone(&self.buckets.inner);
             let (tenant, bucket) = (self.tenant, bucket.clone());
-            work(move || Ok(inner.get(tenant, &bucket, &keys)?)).await
+            let thread = inner.reads.take(&self.share, 1).await;
+            work(thread, move || Ok(inner.get(tenant, &bucket, &keys)?)).await
         })
     }
 
@@ -348,7 +374,8 @@ impl KeyValue for OfTenant {
             let inner = Arc::clone(&self.buckets.inner);
             let (tenant, bucket) = (self.tenant, bucket.clone());
             let most = self.limits.max_kv_keys_per_page;
-            work(move || Ok(inner.keys(tenant, &bucket, skip, most)?)).await
+            let thread = inner.reads.take(&self.share, 1).await;
+            work(thread, move || Ok(inner.keys(tenant, &bucket, skip, most)?)).await
         })
     }
 
@@ -366,7 +393,10 @@ impl KeyValue for OfTenant {
             if values.any(|value| value.len() as u64 > limit_bytes) {
                 return refused(KeyValueError::ValueTooLong { limit_bytes });
             }
-            self.change_in_turn(bucket, move |_| Ok((pairs, ()))).await
+            let sizes = pairs.iter().filter_map(|(_, value)| value.as_ref());
+            let bytes = sizes.map(Vec::len).sum();
+            self.change_in_turn(bucket, bytes, move |_| Ok((pairs, ())))
+                .await
         })
     }
 
@@ -392,7 +422,7 @@ impl KeyValue for OfTenant {
                 let sum = sum.ok_or(KeyValueError::NoNumber)?;
                 Ok((vec![(key, Some(sum.to_string().into_bytes()))], sum))
             };
-            self.change_in_turn(bucket, make).await
+            self.change_in_turn(bucket, 0, make).await
         })
     }
 }

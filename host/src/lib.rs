@@ -29,6 +29,7 @@ pub mod kv;
 pub mod node;
 #[cfg(feature = "http")]
 pub mod outgoing;
+mod processor;
 pub mod provider;
 pub mod registry;
 pub mod sandbox;

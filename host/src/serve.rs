@@ -88,6 +88,19 @@ pub enum ServeError {
 /// # Errors
 /// When the kernel lacks what the configuration requires, or the data directory cannot be made.
 pub fn confine(config: &Config) -> Result<Confined, ServeError> {
+    let descriptors = confinement::take_all_descriptors();
+    // Each of these holds one; what else there is fits into the rest of it.
+    let wanted = config
+        .limits
+        .max_connections
+        .saturating_add(config.limits.max_open_files);
+    if let Some(descriptors) = descriptors.filter(|descriptors| *descriptors < 2 * wanted) {
+        tracing::warn!(
+            descriptors,
+            "the system lets this process have few descriptors for its limits of connections and open \
+             files; raise `ulimit -n`"
+        );
+    }
     if config.sandbox == SandboxDemand::Off {
         tracing::warn!("the node is not confined: --sandbox is off");
         return Ok(Confined(None));

@@ -44,7 +44,7 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &["rustix"],
         &[
             "host/src/confinement/",
-            "host/src/sandbox/processor.rs",
+            "host/src/processor.rs",
             "host/src/volume/",
         ],
     ),
@@ -174,6 +174,7 @@ const HOST: &[(&str, &[&str])] = &[
     (
         "sandbox",
         &[
+            "processor",
             "volume",
             "capability",
             "outgoing",
@@ -191,14 +192,24 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox::State",
             "sandbox::CallLabel",
             "sandbox::CallLimits",
-            "volume",
             "account",
             "budget",
             "outgoing",
             "volume",
         ],
     ),
-    ("kv", &["capability", "tenant", "storage", "config"]),
+    (
+        "kv",
+        &[
+            "capability",
+            "tenant",
+            "storage",
+            "config",
+            "processor",
+            "share",
+        ],
+    ),
+    ("processor", &[]),
     // It knows no guest: what a request may be is decided before.
     (
         "outgoing",

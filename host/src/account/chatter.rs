@@ -83,11 +83,11 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_dropped_counted_and_told_once_in_a_while() {
-        let start = Instant::now();
         let chatter = Chatter::new(Rate {
             per_second: 100,
             burst: Duration::from_secs(1),
         });
+        let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(chatter.hear(100, start), Hearing::Write);
         let dropped = |lines, bytes| Hearing::Drop(Some(Dropped { lines, bytes }));

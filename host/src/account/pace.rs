@@ -27,6 +27,8 @@ static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
 impl Pace {
     /// Nothing has happened yet.
     pub fn new(rate: Rate) -> Self {
+        // No time that is counted with lies before it.
+        LazyLock::force(&BEGINNING);
         Pace {
             paid_until_ns: AtomicU64::new(0),
             per_second: AtomicU64::new(rate.per_second),

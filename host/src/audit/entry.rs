@@ -229,11 +229,26 @@ impl Entry {
 /// be written to is no secret.
 pub fn grant(text: &str) -> String {
     let shown = match text.split_once('=') {
+        // Meant for one with a value, perhaps.
+        None if !is_without_value(text) => {
+            let (kind, _) = text.split_once(':').unwrap_or_default();
+            Cow::Owned(format!("{kind}:…"))
+        }
         None => Cow::Borrowed(text),
         Some((name, "ro" | "rw")) if is_place(name) => Cow::Borrowed(text),
         Some((name, _)) => Cow::Owned(format!("{name}=…")),
     };
     printable(&shown, MAX_GRANT_BYTES)
+}
+
+/// Kinds that need no value, and words of policies.
+fn is_without_value(text: &str) -> bool {
+    let kind = text.split_once(':').map_or(text, |(kind, _)| kind);
+    match kind {
+        "log" | "clock" | "random" | "fs" | "kv" | "http" => true,
+        "env" | "any" | "none" => kind == text,
+        _ => false,
+    }
 }
 
 /// Volumes and buckets.

@@ -55,7 +55,7 @@ impl Kind {
             Self::Random => "random:seeded=N",
             Self::Fs => "fs:VOLUME=ro or =rw",
             Self::Kv => "kv:BUCKET=ro or =rw",
-            Self::Http => "http:HOST[:PORT]",
+            Self::Http => "http:HOST[:PORT] or http:*.DOMAIN[:PORT]",
         }
     }
 

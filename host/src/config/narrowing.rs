@@ -58,7 +58,10 @@ impl Scope {
     pub fn known(self) -> impl Iterator<Item = &'static str> {
         let names = LIMITS.iter().map(|row| row.name);
         names.filter(move |name| {
-            let is_of_each_tenant = self == Self::Tenant && name.ends_with("-per-tenant");
+            // The queue of compiles has one number for every tenant.
+            let is_of_each_tenant = self == Self::Tenant
+                && name.ends_with("-per-tenant")
+                && *name != "max-queued-compiles-per-tenant";
             is_of_each_tenant || OF_REGISTRATION.contains(name)
         })
     }

@@ -4,6 +4,7 @@
 //! Each measure stands for itself. What the kernel does not offer is told, in [`Enforcement`], and the
 //! rest holds all the same.
 
+mod descriptors;
 mod files;
 mod node;
 mod system_calls;
@@ -15,6 +16,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
+pub use descriptors::take_all_descriptors;
 pub use node::{Use, node};
 pub use worker::{WorkerLimits, worker};
 

@@ -70,8 +70,16 @@ impl Pending {
         let size = format!("{} bytes", header.size_bytes);
         let entry = asked_by(principal, origin, UPLOAD).object(&header.digest);
         let entry = entry.detail(&size);
-        let matter = Matter::Durable;
+        // Nothing is kept of it before all its bytes are there.
+        let matter = Matter::Light;
         Pending::new(audit, Asked { entry, matter })
+    }
+
+    /// From now on it may come to something that lasts, whether somebody waits for it or not.
+    pub(super) fn may_last(&mut self) {
+        if let Some(asked) = &mut self.asked {
+            asked.matter = Matter::Durable;
+        }
     }
 
     pub(super) fn provide(

@@ -70,6 +70,11 @@ pub(super) async fn call(
                 limits: &limits,
                 outer,
             };
+            // Whoever is late before its first turn gets none: it would come before all that is in time.
+            if left(deadline).is_zero() {
+                let late = SandboxError::DeadlineExceeded(deadline - started);
+                return reply(Err(late.into()), started, &bounds);
+            }
             let called = match answerer {
                 Answerer::Module(registration) => {
                     of_module(&node, &caller, &registration, &header, arguments, &bounds).await

@@ -72,7 +72,10 @@ impl UploadSink for NodeUpload {
     }
 
     async fn finish(mut self) -> Result<ModuleEntry, Failure> {
-        let asked = self.asked.take();
+        let mut asked = self.asked.take();
+        if let Some(asked) = &mut asked {
+            asked.may_last();
+        }
         let kept = self.keep().await;
         if let Some(asked) = asked {
             asked.end(&kept);

@@ -20,10 +20,10 @@ use tracing::Instrument;
 
 use super::SandboxError;
 use super::engine::Ticker;
-use super::processor;
 use super::quick::QuickWay;
 use super::run_queue::{Given, Place, RunQueue};
 use crate::account::Account;
+use crate::processor;
 
 type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -206,12 +206,17 @@ fn turn(shared: &Arc<Shared>, given: &Given, number: u64, running: Running) {
     let mut left = Some(work);
     if is_over {
         let _within = runtime.enter();
-        drop(left.take());
+        let over = left.take();
+        let _told_by_its_hook = catch_unwind(AssertUnwindSafe(|| drop(over)));
     }
     let took = processor::time_of_this_thread().saturating_sub(before);
     shared.quick.note_elsewhere(&account);
-    // What nobody waits for any more is dropped here, when the lock is given back.
-    let _unwanted = shared.ended(given, number, left, took);
+    // What nobody waits for any more is dropped here, when the lock is given back. What it lets go of may need
+    // its runtime, and may not end this thread.
+    if let Some(unwanted) = shared.ended(given, number, left, took) {
+        let _within = runtime.enter();
+        let _told_by_its_hook = catch_unwind(AssertUnwindSafe(|| drop(unwanted)));
+    }
 }
 
 impl Shared {

@@ -21,7 +21,7 @@
 //! | `state`, `limiter`, `output` | what a store holds |
 //! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
 //! | `rest` | what a guest does between two turns |
-//! | `mill`, `run_queue`, `processor` | the threads for what takes longer, whose turn it is there, and how long it was |
+//! | `mill`, `run_queue` | the threads for what takes longer, and whose turn it is there |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
@@ -50,7 +50,6 @@ mod mill;
 mod output;
 mod outside;
 mod prepared;
-mod processor;
 mod quick;
 mod rest;
 mod run_queue;

@@ -9,8 +9,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::processor;
 use crate::account::Account;
+use crate::processor;
 
 /// What a short turn takes at most.
 pub(super) const LONG_TURN: Duration = Duration::from_millis(1);

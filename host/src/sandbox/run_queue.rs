@@ -130,11 +130,16 @@ impl<T> RunQueue<T> {
 
     /// Gives a turn to whoever is next.
     pub(super) fn next(&mut self, now: Instant) -> Option<(Given, T)> {
-        let place = self.overdue(now).or_else(|| self.furthest_behind())?;
+        let overdue = self.overdue(now);
+        let is_in_order = overdue.is_none();
+        let place = overdue.or_else(|| self.furthest_behind())?;
         let who = self.remove(&place)?;
         let line = self.tenants.get_mut(&place.tenant)?;
         self.order.remove(&(line.time, place.tenant));
-        self.now = self.now.max(line.time);
+        // One that was not next by its time says nothing about the time of others.
+        if is_in_order {
+            self.now = self.now.max(line.time);
+        }
         let ahead = line.own_time(TURN);
         line.time += ahead;
         line.under_way += 1;

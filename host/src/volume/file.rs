@@ -242,17 +242,20 @@ impl Drop for File {
         let (Some(held), Some(ledger)) = (self.held.take(), self.volume.ledger()) else {
             return;
         };
-        if ledger.orphan_bytes(self.node) <= Some(QUICKLY_DELETED_BYTES) {
+        let Some(bytes) = ledger.leave(self.node) else {
+            return;
+        };
+        if bytes <= QUICKLY_DELETED_BYTES {
             drop(held);
-            ledger.closed(self.node);
+            ledger.gone(bytes);
             return;
         }
         // The system deletes it now, which takes a while. Its room comes back after that.
-        let (volume, node) = (Arc::clone(&self.volume), self.node);
+        let volume = Arc::clone(&self.volume);
         let close = move || {
             drop(held);
             if let Some(ledger) = volume.ledger() {
-                ledger.closed(node);
+                ledger.gone(bytes);
             }
         };
         match tokio::runtime::Handle::try_current() {

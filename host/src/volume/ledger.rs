@@ -180,27 +180,24 @@ impl Ledger {
         self.give_file();
     }
 
-    /// The bytes of a file that is open and was deleted.
-    pub(super) fn orphan_bytes(&self, node: Node) -> Option<u64> {
-        self.books().open.get(&node)?.orphan_bytes
+    /// Somebody is about to close a file. Gives the bytes of one that was deleted, and that nobody else has open:
+    /// they come back by [`Ledger::gone`] once it is closed.
+    ///
+    /// Before it is closed, as its number may be that of another file a moment later.
+    #[must_use]
+    pub(super) fn leave(&self, node: Node) -> Option<u64> {
+        let mut books = self.books();
+        let held = books.open.get_mut(&node)?;
+        held.times = held.times.saturating_sub(1);
+        if held.times > 0 {
+            return None;
+        }
+        books.open.remove(&node).and_then(|held| held.orphan_bytes)
     }
 
-    /// Somebody closed a file.
-    pub(super) fn closed(&self, node: Node) {
-        let orphan_bytes = {
-            let mut books = self.books();
-            let Some(held) = books.open.get_mut(&node) else {
-                return;
-            };
-            held.times = held.times.saturating_sub(1);
-            if held.times > 0 {
-                return;
-            }
-            books.open.remove(&node).and_then(|held| held.orphan_bytes)
-        };
-        if let Some(bytes) = orphan_bytes {
-            self.give_bytes(bytes);
-            self.give_file();
-        }
+    /// A deleted file of so many bytes was closed by the last who had it open.
+    pub(super) fn gone(&self, bytes: u64) {
+        self.give_bytes(bytes);
+        self.give_file();
     }
 }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::ledger::{Ledger, Total, Usage};
 use super::share::{Room, Share};
@@ -24,6 +24,8 @@ pub(super) struct Shelf {
     room: Arc<Room>,
     /// What it may have, as was said last, and what is counted by that.
     allowed: Mutex<(TenantLimits, Arc<Share>)>,
+    /// What is counted by limits of before, as long as somebody has it.
+    earlier: Mutex<Vec<(TenantLimits, Weak<Share>)>>,
     is_gone: AtomicBool,
     /// None before they were counted. Held over the disk, by threads that may block.
     volumes: Mutex<Option<Known>>,
@@ -39,6 +41,7 @@ impl Shelf {
                 limits.of_tenant,
                 Arc::new(Share::new(room, &limits.of_tenant)),
             )),
+            earlier: Mutex::default(),
             room: Arc::clone(room),
             is_gone: AtomicBool::new(false),
             volumes: Mutex::default(),
@@ -50,9 +53,20 @@ impl Shelf {
         let mut allowed = self.allowed();
         if allowed.0 != limits {
             self.total.allow(limits.max_volume_bytes);
-            *allowed = (limits, Arc::new(Share::new(&self.room, &limits)));
+            let share = self.again(&limits, &allowed);
+            *allowed = (limits, share);
         }
         Arc::clone(&allowed.1)
+    }
+
+    /// The share by these limits: the one that there is, where calls under other limits go on beside each other.
+    fn again(&self, limits: &TenantLimits, present: &(TenantLimits, Arc<Share>)) -> Arc<Share> {
+        let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+        earlier.retain(|(_, share)| share.strong_count() > 0);
+        let known = earlier.iter().position(|(of, _)| of == limits);
+        let known = known.and_then(|at| earlier.swap_remove(at).1.upgrade());
+        earlier.push((present.0, Arc::downgrade(&present.1)));
+        known.unwrap_or_else(|| Arc::new(Share::new(&self.room, limits)))
     }
 
     // Nothing can be left half done in there.

@@ -8,8 +8,10 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 9] = [
     "LIMITS.md",
+    "GRANTS.md",
+    "SERVING.md",
     "README.md",
     "PROTOCOL.md",
     "ARCHITECTURE.md",

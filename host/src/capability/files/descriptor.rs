@@ -214,10 +214,12 @@ impl HostDescriptor for Files<'_> {
     async fn write(
         &mut self,
         fd: Resource<Descriptor>,
-        bytes: Vec<u8>,
+        mut bytes: Vec<u8>,
         offset: Filesize,
     ) -> FsResult<Filesize> {
         let file = self.writable(&fd)?;
+        // The guest is told how much was written, and comes again for the rest.
+        bytes.truncate(MAX_CHUNK_BYTES);
         let work = file.run(move |file| file.write(At::Offset(offset), &bytes));
         work.await.map_err(code)
     }

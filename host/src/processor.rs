@@ -12,13 +12,13 @@ use rustix::time::{ClockId, clock_gettime};
 const NICENESS: i32 = 5;
 
 /// The calling thread comes after the others of this process from now on.
-pub(super) fn stand_back() -> Result<(), Errno> {
+pub(crate) fn stand_back() -> Result<(), Errno> {
     nice(NICENESS).map(|_| ())
 }
 
 /// How long the calling thread has had a processor. The times of two calls may be compared on one thread
 /// only.
-pub(super) fn time_of_this_thread() -> Duration {
+pub(crate) fn time_of_this_thread() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
