@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use http::{HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use wasmtime::component::{Linker, ResourceTable};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi_http::p2::bindings::http::types::{self, HostOutgoingRequest as _};
 use wasmtime_wasi_http::p2::bindings::{LinkOptions, http as bindings};
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, RequestOptions, WasiBody, WasiHttp, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks,
 };
 
-use super::{Grant, Grants};
+use super::{Grant, Grants, is_heard};
+use crate::account::Account;
 use crate::outgoing::{
     Allowance, Destination, Excess, Host, Outgoing, OutgoingError, Patience, ResponseBody,
 };
@@ -28,10 +31,51 @@ pub(super) const INTERFACES: &[&str] = &["wasi:http/outgoing-handler", "wasi:htt
 /// Bytes of one write to the body of a request; as much waits to be sent.
 const MAX_WRITE_BYTES: usize = 16 << 10;
 
+/// As the engine links it.
+const TYPES: &str = "wasi:http/types@0.2.12";
+
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let options = LinkOptions::default();
     bindings::outgoing_handler::add_to_linker::<State, WasiHttp>(linker, State::http)?;
-    bindings::types::add_to_linker::<State, WasiHttp>(linker, &(&options).into(), State::http)
+    types::add_to_linker::<State, WasiHttp>(linker, &(&options).into(), State::http)?;
+    bound_lengths(linker)
+}
+
+/// Bytes of the name of a method, and of a host with its port. The longest of those that are registered, and of
+/// those that there can be.
+const MAX_METHOD_BYTES: usize = 64;
+const MAX_AUTHORITY_BYTES: usize = 253 + 6;
+
+/// What is set of a request that was not sent yet is kept outside of a guest's memory, and the engine's own functions
+/// keep a method and an authority of any length. These stand in front of them.
+fn bound_lengths(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut interface = linker.instance(TYPES)?;
+    interface.func_wrap(
+        "[method]outgoing-request.set-method",
+        |mut store: StoreContextMut<'_, State>,
+         (request, method): (Resource<types::OutgoingRequest>, types::Method)| {
+            if matches!(&method, types::Method::Other(name) if name.len() > MAX_METHOD_BYTES) {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_method(request, method)?,))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]outgoing-request.set-authority",
+        |mut store: StoreContextMut<'_, State>,
+         (request, authority): (Resource<types::OutgoingRequest>, Option<String>)| {
+            if authority
+                .as_ref()
+                .is_some_and(|text| text.len() > MAX_AUTHORITY_BYTES)
+            {
+                return Ok((Err(()),));
+            }
+            Ok((store.data_mut().http().set_authority(request, authority)?,))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// The requests of one instance.
@@ -42,13 +86,19 @@ pub(crate) struct HttpCtx {
 
 impl HttpCtx {
     /// For an instance with these grants. Nothing is sent before there is a way out.
-    pub(crate) fn new(label: CallLabel, grants: Arc<Grants>, limits: &CallLimits) -> Self {
+    pub(crate) fn new(
+        label: CallLabel,
+        account: Arc<Account>,
+        grants: Arc<Grants>,
+        limits: &CallLimits,
+    ) -> Self {
         let mut ctx = WasiHttpCtx::new();
         ctx.set_field_size_limit(0);
         HttpCtx {
             ctx,
             requests: Requests {
                 label,
+                account,
                 grants,
                 outgoing: None,
                 allowance: None,
@@ -78,6 +128,7 @@ impl HttpCtx {
 
 struct Requests {
     label: CallLabel,
+    account: Arc<Account>,
     grants: Arc<Grants>,
     outgoing: Option<Arc<Outgoing>>,
     /// Made with the first request: most instances make none.
@@ -177,9 +228,9 @@ impl WasiHttpHooks for Requests {
         if let Err(error) = &cleared
             && self.is_news(error)
         {
-            tell(&self.label, error);
+            tell(&self.account, &self.label, error);
         }
-        let label = self.label.clone();
+        let (account, label) = (Arc::clone(&self.account), self.label.clone());
         Box::new(async move {
             let Cleared {
                 outgoing,
@@ -191,7 +242,7 @@ impl WasiHttpHooks for Requests {
             let sending = outgoing.send(&label.tenant, &allowance, &destination, request, patience);
             let (response, connection) = sending.await.map_err(|error| {
                 if error.is_refusal() {
-                    tell(&label, &error);
+                    tell(&account, &label, &error);
                 }
                 to_wasi(error)
             })?;
@@ -211,7 +262,10 @@ impl WasiHttpHooks for Requests {
 
 /// Tells whoever reads the log what is in the way of a request. There is a bounded number of these in a
 /// call, and none of the guest's text but names of hosts.
-fn tell(label: &CallLabel, error: &OutgoingError) {
+fn tell(account: &Account, label: &CallLabel, error: &OutgoingError) {
+    if !is_heard(account, label, error.to_string().len()) {
+        return;
+    }
     let CallLabel {
         tenant,
         module,

@@ -84,7 +84,12 @@ impl State {
             account,
             files: FilesCtx::new(setting.mounts.clone()),
             #[cfg(feature = "http")]
-            http: HttpCtx::new(setting.label.clone(), Arc::clone(&grants), limits),
+            http: HttpCtx::new(
+                setting.label.clone(),
+                Arc::clone(&setting.account),
+                Arc::clone(&grants),
+                limits,
+            ),
             grants,
             buckets: setting.buckets.clone(),
             outside,

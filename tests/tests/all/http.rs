@@ -300,3 +300,19 @@ async fn a_host_is_believed_by_its_certificate() {
     let (_tenant, module) = fetch(doubting, &[&granted]).await;
     assert_eq!(get(&module, &url).await, "error: TlsCertificateError");
 }
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_that_is_not_sent_is_short() {
+    let (_tenant, module) = fetch(node(&[443]), &["http:example.com"]).await;
+    for (letters, kept) in [
+        (64, [true, true]),
+        (65, [false, true]),
+        (259, [false, true]),
+        (260, [false, false]),
+    ] {
+        let keeps: Vec<bool> = module.call("keeps", (letters,)).await.unwrap();
+        assert_eq!(keeps, kept, "{letters}");
+    }
+    let keeps: Vec<bool> = module.call("keeps", (50_000_000,)).await.unwrap();
+    assert_eq!(keeps, [false, false]);
+}

@@ -43,6 +43,18 @@ mod fetch {
         answers.into_iter().map(ended).collect()
     }
 
+    /// Whether a request that is not sent may have a method, and an authority, of so many letters.
+    pub fn keeps(letters: u32) -> Vec<bool> {
+        let text = "a".repeat(letters as usize);
+        let request = super::OutgoingRequest::new(super::Fields::new());
+        vec![
+            request
+                .set_method(&super::Method::Other(text.clone()))
+                .is_ok(),
+            request.set_authority(Some(&text)).is_ok(),
+        ]
+    }
+
     /// Asks with a header of its own. `set`, or what hinders it.
     pub fn set_header(name: String, value: String) -> String {
         match super::Fields::new().append(&name, value.as_bytes()) {
