@@ -203,9 +203,8 @@ impl InFlight {
             let (outcome, unread) = in_flight.fit(isolated(work).await);
             if let Some(token) = in_flight.take(exchange) {
                 began.note_end(&outcome);
-                token.answer(outcome).await;
+                token.answer_after(outcome, (unread, slot)).await;
             }
-            drop((unread, slot));
         };
         // The task may be done before this line is; it then waits for the lock to find its token.
         let mut entries = self.entries();
@@ -233,8 +232,7 @@ impl InFlight {
             Poll::Ready(outcome) => {
                 let (outcome, unread) = self.fit(outcome);
                 began.note_end(&outcome);
-                token.answer_within_session(outcome).await;
-                drop((unread, slot));
+                token.answer_within_session(outcome, (unread, slot)).await;
             }
             Poll::Pending => self.spawn(token, slot, None, began, work),
         }

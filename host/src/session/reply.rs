@@ -27,14 +27,23 @@ impl ReplyToken {
     }
 
     pub(super) async fn answer(self, outcome: Result<CallReply, Failure>) {
+        self.answer_after(outcome, ()).await;
+    }
+
+    /// Answers, and lets go of `held` just before the peer can know.
+    pub(super) async fn answer_after<H>(self, outcome: Result<CallReply, Failure>, held: H) {
         // A connection that has ended needs no answers; its own task says why it ended.
-        let _ended = self.outbox.send(self.message(outcome)).await;
+        let _ended = self.outbox.send_after(self.message(outcome), held).await;
     }
 
     /// The same, from the task of the session itself.
-    pub(super) async fn answer_within_session(self, outcome: Result<CallReply, Failure>) {
+    pub(super) async fn answer_within_session<H>(
+        self,
+        outcome: Result<CallReply, Failure>,
+        held: H,
+    ) {
         let message = self.message(outcome);
-        let _ended = self.outbox.send_within_writing_task(message).await;
+        let _ended = self.outbox.send_within_writing_task(message, held).await;
     }
 
     fn message(&self, outcome: Result<CallReply, Failure>) -> RawMessage {

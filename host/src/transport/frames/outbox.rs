@@ -81,20 +81,33 @@ impl Outbox {
     /// # Errors
     /// When the connection is at its end.
     pub async fn send(&self, message: RawMessage) -> Result<(), OutboxClosed> {
-        let writer = self.leave(message).await?;
+        self.send_after(message, ()).await
+    }
+
+    /// The same, and lets go of `held` once there is room, before anybody can have the message: a peer that knows
+    /// the answer may count on what its exchange held.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn send_after<H>(&self, message: RawMessage, held: H) -> Result<(), OutboxClosed> {
+        let writer = self.leave(message, held).await?;
         if let Some(writer) = writer {
             writer.wake();
         }
         Ok(())
     }
 
-    /// The same without waking the writer: only for the very task that runs it, which looks here
+    /// The same as [`Outbox::send_after`] without waking the writer: only for the very task that runs it, which looks here
     /// before it rests. A task that wakes itself is run once more, and maybe another thread with it.
     ///
     /// # Errors
     /// When the connection is at its end.
-    pub async fn send_within_writing_task(&self, message: RawMessage) -> Result<(), OutboxClosed> {
-        let writer = self.leave(message).await?;
+    pub async fn send_within_writing_task<H>(
+        &self,
+        message: RawMessage,
+        held: H,
+    ) -> Result<(), OutboxClosed> {
+        let writer = self.leave(message, held).await?;
         if writer.is_some() {
             self.0.state().writer = writer;
         }
@@ -123,11 +136,12 @@ impl Outbox {
     }
 
     /// Leaves a message; gives whom to wake.
-    async fn leave(&self, message: RawMessage) -> Result<Option<Waker>, OutboxClosed> {
+    async fn leave<H>(&self, message: RawMessage, held: H) -> Result<Option<Waker>, OutboxClosed> {
         let (lane, cost) = self.0.lane(&message.payload);
         let permit = lane.acquire_many(cost).await;
         // The writer gives it back once the bytes are gone.
         permit.map_err(|_closed| OutboxClosed)?.forget();
+        drop(held);
         self.0.push(message)
     }
 
