@@ -167,6 +167,8 @@ async fn attack(kind: Kind, target: Target) -> Result<()> {
             Kind::LogLines => vec!["log".to_owned()],
             _ => Vec::new(),
         },
+        // Each kind of attack has functions of its own, under the same name.
+        force: true,
         ..Options::default()
     };
     client.register("attack", &module, options).await?;
