@@ -8,7 +8,7 @@
 //! Deliberately not here: who may open which bucket. That is told by grants, before anything comes here.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -128,19 +128,28 @@ impl Buckets {
 }
 
 impl Inner {
-    /// When a tenant may make its next change, which is reserved by this.
-    fn reserve(&self, tenant: TenantId, per_second: u64, steps: u32) -> Instant {
+    /// When a tenant may make its next change.
+    fn turn(&self, tenant: TenantId) -> Instant {
+        let now = Instant::now();
+        let used_up = self.paces().get(&tenant).copied().unwrap_or(now);
+        used_up.max(now).checked_sub(BURST).unwrap_or(now)
+    }
+
+    /// It makes one that costs so many steps.
+    fn take_turn(&self, tenant: TenantId, per_second: u64, steps: u32) {
         let step = Duration::from_secs(1) / u32::try_from(per_second).unwrap_or(u32::MAX).max(1);
         let now = Instant::now();
-        // Nothing panics while it is locked, so poison means nothing here.
-        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut paces = self.paces();
         if paces.len() >= MANY_TENANTS {
             paces.retain(|_, used_up| *used_up > now);
         }
         let used_up = paces.entry(tenant).or_insert(now);
-        let begin = (*used_up).max(now);
-        *used_up = begin + step.saturating_mul(steps);
-        begin.checked_sub(BURST).unwrap_or(now)
+        *used_up = (*used_up).max(now) + step.saturating_mul(steps);
+    }
+
+    // Nothing panics while it is locked, so poison means nothing here.
+    fn paces(&self) -> MutexGuard<'_, HashMap<TenantId, Instant>> {
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn get(
@@ -337,12 +346,12 @@ impl OfTenant {
         make: impl FnOnce(&Inner) -> Result<(Changed, T), Trouble> + Send + 'static,
     ) -> Done<T> {
         let inner = Arc::clone(&self.buckets.inner);
-        // One at a time, so that whoever gives up waiting has used up one turn at most.
+        // One at a time, so that a turn is taken when it has come: whoever gives up waiting has taken none.
         let thread = inner.changes.take(&self.share, 1).await;
+        tokio::time::sleep_until(inner.turn(self.tenant)).await;
         let per_second = self.limits.max_kv_writes_per_second_per_tenant;
         let steps = u32::try_from(1 + bytes / BYTES_OF_STEP).unwrap_or(u32::MAX);
-        let turn = inner.reserve(self.tenant, per_second, steps);
-        tokio::time::sleep_until(turn).await;
+        inner.take_turn(self.tenant, per_second, steps);
         let (tenant, bucket, limits) = (self.tenant, bucket.clone(), self.limits.clone());
         work(thread, move || inner.change(tenant, &bucket, &limits, make)).await
     }

@@ -231,8 +231,8 @@ pub fn grant(text: &str) -> String {
     let shown = match text.split_once('=') {
         // Meant for one with a value, perhaps.
         None if !is_without_value(text) => {
-            let (kind, _) = text.split_once(':').unwrap_or_default();
-            Cow::Owned(format!("{kind}:…"))
+            let kind = text.split_once(':').map(|(kind, _)| format!("{kind}:…"));
+            Cow::Owned(kind.unwrap_or_else(|| "…".to_owned()))
         }
         None => Cow::Borrowed(text),
         Some((name, "ro" | "rw")) if is_place(name) => Cow::Borrowed(text),
@@ -355,6 +355,20 @@ mod tests {
         assert_eq!(shown("env:TOKEN=hunter2"), "env:TOKEN=…");
         assert_eq!(shown("ENV:TOKEN=a=rw"), "ENV:TOKEN=…");
         assert_eq!(shown("random:seeded=7"), "random:seeded=…");
+        // One who mistyped it meant a secret all the same.
+        assert_eq!(shown("env:TOKEN:hunter2"), "env:…");
+        assert_eq!(shown("hunter2"), "…");
+        for harmless in [
+            "log",
+            "env",
+            "clock:precise",
+            "fs:data",
+            "kv:cache=ro",
+            "any",
+            "http:example.com:8443",
+        ] {
+            assert_eq!(shown(harmless), harmless);
+        }
         assert_eq!(shown("env:TOKEN=rw"), "env:TOKEN=…");
         assert_eq!(shown("fs:x\n=rw"), "fs:x\\n=rw");
     }

@@ -92,7 +92,8 @@ impl Windows {
 /// What makes two entries say the same.
 fn kind(entry: &Entry) -> u64 {
     let mut hasher = DefaultHasher::new();
-    (&entry.event, &entry.object, &entry.code, &entry.why).hash(&mut hasher);
+    let what = (&entry.event, &entry.object, &entry.code, &entry.why);
+    (&entry.credential, what).hash(&mut hasher);
     hasher.finish()
 }
 

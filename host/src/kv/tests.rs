@@ -242,3 +242,43 @@ async fn additions_at_once_all_count() {
     let text = of.increment(&name("a"), "text".to_owned(), 1).await.result;
     assert_eq!(text, Err(KeyValueError::NoNumber));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_gives_up_waiting_has_taken_no_turn() {
+    let node = node();
+    let limits = Limits {
+        max_kv_writes_per_second_per_tenant: 1,
+        ..Limits::default()
+    };
+    let of = node.buckets.of(node.tenant("one").await, &limits);
+    for number in 0..2 {
+        set(&of, "a", "k", &[number]).await.unwrap();
+    }
+    for _ in 0..100 {
+        let late = tokio::time::timeout(Duration::from_millis(1), set(&of, "a", "k", b"late"));
+        late.await.unwrap_err();
+    }
+    let begin = Instant::now();
+    set(&of, "a", "k", b"in time").await.unwrap();
+    let took = begin.elapsed();
+    assert!(took <= Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_bytes_cost_a_change_as_much_as_many_changes() {
+    let node = node();
+    let limits = Limits {
+        max_kv_writes_per_second_per_tenant: 10,
+        ..Limits::default()
+    };
+    let of = node.buckets.of(node.tenant("one").await, &limits);
+    let begin = Instant::now();
+    for number in 0..4 {
+        let value = vec![number; BYTES_OF_STEP];
+        let pairs = (0..9).map(|key| (format!("k{key}"), Some(value.clone())));
+        of.change(&name("a"), pairs.collect()).await.result.unwrap();
+    }
+    // Four times ten steps, of which a second's worth came at once.
+    let took = begin.elapsed();
+    assert!(took >= Duration::from_millis(1_900), "{took:?}");
+}

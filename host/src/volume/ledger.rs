@@ -201,3 +201,38 @@ impl Ledger {
         self.give_file();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::kernel;
+    use super::*;
+
+    #[test]
+    fn the_number_of_a_deleted_file_says_nothing_once_it_is_closed() {
+        let most = Usage {
+            bytes: 100,
+            files: 2,
+        };
+        let ledger = Ledger::new(most, None);
+        let file = tempfile::tempfile().unwrap();
+        let node = kernel::node(&rustix::fs::fstat(&file).unwrap());
+        ledger.take_file().unwrap();
+        ledger.take_bytes(60).unwrap();
+        ledger.opened(node);
+        ledger.deleted(node, 60);
+        assert_eq!(ledger.used().bytes, 60, "it is open");
+        let bytes = ledger.leave(node).unwrap();
+        // The system gives its number to another before its room came back.
+        ledger.take_file().unwrap();
+        ledger.opened(node);
+        ledger.take_bytes(40).unwrap();
+        ledger.resized(node, 40);
+        ledger.gone(bytes);
+        assert_eq!(ledger.leave(node), None, "that one was not deleted");
+        let left = Usage {
+            bytes: 40,
+            files: 1,
+        };
+        assert_eq!(ledger.used(), left);
+    }
+}

@@ -241,3 +241,36 @@ fn the_operators_directories_lie_apart() {
         "{missing}"
     );
 }
+
+/// A file that stays open as long as this is there.
+async fn opened(mount: &Mount, name: &str) -> Result<Opened, VolumeError> {
+    let place = mount.place(&Place::default(), name).unwrap();
+    let wish = Wish {
+        create: true,
+        ..Wish::default()
+    };
+    mount.run(move |tree| tree.open(&place, wish)).await
+}
+
+#[tokio::test]
+async fn limits_that_change_there_and_back_give_no_share_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let volumes = volumes(directory.path(), &[7]);
+    let (less, more) = (1, 2);
+    let mounted = |max_open_files| {
+        let limits = TenantLimits {
+            max_open_files,
+            ..limits().of_tenant
+        };
+        let wanted = [("data".parse().unwrap(), Access::ReadWrite)];
+        volumes.mounts(7, "t", limits, wanted).remove(0)
+    };
+    let _held = opened(&mounted(less), "a").await.unwrap();
+    // Calls from before and after a change alternate.
+    for _ in 0..3 {
+        let other = opened(&mounted(more), "b").await;
+        assert!(other.is_ok());
+        let again = opened(&mounted(less), "c").await;
+        assert!(matches!(again, Err(VolumeError::TooManyOpen)));
+    }
+}

@@ -58,6 +58,35 @@ async fn work_goes_on_where_it_was_and_uses_the_timers_of_its_runtime() {
 }
 
 #[tokio::test]
+async fn a_panic_in_what_is_dropped_leaves_the_thread_there() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("in a drop");
+        }
+    }
+    let mill = mill(1);
+    let account = account(1, 100);
+    let (begun, started) = oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let work = async move {
+        let _bomb = Bomb;
+        begun.send(()).unwrap();
+        // Its turn lasts until it was given up.
+        released.recv().unwrap();
+        pending::<()>().await;
+    };
+    let mut working = Box::pin(mill.work(&account, later(), work));
+    tokio::select! {
+        () = &mut working => unreachable!(),
+        started = started => started.unwrap(),
+    }
+    drop(working);
+    release.send(()).unwrap();
+    assert_eq!(mill.work(&account, later(), async { 5 }).await, 5);
+}
+
+#[tokio::test]
 async fn what_nobody_waits_for_any_more_is_dropped() {
     struct Gone(Option<oneshot::Sender<()>>);
     impl Drop for Gone {

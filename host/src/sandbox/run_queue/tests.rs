@@ -227,6 +227,26 @@ fn what_is_overdue_goes_first_whoever_it_belongs_to() {
 }
 
 #[test]
+fn what_is_overdue_says_nothing_about_the_time_of_others() {
+    let mut queue = RunQueue::new();
+    let now = Instant::now();
+    let never = now + Duration::from_secs(1 << 30);
+    // Two that were at work for long, of which one has had far more than the other.
+    for (tenant, turns) in [(1, 100), (2, 1)] {
+        for _ in 0..turns {
+            queue.push(tenant, 100, Duration::ZERO, never, ());
+            let (given, ()) = queue.next(now).unwrap();
+            queue.end(&given, MS * 5);
+        }
+    }
+    let before = queue.now;
+    queue.push(1, 100, Duration::ZERO, now, ());
+    let (given, ()) = queue.next(now).unwrap();
+    assert_eq!(queue.now, before);
+    queue.end(&given, MS);
+}
+
+#[test]
 fn tenants_that_rest_are_forgotten() {
     let mut queue = RunQueue::new();
     let never = Instant::now() + Duration::from_secs(1 << 30);
