@@ -493,6 +493,28 @@ async fn refusals_that_one_tenant_causes_are_so_many_a_second_and_the_rest_is_co
 }
 
 #[tokio::test]
+async fn uploads_that_are_given_up_are_so_many_a_second_and_the_rest_is_counted() {
+    let options = HostOptions::new().limit("max-audit-lines-per-second", 5);
+    let host = TestHost::start_with(options).await;
+    let tenant = host.tenant().await;
+    let mut peer = RawPeer::welcomed(&host, &tenant.token("deployer").await).await;
+    for number in 0..300 {
+        let id = peer.fresh_id();
+        let header = UploadHeader {
+            digest: format!("sha256:{number:064x}"),
+            size_bytes: 8,
+        };
+        peer.send(id, Message::Upload(header)).await;
+        peer.send(id, Message::Cancel).await;
+        while peer.message().await.0 != id {}
+    }
+    let lines = told(&host).await;
+    let uploads = lines.iter().filter(|line| line["event"] == "upload");
+    assert!(uploads.count() < 150);
+    has(&lines, "left-out", "failed", &[("tenant", &tenant.name)]);
+}
+
+#[tokio::test]
 async fn nothing_secret_is_told() {
     let host = TestHost::start().await;
     let tenant = host.tenant().await;

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rpc_host_client::{ErrorCode, NamedModule, Options, TenantOptions};
+use rpc_host_protocol::Value;
+use rpc_host_protocol::cbor::encode_arguments;
+use rpc_host_protocol::message::{CallHeader, Message};
 use rpc_host_tests::{HostOptions, TestHost, TestTenant, built};
 
 use super::refused;
@@ -625,4 +628,35 @@ async fn whoever_changes_a_bucket_without_end_is_slowed_and_ends_in_time() {
     let reached = get(&buckets, "own", "k").await.unwrap().unwrap();
     let reached: u64 = reached.parse().unwrap();
     assert!((20..=150).contains(&reached), "{reached}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_late_before_it_began_does_nothing() {
+    let tenant = TestHost::shared().await.tenant().await;
+    let module = tenant.client.upload_module(built("buckets")).await.unwrap();
+    let register = tenant.client.register("b", &module, granted(["kv:own=rw"]));
+    register.await.unwrap();
+    let mut peer = tenant.raw_peer().await;
+    for (timeout_ms, outcome) in [(0, Err(ErrorCode::DeadlineExceeded)), (60_000, Ok(()))] {
+        let id = peer.fresh_id();
+        let header = CallHeader {
+            module: "b".to_owned(),
+            function: "increment".to_owned(),
+            timeout_ms: Some(timeout_ms),
+            within: None,
+            allow: None,
+            lease: None,
+        };
+        let text = |text: &str| Value::String(text.to_owned());
+        let arguments = encode_arguments(&[text("own"), text("n"), Value::U64(1)], &[]);
+        peer.send(id, Message::Call { header, arguments }).await;
+        let ended = peer
+            .outcome(id)
+            .await
+            .map(|_| ())
+            .map_err(|failure| failure.code);
+        assert_eq!(ended, outcome, "{timeout_ms}");
+    }
+    let buckets = tenant.client.module("b");
+    assert_eq!(get(&buckets, "own", "n").await, Ok(Some("1".to_owned())));
 }
