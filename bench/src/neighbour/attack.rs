@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// None: programs of the same machine that know no node. What they cost the victim is what the system
+    /// makes anybody pay who shares it.
+    Elsewhere,
     Cpu,
     Memory,
     HostCalls,
@@ -35,7 +38,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Kind; 9] = [
+    pub(super) const ALL: [Kind; 10] = [
+        Kind::Elsewhere,
         Kind::Cpu,
         Kind::Memory,
         Kind::HostCalls,
@@ -49,6 +53,7 @@ impl Kind {
 
     pub(super) fn name(self) -> &'static str {
         match self {
+            Kind::Elsewhere => "(other programs, no node)",
             Kind::Cpu => "endless loops",
             Kind::Memory => "memory, 64 MiB a call",
             Kind::HostCalls => "calls of the host",
@@ -58,6 +63,15 @@ impl Kind {
             Kind::Handles => "handles made and let go",
             Kind::SlowReaders => "answers left unread",
             Kind::ShortCalls => "short calls, 64 at once",
+        }
+    }
+
+    /// How far its process stands back. The attackers of a node as far as may be; the others as far as the
+    /// threads do on which a node's guests compute.
+    fn niceness(self) -> &'static str {
+        match self {
+            Kind::Elsewhere => "5",
+            _ => "10",
         }
     }
 
@@ -71,7 +85,7 @@ impl Kind {
             Kind::Handles => Some(guests::CHURNS),
             Kind::SlowReaders => Some(guests::ANSWERS_MUCH),
             Kind::ShortCalls => Some(guests::RETURNS),
-            Kind::Uploads | Kind::Frames => None,
+            Kind::Elsewhere | Kind::Uploads | Kind::Frames => None,
         }
     }
 }
@@ -102,7 +116,7 @@ impl Attackers {
     /// Starts one attacker for each of `targets`; gives them back at work.
     pub(super) async fn start(kind: Kind, targets: &[Target]) -> Result<Attackers> {
         let mut child = Command::new("nice")
-            .args(["-n", "10"])
+            .args(["-n", kind.niceness()])
             .arg(std::env::current_exe()?)
             .args([ATTACKERS, kind.name()])
             .stdin(Stdio::piped())
@@ -153,6 +167,10 @@ async fn attack(kind: Kind, target: Target) -> Result<()> {
             println!("at work");
         }
     };
+    if kind == Kind::Elsewhere {
+        ready();
+        return compute().await;
+    }
     if kind == Kind::Frames {
         return raw::flood(&target, ready).await;
     }
@@ -196,6 +214,23 @@ async fn attack(kind: Kind, target: Target) -> Result<()> {
     match calls.join_next().await {
         Some(Err(panic)) => Err(panic.into()),
         Some(Ok(_)) | None => Ok(()),
+    }
+}
+
+/// Keeps all processors busy, for ever.
+async fn compute() -> Result<()> {
+    let threads = std::thread::available_parallelism()?.get();
+    let mut busy = tokio::task::JoinSet::new();
+    for _ in 0..threads {
+        busy.spawn_blocking(|| {
+            loop {
+                std::hint::spin_loop();
+            }
+        });
+    }
+    match busy.join_next().await {
+        Some(ended) => ended?,
+        None => Ok(()),
     }
 }
 
