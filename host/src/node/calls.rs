@@ -20,7 +20,7 @@ use crate::config::{Limits, count};
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::Registration;
-use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
+use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting, Terms};
 use crate::session::{CallReply, CallRequest};
 use crate::tenant::Principal;
 use crate::volume::{Mount, TenantLimits};
@@ -32,6 +32,12 @@ pub(super) async fn call(
 ) -> Result<CallReply, HostError> {
     let started = Instant::now();
     let permit = principal.permit_call()?;
+    if call.header.on.is_some() {
+        return Err(HostError::Unimplemented("calls on objects"));
+    }
+    if call.header.output {
+        return Err(HostError::Unimplemented("output while a call runs"));
+    }
     let name = &call.header.module;
     let allow = allowed(node, call.header.allow.as_deref())?;
     let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
@@ -172,15 +178,11 @@ async fn of_module(
         // Nothing else has a part in it, so nothing needs to be kept for others.
         let grants = caller.in_force(node, registration);
         let setting = Setting {
-            label: caller.label(registration),
             account: Arc::clone(&caller.account),
-            limits: call_limits(bounds.limits, deadline),
+            terms: caller.terms(registration, bounds.limits, deadline, bounds.budget()),
             buckets: caller.buckets(node, &grants),
             mounts: mounts(node, caller, &grants),
             grants,
-            began_at: caller.began_at,
-            deadline,
-            budget: bounds.budget(),
             outside: None,
             is_inner: bounds.outer.is_some(),
         };
@@ -281,18 +283,30 @@ impl Caller {
         is_granted.then(|| node.buckets.of(self.permit.tenant(), limits))
     }
 
-    /// The label of what it calls.
-    pub(super) fn label(&self, registration: &Registration) -> CallLabel {
-        CallLabel {
-            tenant: Arc::clone(&self.tenant),
-            module: Arc::from(registration.name.as_str()),
-            call: Arc::clone(&self.call),
+    /// What a module works under in this call.
+    pub(super) fn terms(
+        &self,
+        registration: &Registration,
+        limits: &Limits,
+        deadline: Instant,
+        budget: Budget,
+    ) -> Terms {
+        Terms {
+            label: CallLabel {
+                tenant: Arc::clone(&self.tenant),
+                module: Arc::from(registration.name.as_str()),
+                call: Arc::clone(&self.call),
+            },
+            limits: call_limits(limits, deadline),
+            began_at: self.began_at,
+            deadline,
+            budget,
         }
     }
 }
 
 /// What an instance may use, of all that its registration may.
-pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
+fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,

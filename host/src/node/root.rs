@@ -10,7 +10,7 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 
 use super::Node;
-use super::calls::{call_budget, call_limits, mounts};
+use super::calls::{call_budget, mounts};
 use super::imports::Imports;
 use crate::account::{Account, Quantity};
 use crate::capability::Policy;
@@ -171,14 +171,11 @@ impl Root {
         member.imports.begin(chain);
         if instance.is_none() {
             let grants = self.caller.in_force(&self.node, &member.registration);
+            let caller = &self.caller;
             let setting = Setting {
-                label: self.caller.label(&member.registration),
-                account: Arc::clone(&self.caller.account),
-                limits: call_limits(&limits, deadline),
-                buckets: self.caller.buckets(&self.node, &grants),
-                began_at: self.caller.began_at,
-                deadline,
-                budget,
+                account: Arc::clone(&caller.account),
+                terms: caller.terms(&member.registration, &limits, deadline, budget),
+                buckets: caller.buckets(&self.node, &grants),
                 outside: Some(Links {
                     outside: Arc::clone(&member.imports) as _,
                     handles: Arc::clone(&self.handles),

@@ -45,28 +45,35 @@ impl InstanceId {
 
 /// What an instance is made with.
 pub struct Setting {
-    /// Whose calls it is for.
-    pub label: CallLabel,
     /// Of whose memory it takes.
     pub account: Arc<Account>,
-    /// What it may use.
-    pub limits: CallLimits,
+    /// The call that it is made for: the first that it serves.
+    pub terms: Terms,
     /// What it may do beyond computing: at most that by which its component was linked.
     pub grants: Arc<Grants>,
     /// The buckets behind the grants of them, if it has such grants.
     pub buckets: Option<Arc<dyn KeyValue>>,
-    /// When the call from outside began, since 1970.
-    pub began_at: Duration,
-    /// Until when it has to be there.
-    pub deadline: Instant,
-    /// What it spends from, with others.
-    pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
     /// The directories that it finds.
     pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
+}
+
+/// What is of one call from outside: an instance may serve several.
+pub struct Terms {
+    /// Whose call it is.
+    pub label: CallLabel,
+    /// What it may use. What an instance holds for good (memory, handles, resources of the host) stays as it
+    /// was in its first call.
+    pub limits: CallLimits,
+    /// When the call from outside began, since 1970.
+    pub began_at: Duration,
+    /// Until when the instance has to be there.
+    pub deadline: Instant,
+    /// What it spends from, with others.
+    pub budget: Budget,
 }
 
 /// What an instance has in common with those that it calls and is called by.
@@ -86,10 +93,6 @@ pub struct Instance {
     store: Store<State>,
     instance: wasmtime::component::Instance,
     prepared: Arc<Prepared>,
-    label: CallLabel,
-    timeout: Duration,
-    stdout: Output,
-    stderr: Output,
     _places: Places,
 }
 
@@ -103,10 +106,11 @@ impl Sandbox {
         prepared: &Arc<Prepared>,
         setting: Setting,
     ) -> Result<Instance, SandboxError> {
-        let (deadline, is_inner) = (setting.deadline, setting.is_inner);
+        let (deadline, is_inner) = (setting.terms.deadline, setting.is_inner);
         // A place first: the engine refuses an instance more than it has room for, a place waits.
         let leads_on = setting.outside.is_some();
-        let places = self.places_for(prepared, &setting.label, leads_on, is_inner);
+        let label = &setting.terms.label;
+        let places = self.places_for(prepared, label, leads_on, is_inner);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -115,25 +119,19 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        let state = State::new(InstanceId::next(), setting, prepared.resources());
         #[cfg(feature = "http")]
         let state = self.with_way_out(state);
-        let Setting {
-            label,
-            limits,
-            budget,
-            ..
-        } = setting;
-        let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
+        let limits = state.limits;
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
         store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |mut store| {
+        store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
             let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
-            budget.spend(TICK * ticks)?;
+            state.budget.spend(TICK * ticks)?;
             let rest = Box::pin(Rest::until(state.deadline));
             Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
@@ -145,19 +143,13 @@ impl Sandbox {
                     store,
                     instance,
                     prepared: Arc::clone(prepared),
-                    label,
-                    timeout: limits.timeout,
-                    stdout,
-                    stderr,
                     _places: places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
+            Ok(Err(error)) => failed(&store, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
-        let account = &store.data().account;
-        log_output(&label, account, "stdout", &stdout);
-        log_output(&label, account, "stderr", &stderr);
+        store.data().log_output();
         Err(ended)
     }
 
@@ -196,6 +188,22 @@ impl Instance {
         self.store.data().id
     }
 
+    /// Another call from outside begins, which this instance serves, too. What it printed until now was told
+    /// as of the calls before.
+    pub fn begin(&mut self, terms: Terms) {
+        self.settle();
+        self.store
+            .set_hostcall_fuel(saturated(terms.limits.max_hostcall_bytes));
+        // The ticks that went by meanwhile are nobody's.
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin(terms);
+    }
+
+    /// Tells what it printed since this was last done.
+    pub fn settle(&self) {
+        self.store.data().log_output();
+    }
+
     /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
@@ -229,7 +237,7 @@ impl Instance {
         };
         // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
-            Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
+            Err(_) => return Err(self.late()),
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.failed(&error)),
         }
@@ -286,7 +294,7 @@ impl Instance {
         self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
-            Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),
+            Err(_) => Err(self.late()),
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.failed(&error)),
         }
@@ -294,22 +302,23 @@ impl Instance {
 
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
-        let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, error)
+        failed(&self.store, error)
+    }
+
+    fn late(&self) -> SandboxError {
+        SandboxError::DeadlineExceeded(self.store.data().limits.timeout)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let account = &self.store.data().account;
-        log_output(&self.label, account, "stdout", &self.stdout);
-        log_output(&self.label, account, "stderr", &self.stderr);
+        self.settle();
     }
 }
 
 impl fmt::Debug for Instance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Instance({})", self.label)
+        write!(formatter, "Instance({})", self.store.data().label())
     }
 }
 
@@ -343,26 +352,35 @@ fn lower_all(
 }
 
 /// How a guest ended that failed. What it said last goes to the log and into the account of its end.
-fn failed(
-    store: &Store<State>,
-    label: &CallLabel,
-    stderr: &Output,
-    error: &wasmtime::Error,
-) -> SandboxError {
+fn failed(store: &Store<State>, error: &wasmtime::Error) -> SandboxError {
     let state = store.data();
-    let (printed, _) = stderr.take();
-    log_lines(label, &state.account, "stderr", &printed);
+    let printed = log_output(state.label(), &state.account, "stderr", &state.stderr);
     trap::classify(error, &printed, &state.limits, state.limiter.refusal())
 }
 
-/// A guest's output, line by line, so that it cannot pass for lines of the node.
-fn log_output(label: &CallLabel, account: &Account, stream: &'static str, output: &Output) {
+impl State {
+    /// Tells what the guest printed.
+    fn log_output(&self) {
+        let (label, account) = (self.label(), &self.account);
+        log_output(label, account, "stdout", &self.stdout);
+        log_output(label, account, "stderr", &self.stderr);
+    }
+}
+
+/// A guest's output, line by line, so that it cannot pass for lines of the node. Gives it.
+fn log_output(
+    label: &CallLabel,
+    account: &Account,
+    stream: &'static str,
+    output: &Output,
+) -> String {
     let (text, dropped_bytes) = output.take();
     log_lines(label, account, stream, &text);
     if dropped_bytes > 0 {
         tracing::warn!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, dropped_bytes, "output over the limit was dropped");
     }
+    text
 }
 
 fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &str) {

@@ -74,7 +74,7 @@ pub use function::{Function, Functions};
 pub use handles::Handles;
 pub use import::Import;
 pub(crate) use import::{remedy, standing};
-pub use instance::{Instance, InstanceId, Links, Setting};
+pub use instance::{Instance, InstanceId, Links, Setting, Terms};
 pub(crate) use interface::stands_for;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
