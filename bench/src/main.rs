@@ -9,6 +9,7 @@ mod echo;
 mod host;
 mod links;
 mod neighbour;
+mod rates;
 mod spread;
 mod swaps;
 
@@ -36,6 +37,9 @@ async fn main() -> Result<()> {
         let kind = second.into_string().ok().context(USAGE)?;
         return neighbour::attack::run(&kind).await;
     }
+    if first == rates::RATES {
+        return tokio::spawn(async move { rates::measure(second.as_ref()).await }).await?;
+    }
     let (program, modules) = (PathBuf::from(first), PathBuf::from(second));
     // On a worker of the runtime, where a program's own calls are made too.
     let measured = match arguments.next() {
@@ -58,7 +62,7 @@ const NEIGHBOUR: &str = "neighbour";
 /// And after that, the one for a glance at all of it.
 const SHORT: &str = "--short";
 const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES [neighbour [--short]] (`cargo xtask bench` and \
-    `cargo xtask neighbour` call it so)";
+    `cargo xtask neighbour` call it so), or rpc-host-bench rates PROFILE (`cargo xtask rpyc`)";
 
 async fn measure(program: PathBuf, modules: PathBuf) -> Result<()> {
     let host = host::Host::start(&program).await?;

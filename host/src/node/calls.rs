@@ -227,7 +227,12 @@ async fn decoded(
 ) -> Result<(Vec<Value>, ArgumentRoom), HostError> {
     let sandbox = node.targets.sandbox();
     let (left, is_inner) = (left(bounds.deadline), bounds.outer.is_some());
-    let room = sandbox.argument_room(&caller.tenant, bytes.len(), left, is_inner);
+    let room = sandbox.argument_room(
+        &caller.tenant,
+        (bytes.len(), &function.signature),
+        left,
+        is_inner,
+    );
     let room = room.await?;
     let arguments = decode_arguments(&bytes, &function.signature, ValueLimits::default())?;
     Ok((arguments, room))

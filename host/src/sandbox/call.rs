@@ -4,8 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rpc_host_protocol::Signature;
 use wasmtime::component::Val;
 
+use super::bytes::growth;
 use super::instance::INNER_PATIENCE;
 use super::{Sandbox, SandboxError};
 use crate::share::{Shares, Taken};
@@ -13,8 +15,9 @@ use crate::share::{Shares, Taken};
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
 /// answer.
 pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
-/// What a byte of arguments may take once it is decoded: each of a list becomes a value of the engine.
-const ARGUMENT_GROWTH: usize = size_of::<Val>();
+/// What a byte of what a client answers may take once it is decoded: each of a list becomes a value of the
+/// engine.
+const ANSWER_GROWTH: usize = size_of::<Val>();
 /// Arguments up to this length are bounded by the number of calls alone.
 const SHORT_ARGUMENT_BYTES: usize = 4 << 10;
 /// Whose call it is, for the log.
@@ -64,7 +67,7 @@ pub struct ArgumentRoom {
 }
 
 impl Sandbox {
-    /// Room for arguments that are so many bytes as they came; to be held until the call ends. Waits for
+    /// Room for arguments of a function that are so many bytes as they came; to be held until the call ends. Waits for
     /// it, as long as the call may, or if others wait for the call, who may have what it waits for, for a
     /// short time.
     ///
@@ -73,7 +76,7 @@ impl Sandbox {
     pub async fn argument_room(
         &self,
         tenant: &Arc<str>,
-        bytes: usize,
+        (bytes, signature): (usize, &Signature),
         timeout: Duration,
         is_inner: bool,
     ) -> Result<ArgumentRoom, SandboxError> {
@@ -82,7 +85,8 @@ impl Sandbox {
         } else {
             timeout
         };
-        room(&self.argument_room, tenant, bytes, patience).await
+        let taken = (bytes, growth(signature));
+        room(&self.argument_room, tenant, taken, patience).await
     }
 
     /// Room for what a client answers to a call; to be held while it is decoded. Whoever waits for it may
@@ -96,20 +100,20 @@ impl Sandbox {
         bytes: usize,
         timeout: Duration,
     ) -> Result<ArgumentRoom, SandboxError> {
-        room(&self.answer_room, tenant, bytes, timeout).await
+        room(&self.answer_room, tenant, (bytes, ANSWER_GROWTH), timeout).await
     }
 }
 
 async fn room(
     of: &Shares,
     tenant: &Arc<str>,
-    bytes: usize,
+    (bytes, growth): (usize, usize),
     patience: Duration,
 ) -> Result<ArgumentRoom, SandboxError> {
     if bytes <= SHORT_ARGUMENT_BYTES {
         return Ok(ArgumentRoom { _taken: None });
     }
-    let room_kib = bytes.saturating_mul(ARGUMENT_GROWTH) / 1024;
+    let room_kib = bytes.saturating_mul(growth) / 1024;
     let room_kib = u32::try_from(room_kib).unwrap_or(u32::MAX);
     match tokio::time::timeout(patience, of.take(tenant, room_kib)).await {
         Ok(taken @ Some(_)) => Ok(ArgumentRoom { _taken: taken }),

@@ -8,9 +8,10 @@ use std::time::Duration;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
 use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ResourceAny, Val};
+use wasmtime::component::{ComponentExportIndex, ResourceAny, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
+use super::bytes::{self, Bytes};
 use super::crossing::{Crossing, take_back};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
@@ -31,6 +32,8 @@ const MAX_LOGGED_LINES: usize = 100;
 /// How long an instance that others wait for waits for its place, and a call for room. All could be held
 /// by calls that wait for one more, so this wait ends before they do.
 pub(super) const INNER_PATIENCE: Duration = Duration::from_secs(1);
+
+const NO_EXPORT: &str = "the instance lacks an export of its component";
 
 /// Tells instances apart, as long as the node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,7 +214,7 @@ impl Instance {
     pub async fn call(
         &mut self,
         index: usize,
-        arguments: Vec<Value>,
+        mut arguments: Vec<Value>,
         deadline: Instant,
     ) -> Result<Option<Value>, SandboxError> {
         let prepared = Arc::clone(&self.prepared);
@@ -223,6 +226,11 @@ impl Instance {
             ));
         };
         self.store.data_mut().deadline = deadline;
+        if let Some(shape) = Bytes::of(&function.signature)
+            && let Some(bytes) = bytes::of_arguments(&mut arguments)
+        {
+            return self.call_with_bytes(shape, export, bytes, deadline).await;
+        }
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, lent) = self.lowered(function, arguments)?;
@@ -230,9 +238,8 @@ impl Instance {
         let mut results = vec![Val::Bool(false); usize::from(function.signature.result.is_some())];
         let store = &mut self.store;
         let run = async {
-            let func = self.instance.get_func(&mut *store, export).ok_or_else(|| {
-                wasmtime::format_err!("the instance lacks an export of its component")
-            })?;
+            let func = self.instance.get_func(&mut *store, export);
+            let func = func.ok_or_else(|| wasmtime::format_err!(NO_EXPORT))?;
             func.call_async(&mut *store, &vals, &mut results).await
         };
         // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
@@ -249,6 +256,27 @@ impl Instance {
         let value = self.lifted(val, ty)?;
         converting.end(&budget).await?;
         Ok(Some(value))
+    }
+
+    /// The same, without dynamic values.
+    async fn call_with_bytes(
+        &mut self,
+        shape: Bytes,
+        export: &ComponentExportIndex,
+        bytes: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Option<Value>, SandboxError> {
+        let store = &mut self.store;
+        let run = async {
+            let func = self.instance.get_func(&mut *store, export);
+            let func = func.ok_or_else(|| wasmtime::format_err!(NO_EXPORT))?;
+            shape.call(func, store, bytes).await
+        };
+        match timeout_at(deadline, run).await {
+            Err(_) => Err(self.late()),
+            Ok(Ok(bytes)) => Ok(bytes.map(Value::Bytes)),
+            Ok(Err(error)) => Err(self.failed(&error)),
+        }
     }
 
     /// Arguments as the engine takes them, and what they lend for the time of the call.

@@ -31,6 +31,7 @@
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
+mod bytes;
 mod call;
 mod compile;
 mod count;

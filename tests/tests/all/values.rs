@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
+use rpc_host_client::{ErrorCode, Options};
+use rpc_host_protocol::Value;
+use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_tests::{TestHost, TestTenant, built};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::bound;
+use crate::{bound, refused};
 
 /// Whatever is called here is called of both: of `sink` itself, and of `relay`, which passes it on to
 /// `sink` as one module to another.
@@ -155,6 +158,37 @@ async fn text_keeps_its_characters() {
         let ping: String = module.call(function, ("pong",)).await.unwrap();
         assert_eq!(ping, "pong");
     }
+}
+
+#[tokio::test]
+async fn bytes_alone_are_bounded_by_the_limits_of_messages_and_replies() {
+    const FITS: usize = (16 << 20) - 1024;
+    let sink = Sink(sink().await);
+    let echo = |length: usize| {
+        let bytes: Vec<u8> = (0..=250).cycle().take(length).collect();
+        let arguments = encode_arguments(&[Value::Bytes(bytes)], &[]);
+        let call = sink.0.client.module("sink").function("echo_bytes");
+        // What is in the array of positional arguments, before the map of named ones.
+        let item = arguments[1..arguments.len() - 1].to_vec();
+        async move { (item, call.call_raw(arguments).await) }
+    };
+    let (sent, reply) = echo(FITS).await;
+    assert!(reply.unwrap().value == sent);
+    let options = Options {
+        limits: [("max-reply-bytes".to_owned(), 1_000_000)].into(),
+        ..Options::default()
+    };
+    sink.0
+        .register_with("sink", built("kitchen-sink"), options)
+        .await;
+    let (_, reply) = echo(1_000_001).await;
+    refused(
+        reply,
+        ErrorCode::ResourceExhausted,
+        &["the limit of 1000000 bytes"],
+    );
+    let (sent, reply) = echo(900_000).await;
+    assert!(reply.unwrap().value == sent);
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
