@@ -8,11 +8,11 @@ use std::time::Duration;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
 use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ComponentExportIndex, ResourceAny, Val};
+use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::bytes::{self, Bytes};
-use super::crossing::{Crossing, take_back};
+use super::crossing::{Crossing, Passed};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
 use super::rest::Rest;
@@ -24,7 +24,7 @@ use super::{
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, Grants, KeyValue};
-use crate::share::Taken;
+use crate::share::{Full, Taken};
 use crate::volume::Mount;
 
 /// Lines of a guest's output that go to the log from one call.
@@ -62,6 +62,21 @@ pub struct Setting {
     pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
+    /// Whether its place is one of those that are kept beyond the call.
+    pub is_pinned: bool,
+}
+
+/// Room among the instances that outlive their calls. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Pinned(#[expect(dead_code, reason = "held for its drop")] Taken);
+
+/// Whose room is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpinned {
+    /// The tenant's.
+    Tenant,
+    /// That of all.
+    Node,
 }
 
 /// What is of one call from outside: an instance may serve several.
@@ -96,7 +111,21 @@ pub struct Instance {
     store: Store<State>,
     instance: wasmtime::component::Instance,
     prepared: Arc<Prepared>,
-    _places: Places,
+    places: Places,
+}
+
+/// A call whose arguments were taken, and which has not begun.
+pub struct Ready {
+    index: usize,
+    arguments: Lowered,
+}
+
+/// Arguments as the engine takes them.
+enum Lowered {
+    /// Dynamic values, and the objects among them.
+    Vals(Vec<Val>, Passed),
+    /// Those of a function of bytes alone.
+    Bytes(Bytes, Vec<u8>),
 }
 
 impl Sandbox {
@@ -113,7 +142,9 @@ impl Sandbox {
         // A place first: the engine refuses an instance more than it has room for, a place waits.
         let leads_on = setting.outside.is_some();
         let label = &setting.terms.label;
-        let places = self.places_for(prepared, label, leads_on, is_inner);
+        // What is pinned waits for no place while it holds one, so it needs none of those that are for that.
+        let leads_on = leads_on && !is_inner && !setting.is_pinned;
+        let places = self.places_for(prepared, label, leads_on);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -122,7 +153,7 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(InstanceId::next(), setting, prepared.resources());
+        let state = State::new(InstanceId::next(), setting, prepared);
         #[cfg(feature = "http")]
         let state = self.with_way_out(state);
         let limits = state.limits;
@@ -146,7 +177,7 @@ impl Sandbox {
                     store,
                     instance,
                     prepared: Arc::clone(prepared),
-                    _places: places,
+                    places,
                 });
             }
             Ok(Err(error)) => failed(&store, &error),
@@ -154,6 +185,25 @@ impl Sandbox {
         };
         store.data().log_output();
         Err(ended)
+    }
+
+    /// Room for an instance of this component that is to outlive its call, of a tenant that may have so much of
+    /// it. Never waits: what has such room gives it back when it likes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pin(
+        &self,
+        prepared: &Prepared,
+        tenant: &Arc<str>,
+        most: u64,
+    ) -> Result<Pinned, Unpinned> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let taken = self.pinned_places.try_take(tenant, prepared.places, most);
+        taken.map(Pinned).map_err(|full| match full {
+            Full::Tenant => Unpinned::Tenant,
+            Full::Node => Unpinned::Node,
+        })
     }
 
     #[cfg(feature = "http")]
@@ -171,9 +221,8 @@ impl Sandbox {
         prepared: &Prepared,
         label: &CallLabel,
         leads_on: bool,
-        is_inner: bool,
     ) -> Option<Places> {
-        let leading = match leads_on && !is_inner {
+        let leading = match leads_on {
             true => Some(self.leading_places.take(&label.tenant, 1).await?),
             false => None,
         };
@@ -207,6 +256,12 @@ impl Instance {
         self.store.data().log_output();
     }
 
+    /// A call of it is over that leaves it alive: what it printed is told, and it waits for nobody's place.
+    pub fn stay(&mut self) {
+        self.settle();
+        self.places.0 = None;
+    }
+
     /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
@@ -214,9 +269,54 @@ impl Instance {
     pub async fn call(
         &mut self,
         index: usize,
-        mut arguments: Vec<Value>,
+        arguments: Vec<Value>,
         deadline: Instant,
     ) -> Result<Option<Value>, SandboxError> {
+        let ready = self.ready(index, arguments).await?;
+        self.run(ready, deadline).await
+    }
+
+    /// Arguments for the function at `index` of its component, as the guest gets them. Until it runs,
+    /// everything is as it was. Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// When the arguments do not fit. The instance has not noticed.
+    pub async fn ready(
+        &mut self,
+        index: usize,
+        mut arguments: Vec<Value>,
+    ) -> Result<Ready, SandboxError> {
+        let prepared = Arc::clone(&self.prepared);
+        let function = prepared.functions().get(index);
+        let function = function
+            .ok_or_else(|| SandboxError::Internal("no function has this index".to_owned()))?;
+        if let Some(shape) = Bytes::of(&function.signature)
+            && let Some(bytes) = bytes::of_arguments(&mut arguments)
+        {
+            let arguments = Lowered::Bytes(shape, bytes);
+            return Ok(Ready { index, arguments });
+        }
+        let budget = self.store.data().budget.clone();
+        let converting = Converting::begin();
+        let (vals, passed) = self.lowered(function, arguments)?;
+        if let Err(spent) = converting.end(&budget).await {
+            passed.undo(self.store.as_context_mut());
+            return Err(spent.into());
+        }
+        let arguments = Lowered::Vals(vals, passed);
+        Ok(Ready { index, arguments })
+    }
+
+    /// Calls a function. Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// However the guest ended. The instance is of no use then.
+    pub async fn run(
+        &mut self,
+        ready: Ready,
+        deadline: Instant,
+    ) -> Result<Option<Value>, SandboxError> {
+        let Ready { index, arguments } = ready;
         let prepared = Arc::clone(&self.prepared);
         let function = prepared.functions().get(index);
         let export = prepared.exports.get(index);
@@ -226,15 +326,13 @@ impl Instance {
             ));
         };
         self.store.data_mut().deadline = deadline;
-        if let Some(shape) = Bytes::of(&function.signature)
-            && let Some(bytes) = bytes::of_arguments(&mut arguments)
-        {
-            return self.call_with_bytes(shape, export, bytes, deadline).await;
-        }
+        let (vals, passed) = match arguments {
+            Lowered::Vals(vals, passed) => (vals, passed),
+            Lowered::Bytes(shape, bytes) => {
+                return self.call_with_bytes(shape, export, bytes, deadline).await;
+            }
+        };
         let budget = self.store.data().budget.clone();
-        let converting = Converting::begin();
-        let (vals, lent) = self.lowered(function, arguments)?;
-        converting.end(&budget).await?;
         let mut results = vec![Val::Bool(false); usize::from(function.signature.result.is_some())];
         let store = &mut self.store;
         let run = async {
@@ -248,7 +346,7 @@ impl Instance {
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.failed(&error)),
         }
-        take_back(lent, self.store.as_context_mut());
+        passed.take_back_lent(self.store.as_context_mut());
         let (Some(val), Some(ty)) = (results.first(), &function.signature.result) else {
             return Ok(None);
         };
@@ -279,22 +377,27 @@ impl Instance {
         }
     }
 
-    /// Arguments as the engine takes them, and what they lend for the time of the call.
+    /// Arguments as the engine takes them, and the objects among them.
     fn lowered(
         &mut self,
         function: &Function,
         arguments: Vec<Value>,
-    ) -> Result<(Vec<Val>, Vec<ResourceAny>), SandboxError> {
+    ) -> Result<(Vec<Val>, Passed), SandboxError> {
         if !function.signature.holds_handles() {
-            return Ok((
-                lower_all(function, arguments, 0, &mut NoObjects)?,
-                Vec::new(),
-            ));
+            let vals = lower_all(function, arguments, 0, &mut NoObjects)?;
+            return Ok((vals, Passed::default()));
         }
         let max_handles = self.store.data().limits.max_handles;
         let mut crossing = Crossing::new(self.store.as_context_mut());
-        let vals = lower_all(function, arguments, max_handles, &mut crossing)?;
-        Ok((vals, crossing.lent()))
+        let lowered = lower_all(function, arguments, max_handles, &mut crossing);
+        let passed = crossing.passed();
+        match lowered {
+            Ok(vals) => Ok((vals, passed)),
+            Err(error) => {
+                passed.undo(self.store.as_context_mut());
+                Err(error)
+            }
+        }
     }
 
     /// A result of the engine's.
@@ -319,6 +422,9 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        // The ticks that went by meanwhile are nobody's.
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().ticks_of_turn = 1;
         self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {

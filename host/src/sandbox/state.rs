@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::types::Name;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -11,7 +10,9 @@ use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{CallLabel, CallLimits, Handles, InstanceId, Outside, Setting, Terms};
+use super::{
+    CallLabel, CallLimits, Handles, InstanceId, Outside, Prepared, Resource, Setting, Terms,
+};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 #[cfg(feature = "http")]
@@ -52,11 +53,13 @@ pub(crate) struct State {
     /// What the values on their way in the whole call take.
     pub(super) passing: Option<Arc<Quantity>>,
     /// The resources of others, by the numbers that they have in this component.
-    pub(super) resources: Arc<[Name]>,
+    pub(super) resources: Arc<[Resource]>,
+    /// Its own.
+    pub(super) exported: Arc<[Resource]>,
 }
 
 impl State {
-    pub(super) fn new(id: InstanceId, setting: Setting, resources: Arc<[Name]>) -> State {
+    pub(super) fn new(id: InstanceId, setting: Setting, prepared: &Prepared) -> State {
         let Setting {
             account,
             terms,
@@ -65,6 +68,7 @@ impl State {
             outside,
             mounts,
             is_inner: _,
+            is_pinned: _,
         } = setting;
         let limits = &terms.limits;
         let (outside, handles, passing) = match outside {
@@ -108,7 +112,8 @@ impl State {
             outside,
             handles,
             passing,
-            resources,
+            resources: Arc::clone(prepared.resources()),
+            exported: Arc::clone(prepared.exported()),
         }
     }
 

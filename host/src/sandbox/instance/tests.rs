@@ -121,6 +121,7 @@ impl Bench {
             mounts: Vec::new(),
             buckets: None,
             is_inner: false,
+            is_pinned: false,
         };
         self.sandbox
             .instantiate(&self.prepared, setting)
