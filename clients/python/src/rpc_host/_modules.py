@@ -224,7 +224,9 @@ class Function:
 
     def _invoke(self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         session = self._connection._session_now()
-        exchange, context, deadline, while_serving = self._prepared(session, own, args, kwargs)
+        if self._version != self._state.version:
+            self._rebind()
+        exchange, context, deadline, while_serving = self._prepared_anew(session, own, args, kwargs)
         link = session.link
         sink = self._options.output
         try:
@@ -252,8 +254,6 @@ class Function:
         self, session: Session, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Exchange, CallContext | None, float | None, bool]:
         """A call as it is sent: nothing has happened yet."""
-        if self._version != self._state.version:
-            self._rebind()
         caller, definition, options = self._caller, self._definition, self._options
         context: CallContext | None = None
         if caller.holds_objects or own is not None:
@@ -266,9 +266,7 @@ class Function:
         except ArgumentError:
             if context is not None:
                 context.done()
-            if not self._renewed():
-                raise
-            return self._prepared(session, own, args, kwargs)
+            raise
         if own is not None:
             data.insert(0, context.give(own, "", False))  # type: ignore[union-attr]
         timeout = options.timeout
@@ -292,6 +290,17 @@ class Function:
         else:
             payload = prefix + encode(data) + _EMPTY_MAP
         return Exchange(Kind.CALL, payload), context, deadline, within is not None
+
+    def _prepared_anew(
+        self, session: Session, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Exchange, CallContext | None, float | None, bool]:
+        """The same, by the function as it is now if the arguments do not fit what it was."""
+        try:
+            return self._prepared(session, own, args, kwargs)
+        except ArgumentError:
+            if not self._renewed():
+                raise
+            return self._prepared(session, own, args, kwargs)
 
     def _header(self, timeout: float | None, within: int | None, on: int | None) -> bytes:
         options = self._options
@@ -363,7 +372,9 @@ class Function:
     ) -> Future:
         """The call as a future."""
         session = self._connection._session_now()
-        exchange, context, deadline, while_serving = self._prepared(session, own, args, kwargs)
+        if self._version != self._state.version:
+            self._rebind()
+        exchange, context, deadline, while_serving = self._prepared_anew(session, own, args, kwargs)
 
         def outcome(answer: Answer, may_ask: bool) -> Any:
             return self._outcome(session, context, answer, may_ask)

@@ -334,6 +334,9 @@ def find_target(target: Any, function: Function) -> Callable[..., Any]:
     raise _Unserved(f"the program that serves it has no {function.path}")
 
 
+_Found = tuple[Callable[..., Any], "Server | None", "list[Any]", CallContext]
+
+
 class _Unserved(Exception):
     """What is called is not here."""
 
@@ -541,64 +544,61 @@ class Session:
         """Answers a call: in a thread of the pool."""
         if served.cancelled.is_set():
             return
-        link, id = served.link, served.id
-        term: Term | None = None
-        context: CallContext | None = None
         token = SERVED.set(served)
+        context: CallContext | None = None
         try:
+            header, positional = self._opened(served, payload)
+            if header.get("lease") is not None:
+                term = self._term_of(served.module, header["lease"])
+                if term is not None:
+                    term.answered.wait(served.time_left)
+            target, server, data, context = self._found(served, header, positional)
+            arguments = self._arguments(server, data, context)
             try:
-                header, positional, named = decode_many(payload, 3)
-                served.module, served.function = header["module"], header["function"]
-                timeout = header.get("timeout-ms")
-            except (Malformed, KeyError, TypeError, AttributeError) as error:
-                raise _failure("invalid-argument", f"not a call: {error}", "peer") from None
-            served.deadline = None if timeout is None else (served.deadline or 0.0) + timeout / 1000
-            if named:
-                raise _failure("invalid-argument", "arguments are given by name", "peer")
-            lease = header.get("lease")
-            if lease is None:
-                target, server, data, context = self._object_call(served.function, positional)
-            else:
-                term = self._enter(served, lease)
-                found = term.by_path.get(served.function)
-                if found is None:
-                    raise _failure("unimplemented", f"the program that serves {term.name} has no {served.function}")
-                function, server = found
-                target = find_target(term.target, function)
-                context = CallContext(self, term.name, function.interface)
-                data = positional
-            context.borrowed = []
-            kind, answer, flags = self._run(target, server, data, context)
-        except RemoteError as error:
-            kind, flags = Kind.FAILURE, 0
-            answer = messages.failure(error.code, error.message, error.fault, error.retryable)
-        except _Unserved as error:
-            kind, flags = Kind.FAILURE, 0
-            answer = messages.failure("unimplemented", str(error))
+                value = target(*arguments)
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise _failure("unknown", f"the program wanted to end: {type(error).__name__}") from None
+            answer = self._answer(value, server, context)
         except BaseException as error:
-            log.exception("serving %s failed", served.function)
-            kind, flags = Kind.FAILURE, 0
-            answer = messages.failure("unknown", f"{type(error).__name__}: {error}")
+            answer = self._failed(served, error, context)
         finally:
             SERVED.reset(token)
-        is_wanted = self._calls.pop(id, None) is not None
-        if is_wanted:
-            link.answer(kind, id, answer, flags)
-        if context is not None:
-            context.done()
-        if term is not None:
-            with self._lock:
-                if is_wanted:
-                    term.running -= 1
-                else:
-                    term.stopping -= 1
+        self._closed(served, context, answer)
+
+    def _opened(self, served: ServedCall, payload: bytes) -> tuple[dict[str, Any], list[Any]]:
+        """What a call says, and its arguments as data."""
+        try:
+            header, positional, named = decode_many(payload, 3)
+            served.module, served.function = header["module"], header["function"]
+            timeout = header.get("timeout-ms")
+        except (Malformed, KeyError, TypeError, AttributeError) as error:
+            raise _failure("invalid-argument", f"not a call: {error}", "peer") from None
+        served.deadline = None if timeout is None else (served.deadline or 0.0) + timeout / 1000
+        if named:
+            raise _failure("invalid-argument", "arguments are given by name", "peer")
+        return header, positional
+
+    def _found(self, served: ServedCall, header: dict[str, Any], positional: list[Any]) -> _Found:
+        """What answers a call; it has its place in the window of its lease from here on."""
+        lease = header.get("lease")
+        if lease is None:
+            target, server, data, context = self._object_call(served.function, positional)
+        else:
+            term = self._enter(served, lease)
+            found = term.by_path.get(served.function)
+            if found is None:
+                raise _failure("unimplemented", f"the program that serves {term.name} has no {served.function}")
+            function, server = found
+            target = find_target(term.target, function)
+            data, context = positional, CallContext(self, term.name, function.interface)
+        context.borrowed = []
+        return target, server, data, context
 
     def _enter(self, served: ServedCall, lease: int) -> Term:
         """The place of a call in the window of its lease."""
         term = self._term_of(served.module, lease)
         if term is None:
             raise _failure("unimplemented", f"this client does not serve {served.module}", "peer")
-        term.answered.wait(served.time_left)
         if not term.is_granted or term.lease != lease:
             raise _failure("failed-precondition", f"{served.module} is not served on this lease", "peer")
         with self._lock:
@@ -612,22 +612,11 @@ class Session:
             served.term = term
         return term
 
-    def _run(
-        self, target: Callable[..., Any], server: Server | None, data: list[Any], context: CallContext
-    ) -> tuple[int, bytes, int]:
+    def _arguments(self, server: Server | None, data: list[Any], context: CallContext) -> list[Any]:
         try:
-            arguments = list(data) if server is None else server.arguments(data, context)
+            return list(data) if server is None else server.arguments(data, context)
         except ArgumentError as error:
             raise _failure("invalid-argument", f"the program does not take these arguments: {error}") from None
-        try:
-            value = target(*arguments)
-        except GuestError as error:
-            if server is not None and not server.is_result:
-                raise
-            value = error
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise _failure("unknown", f"the program wanted to end: {type(error).__name__}") from None
-        return self._answer(value, server, context)
 
     def _answer(self, value: Any, server: Server | None, context: CallContext) -> tuple[int, bytes, int]:
         try:
@@ -636,6 +625,50 @@ class Session:
             return Kind.REPLY, encode(server.result(value, context)), RESULT if server.is_result else 0
         except ArgumentError as error:
             raise _failure("unknown", f"the program gave what the function does not: {error}") from None
+
+    def _failed(
+        self, served: ServedCall, error: BaseException, context: CallContext | None
+    ) -> tuple[int, bytes, int]:
+        """What is answered where there is no value."""
+        if isinstance(error, GuestError) and context is not None:
+            found = served.term.by_path.get(served.function) if served.term else None
+            server = found[1] if found else self._method_server(served.function)
+            if server is None or server.is_result:
+                try:
+                    return self._answer(error, server, context)
+                except RemoteError as wrong:
+                    error = wrong
+        if isinstance(error, RemoteError):
+            answer = messages.failure(error.code, error.message, error.fault, error.retryable)
+        elif isinstance(error, _Unserved):
+            answer = messages.failure("unimplemented", str(error))
+        else:
+            log.error("serving %s failed", served.function, exc_info=error)
+            answer = messages.failure("unknown", f"{type(error).__name__}: {error}")
+        return Kind.FAILURE, answer, 0
+
+    def _closed(self, served: ServedCall, context: CallContext | None, answer: tuple[int, bytes, int]) -> None:
+        """Says the answer, if it is still wanted, and gives the place of the call back."""
+        is_wanted = self._calls.pop(served.id, None) is not None
+        term = served.term
+        if term is not None:
+            with self._lock:
+                if is_wanted:
+                    term.running -= 1
+                else:
+                    term.stopping -= 1
+        if is_wanted:
+            kind, payload, flags = answer
+            served.link.answer(kind, served.id, payload, flags)
+        if context is not None:
+            context.done()
+
+    def _method_server(self, path: str) -> Server | None:
+        """How a method of an object of this side is answered, if its types are known."""
+        function = self.known.get(path)
+        if function is None:
+            return None
+        return Server(Signature(function.signature.parameters[1:], function.signature.result))
 
     def _object_call(
         self, path: str, positional: list[Any]
@@ -648,13 +681,8 @@ class Session:
         if entry is None:
             raise _failure("not-found", f"no object {tag.value} in this client", "peer")  # type: ignore[union-attr]
         interface, _, name = path.rpartition(".[method]")
-        function = self.known.get(path)
-        if function is None:
-            function = Function(f"[method]{name}" if interface else path, interface or None)
-            server = None
-        else:
-            signature = function.signature
-            server = Server(Signature(signature.parameters[1:], signature.result))
+        function = self.known.get(path) or Function(f"[method]{name}" if interface else path, interface or None)
+        server = self._method_server(path)
         target = find_target(entry.value, function)
         context = CallContext(self, "", function.interface)
         return target, server, positional[1:], context
