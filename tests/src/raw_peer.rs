@@ -176,10 +176,7 @@ impl RawPeer {
         let header = CallHeader {
             module: module.to_owned(),
             function: function.to_owned(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         let arguments = encode_arguments(arguments, &[]);
         self.send(id, Message::Call { header, arguments }).await;
