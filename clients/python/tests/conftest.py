@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -71,9 +72,21 @@ class Host:
     def connect(self, **options: Any) -> rpc_host.Connection:
         return rpc_host.connect(profile=self.profile, **options)
 
+    def freeze(self) -> None:
+        """Stops it in its tracks, until it is told to go on."""
+        self.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        eventually("it stands still", lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
     def stop(self, kill: bool = False) -> None:
         if self.process.poll() is None:
-            self.process.kill() if kill else self.process.terminate()
+            if kill:
+                self.process.kill()
+            else:
+                self.process.terminate()
         self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()

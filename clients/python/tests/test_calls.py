@@ -313,7 +313,9 @@ def test_what_was_described_is_asked_for_anew_when_it_has_changed(host: Any, con
 def test_operations_on_modules_and_registrations(conn: Any, calc: Any) -> None:
     progress: list[tuple[int, int]] = []
     wasm = component("calc").read_bytes()
-    upload = conn.upload_module(wasm, name="operated", limits={"max-cpu-ms-per-call": 1000}, progress=lambda *it: progress.append(it))
+    upload = conn.upload_module(
+        wasm, name="operated", limits={"max-cpu-ms-per-call": 1000}, progress=lambda *it: progress.append(it)
+    )
     assert upload.already_known and upload.size_bytes == len(wasm) and progress[-1] == (len(wasm), len(wasm))
     assert upload.registration.revision == 1 and upload.registration.limits == {"max-cpu-ms-per-call": 1000}
     swapped = conn.swap("operated", component("text"), force=True)

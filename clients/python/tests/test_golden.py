@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from conftest import GOLDEN
 
-from rpc_host import Err, Ok, Some, Trapped, Variant
+from rpc_host import Err, Ok, OutputLine, Some, Trapped, Variant
 from rpc_host import _messages as messages
 from rpc_host._cbor import TAG_CLIENT, TAG_HOST, CBORTag, Malformed, decode, decode_many, encode
 from rpc_host._client import registration_fields, swap_fields
+from rpc_host._description import Description, ResourceType
 from rpc_host._errors import error_of
 from rpc_host._frame import FRAGMENT_BYTES, RESULT, Kind, Message, Parser, Violation, fragments, frame
+from rpc_host._modules import output_of
 from rpc_host._types import Type, parse_functions, parse_type
 from rpc_host._values import Caller, codec
 
@@ -77,18 +79,44 @@ def test_what_clients_send_is_written_byte_for_byte() -> None:
         "limits": {"max-memory-bytes": 65536},
         "weight": 200,
     }
+    shared = registration_fields("counter", DIGEST, [], None, None, False, None, False, "shared")
+    counters = "demo:counter/counters@0.1.0"
+
+    def handles(*numbers: int) -> list[CBORTag]:
+        return [CBORTag(TAG_HOST, number) for number in numbers]
+
     sent = {
         "hello": written(Kind.HELLO, 0, messages.hello("golden/1.0", "secret")),
-        "call": written(
-            Kind.CALL, 1, messages.call_header("calc", "add", 5000) + encode([2]) + encode({"b": 3})
-        ),
+        "call": written(Kind.CALL, 1, messages.call_header("calc", "add", 5000) + encode([2]) + encode({"b": 3})),
         "call-narrowed": written(
             Kind.CALL,
             1,
             messages.call_header("calc", "add", allow=["log", "kv:cache=ro"]) + encode([2, 3]) + encode({}),
         ),
+        "call-constructor": written(
+            Kind.CALL,
+            1,
+            messages.call_header("counter", f"{counters}.[constructor]counter") + encode([10]) + encode({}),
+        ),
+        "call-on": written(
+            Kind.CALL,
+            3,
+            messages.call_header("counter", f"{counters}.[method]counter.increment", 5000, on=7, output=True)
+            + encode(handles(7))
+            + encode({}),
+        ),
+        "call-with-handles": written(
+            Kind.CALL,
+            5,
+            messages.call_header("counter", "counters.subscribe-all", on=7)
+            + encode([handles(7, 8)])
+            + encode({"handler": CBORTag(TAG_CLIENT, 1)}),
+        ),
+        "reply-from-client-object": written(Kind.REPLY, 4, encode({"ok": "heard"}), RESULT),
         "cancel": frame(Kind.CANCEL, 11, b""),
         "request-register": request(13, "register", register),
+        "request-register-shared": request(13, "register", shared),
+        "request-logs": request(29, "logs", {"name": "calc", "tail": 100, "follow": True}),
         "request-swap": request(13, "swap", swap_fields("calc", 1, 2, True)),
         "request-tenant-set": request(13, "tenant-set", tenant),
         "request-list": request(15, "list", {}),
@@ -98,6 +126,7 @@ def test_what_clients_send_is_written_byte_for_byte() -> None:
         "provide": written(Kind.PROVIDE, 21, messages.provide("acme:log/logger", "session", 10_000, 8)),
         "withdraw": written(Kind.WITHDRAW, 23, messages.withdraw("acme:log/logger", 5)),
         "release": written(Kind.RELEASE, 25, messages.release([(7, 2)])),
+        "release-many": written(Kind.RELEASE, 0, messages.release([(8, 1), (9, 3), ((1 << 64) - 1, (1 << 32) - 1)])),
         "ping": frame(Kind.PING, 0, messages.beat(42)),
         "pong": frame(Kind.PONG, 0, messages.beat(42)),
     }
@@ -134,6 +163,7 @@ def test_values_of_all_types_are_read() -> None:
         Type("result", (None, text)),
         Type("flags", names=("read", "write")),
         Type("own", names=("counter",)),
+        Type("own", names=("counter",)),
     ]
 
     class Objects:
@@ -153,7 +183,8 @@ def test_values_of_all_types_are_read() -> None:
     )  # fmt: skip
     assert values[20:] == (
         (), Variant("circle", 1.5), Variant("nothing"), "dark_blue", None, 1, Some(None), Some(1),
-        Ok(), Ok(1), Err(), Err("no"), {"read", "write"}, (TAG_HOST, 7, "counter", True),
+        Ok(), Ok(1), Err(), Err("no"), {"read", "write"},
+        (TAG_HOST, 7, "counter", True), (TAG_CLIENT, 7, "counter", True),
     )  # fmt: skip
 
 
@@ -167,6 +198,23 @@ def test_types_of_all_kinds_are_read() -> None:
         "variant: variant { none, some(string) }, own: counter, borrow: borrow<counter>) -> result<_, string>"
     )
     Caller(function.signature, str(function))
+
+
+def test_resources_are_described_with_their_functions() -> None:
+    _, _, _, payload = read(golden("reply-description-of-resources"))
+    description = Description(decode(payload))
+    assert description.docs == "Counters."
+    counter = description.members["Counter"]
+    assert isinstance(counter, ResourceType) and counter.docs == "Counts upwards."
+    assert counter.constructor is not None and counter.constructor.docs == "A counter that begins at `start`."
+    assert list(counter.methods) == ["increment"] and counter.class_name == "Counter"
+
+
+def test_lines_of_guests_are_read() -> None:
+    assert output_of(read(golden("output"))[3]) == OutputLine("stdout", "counted to 11")
+    assert output_of(read(golden("output-kept"))[3]) == OutputLine(
+        "log", "it counts", "info", 1_790_000_000_000, "00112233445566aa#1"
+    )
 
 
 def test_a_failure_becomes_an_exception_of_its_code() -> None:

@@ -64,7 +64,7 @@ def test_a_profile_is_read_as_it_is_written(tmp_path: Path) -> None:
     (tmp_path / "me.pem").write_text("certificate")
     (tmp_path / "me.key").write_text("s3cret")
     profile = read(
-        '# a node\naddress = "[::1]:7443"  # here\nserver-name = \'node\'\n'
+        "# a node\naddress = \"[::1]:7443\"  # here\nserver-name = 'node'\n"
         'ca = """\nPEM\nPEM\\n"""\ntoken = "t0\\u006ben"\ncertificate = "me.pem"\nkey = "me.key"\n'
     )
     assert profile == Profile("[::1]:7443", "node", "PEM\nPEM\n", "t0ken", "certificate", "s3cret")
@@ -264,14 +264,14 @@ def test_a_host_that_is_silent_is_given_up(own_host: Any) -> None:
     with host.connect() as conn:
         conn.upload_module(component("calc"), name="calc")
         add = conn.modules.calc.add
-        host.process.send_signal(signal.SIGSTOP)
+        host.freeze()
         try:
             began = time.monotonic()
             with pytest.raises(rpc_host.ConnectionLost, match="not a sign of life"):
                 add(1, 2)
             assert time.monotonic() - began < 10
         finally:
-            host.process.send_signal(signal.SIGCONT)
+            host.thaw()
 
 
 def test_a_call_that_gets_no_answer_in_its_time_ends_here(own_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,14 +280,14 @@ def test_a_call_that_gets_no_answer_in_its_time_ends_here(own_host: Any, monkeyp
     with host.connect() as conn:
         conn.upload_module(component("calc"), name="calc")
         add = conn.modules.calc.add.with_options(timeout=0.2)
-        host.process.send_signal(signal.SIGSTOP)
+        host.freeze()
         try:
             began = time.monotonic()
             with pytest.raises(rpc_host.NoAnswer):
                 add(1, 2)
             assert time.monotonic() - began < 5
         finally:
-            host.process.send_signal(signal.SIGCONT)
+            host.thaw()
         assert add.with_options(timeout=30)(1, 2) == 3
 
 

@@ -200,7 +200,12 @@ def test_flags_are_a_set() -> None:
         READ = 1
         WRITE_ONLY = 2
 
-    for value in ({"read", "write-only"}, ["write_only", "read"], Flag.READ | Flag.WRITE_ONLY, {"read": 1, "write-only": 1}):
+    for value in (
+        {"read", "write-only"},
+        ["write_only", "read"],
+        Flag.READ | Flag.WRITE_ONLY,
+        {"read": 1, "write-only": 1},
+    ):
         assert there_and_back(FLAGS, value) == {"read", "write_only"}
     assert there_and_back(FLAGS, ()) == frozenset()
     assert problem(FLAGS, ["fly"]) == 'args[0]: expected flags { read, write-only }, got "fly"'

@@ -7,13 +7,14 @@ turn into something are refused, but for the protocol's own two, which stay what
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import cbor2
 from cbor2 import CBORTag
 
-__all__ = ["CBORTag", "TAG_CLIENT", "TAG_HOST", "Malformed", "decode", "decode_many", "encode", "head"]
+__all__ = ["TAG_CLIENT", "TAG_HOST", "CBORTag", "Malformed", "decode", "decode_many", "encode", "head"]
 
 #: An object of the host, by the session's number for it.
 TAG_HOST = 29296
@@ -42,7 +43,7 @@ _STRICT: dict[str, Any] = {
     "max_depth": MAX_DEPTH + 1,
 }
 
-_loads = partial(cbor2.loads, **_STRICT)
+_loads: Callable[[bytes], Any] = partial(cbor2.loads, **_STRICT)
 
 #: One item as bytes: integers and lengths are in their shortest form, fields in the order of the mapping.
 encode = cbor2.dumps

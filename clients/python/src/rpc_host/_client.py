@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import ssl
 import subprocess
 import threading
 import time
@@ -26,7 +25,6 @@ from ._modules import (
     OutputLine,
     class_of,
     output_of,
-    session_discards,
 )
 from ._names import snake
 from ._profile import Profile
@@ -37,7 +35,7 @@ __all__ = ["Connection", "Entry", "connect", "connect_stdio"]
 
 #: Time for TCP, TLS and the first two messages together.
 CONNECT_TIMEOUT_S = 10.0
-#: After a failed attempt to connect, the next one waits so long; twice as long each time, but not longer than the other.
+#: After a failed attempt to connect, the next one waits so long; twice as long each time, up to the other.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.1, 5.0
 #: Longer than a host takes to compile a module, which some operations make it do.
 OPERATION_TIMEOUT_S = 300.0
@@ -76,7 +74,7 @@ def entry_of(data: Any) -> Any:
 def pem(text: str | os.PathLike[str] | None) -> str | None:
     """PEM text, given as such or as the path of a file."""
     if text is None or (isinstance(text, str) and "-----BEGIN" in text):
-        return text  # type: ignore[return-value]
+        return text
     try:
         with open(text, encoding="utf-8") as file:
             return file.read()
@@ -217,8 +215,9 @@ def _once(transport: Transport) -> Callable[[], Transport]:
 
 
 def _end_process(process: subprocess.Popen[bytes]) -> None:
-    for end in (lambda: None, process.terminate, process.kill):
-        end()
+    for end in (None, process.terminate, process.kill):
+        if end is not None:
+            end()
         try:
             process.wait(3.0)
             return
@@ -318,9 +317,9 @@ def registration_fields(
         "limits": dict(sorted((limits or {}).items())),
         "bindings": dict(sorted((bindings or {}).items())),
         "sealed": True if sealed else None,
+        "instancing": None if instancing in (None, "call") else instancing,
         "if-revision": if_revision,
         "force": True if force else None,
-        "instancing": None if instancing in (None, "call") else instancing,
     }
 
 
@@ -570,9 +569,7 @@ class Connection:
         force: bool = False,
     ) -> Any:
         """Points a name at a module of the tenant, in a new revision."""
-        fields = registration_fields(
-            name, digest, grants, limits, bindings, sealed, if_revision, force, instancing
-        )
+        fields = registration_fields(name, digest, grants, limits, bindings, sealed, if_revision, force, instancing)
         return self._changing(name, "register", fields)
 
     def promote(
@@ -589,9 +586,7 @@ class Connection:
         force: bool = False,
     ) -> Any:
         """Points a name that a client serves to the tenant at a module; no call fails."""
-        fields = registration_fields(
-            name, digest, grants, limits, bindings, sealed, if_revision, force, instancing
-        )
+        fields = registration_fields(name, digest, grants, limits, bindings, sealed, if_revision, force, instancing)
         return self._changing(name, "promote", fields)
 
     def swap(self, name: str, to: Any, *, if_revision: int | None = None, force: bool = False) -> Any:
@@ -737,7 +732,7 @@ class Connection:
 
     # ----------------------------------------------------------------------------------------------------- modules
 
-    def _names(self) -> list[str]:
+    def _names(self) -> Sequence[str]:
         names = {entry.current.name for entry in self.list()}
         names.update(entry.name for entry in self.providers())
         return sorted(names)
@@ -805,8 +800,8 @@ class Connection:
     ) -> Lease:
         """Serves a name from this program: to this session, or to the whole tenant (``scope="tenant"``).
 
-        Imports of the name, and calls of it, come to ``target``: an object or module whose attributes are the functions,
-        a mapping of them, or one callable for all. They run in threads of the connection's, ``window`` at once at most.
+        Imports of the name, and calls of it, come to ``target``: an object or module whose attributes are the
+        functions, a mapping of them, or one callable for all. They run in threads, ``window`` at once at most.
         The offer stands for ``lease`` seconds without a sign of life, which are sent by themselves. ``fallback`` is who
         answers when it is lost: ``previous``, or ``error`` for nobody. ``wit`` is the interface, for a name that stands
         for nothing yet.

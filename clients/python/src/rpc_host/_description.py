@@ -232,5 +232,3 @@ class Shown:
 
     def __hash__(self) -> int:
         return hash(self.type)
-
-

@@ -72,7 +72,20 @@ Answer = Any
 class Exchange:
     """A message of ours and what answers it."""
 
-    __slots__ = ("answer", "callback", "events", "flags", "id", "is_cancelled", "kept", "kind", "on_event", "payload", "room", "wake")
+    __slots__ = (
+        "answer",
+        "callback",
+        "events",
+        "flags",
+        "id",
+        "is_cancelled",
+        "kept",
+        "kind",
+        "on_event",
+        "payload",
+        "room",
+        "wake",
+    )
 
     def __init__(self, kind: int, payload: bytes) -> None:
         self.kind = kind
@@ -168,7 +181,8 @@ class Link:
         )
         self._is_unwanted = False
         self._thread = threading.Thread(target=_background, args=(self,), name="rpc-host", daemon=True)
-        _LIVE[id(self)] = weakref.ref(self, lambda _, key=id(self): _LIVE.pop(key, None))  # type: ignore[misc]
+        key = id(self)
+        _LIVE[key] = weakref.ref(self, lambda _: _LIVE.pop(key, None) and None)
         self._thread.start()
 
     # ------------------------------------------------------------------------------------------- hello and welcome
@@ -207,12 +221,10 @@ class Link:
             kind = Kind.FAILURE
         if kind != Kind.FAILURE:
             raise ConnectionLost(f"the host did not say welcome, but sent a message of kind {kind}")
-        error = error_of(body)
-        if isinstance(error, Unauthenticated):
-            raise AuthenticationError(
-                error.message, fault=error.fault, retryable=error.retryable, retry_after=error.retry_after
-            )
-        raise error
+        refusal = error_of(body)
+        if isinstance(refusal, Unauthenticated):
+            raise AuthenticationError(refusal.message, fault=refusal.fault, retry_after=refusal.retry_after)
+        raise refusal
 
     # ------------------------------------------------------------------------------------------------------ slots
 
@@ -290,9 +302,7 @@ class Link:
         if size > self.max_message_bytes:
             from ._errors import ArgumentError
 
-            raise ArgumentError(
-                f"args: {size} bytes, but the host takes messages of {self.max_message_bytes} at most"
-            )
+            raise ArgumentError(f"args: {size} bytes, but the host takes messages of {self.max_message_bytes} at most")
         with self._slot_free:
             self._slot_waiters += 1
             try:
@@ -310,9 +320,7 @@ class Link:
 
     # -------------------------------------------------------------------------------------------------- exchanges
 
-    def begin(
-        self, exchange: Exchange, *, while_serving: bool = False, deadline: float | None = None
-    ) -> None:
+    def begin(self, exchange: Exchange, *, while_serving: bool = False, deadline: float | None = None) -> None:
         """Begins an exchange as soon as the host allows one more."""
         if self.ended is not None:
             raise self._why()
@@ -498,8 +506,8 @@ class Link:
         while outq and size < SLICE_BYTES:
             item = outq.popleft()
             if item.__class__ is bytes:
-                parts.append(item)  # type: ignore[arg-type]
-                size += len(item)  # type: ignore[arg-type]
+                parts.append(item)
+                size += len(item)
                 continue
             exchange: Exchange = item  # type: ignore[assignment]
             if len(exchange.payload) > FRAGMENT_BYTES:
@@ -740,6 +748,7 @@ class Link:
                 self.close()
                 return
             now = time.monotonic()
+            next_beat = min(next_beat, now + self.pause())
             if now >= next_beat:
                 # While the whole program was stopped, nobody listened: that is no silence.
                 silence = 0.0 if self._heard else silence + min(now - last, 2 * self.pause())
@@ -755,6 +764,8 @@ class Link:
                         self._served_sync = False
                         self._reader_thread = threading.get_ident()
                         while self.ended is None and not self._served_sync and not self._is_unwanted:
+                            # A lease may have been granted: signs of life are due earlier then.
+                            next_beat = min(next_beat, time.monotonic() + self.pause())
                             left = next_beat - time.monotonic()
                             if self._released:
                                 self._release_told = False

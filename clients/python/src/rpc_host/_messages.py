@@ -99,7 +99,7 @@ def envelope(payload: bytes) -> dict[str, Any]:
     body = decode(payload)
     if body.__class__ is not dict:
         raise Malformed("an envelope is a map")
-    return body  # type: ignore[no-any-return]
+    return body
 
 
 def timeout_ms(seconds: float | None) -> int | None:

@@ -92,9 +92,7 @@ class Options:
     allow: tuple[str, ...] | None = None
     output: OutputSink | None = None
 
-    def but(
-        self, timeout: float | None, allow: Sequence[str] | None, output: bool | OutputSink | None
-    ) -> Options:
+    def but(self, timeout: float | None, allow: Sequence[str] | None, output: bool | OutputSink | None) -> Options:
         sink: OutputSink | None = self.output
         if output is True:
             sink = print_output
@@ -183,9 +181,7 @@ class Function:
     ``with_options`` makes one that has a timeout, fewer grants, or hands over what the guest prints.
     """
 
-    def __init__(
-        self, state: ModuleState, definition: Definition, options: Options = DEFAULT, skip: int = 0
-    ) -> None:
+    def __init__(self, state: ModuleState, definition: Definition, options: Options = DEFAULT, skip: int = 0) -> None:
         self._state = state
         self._connection: Connection = state.connection
         self._definition = definition
@@ -314,9 +310,7 @@ class Function:
             output=options.output is not None,
         )
 
-    def _outcome(
-        self, session: Session, context: CallContext | None, answer: Answer, may_ask: bool = True
-    ) -> Any:
+    def _outcome(self, session: Session, context: CallContext | None, answer: Answer, may_ask: bool = True) -> Any:
         """What comes of an answer: a value, or an exception. Without ``may_ask``, nothing is asked of the host."""
         if answer.__class__ is not tuple:
             if context is not None:
@@ -327,8 +321,17 @@ class Function:
             raise answer
         flags, payload = answer
         is_result = flags & RESULT != 0
-        if context is not None:
-            context.succeeded()
+        if context is None:
+            return self._value(session, None, payload, is_result, may_ask)
+        context.succeeded()
+        try:
+            return self._value(session, context, payload, is_result, may_ask)
+        finally:
+            context.done()
+
+    def _value(
+        self, session: Session, context: CallContext | None, payload: bytes, is_result: bool, may_ask: bool
+    ) -> Any:
         try:
             data = decode(payload)
         except Malformed as error:
@@ -367,9 +370,7 @@ class Function:
         self._rebind()
         return self._definition != before
 
-    def _begin(
-        self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Future:
+    def _begin(self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """The call as a future."""
         session = self._connection._session_now()
         if self._version != self._state.version:
@@ -379,7 +380,7 @@ class Function:
         def outcome(answer: Answer, may_ask: bool) -> Any:
             return self._outcome(session, context, answer, may_ask)
 
-        future = Future(session, exchange, outcome)
+        future = Future(session, exchange, outcome, context)
         sink = self._options.output
         if sink is not None:
             exchange.on_event = future._lines_to(sink)
@@ -578,8 +579,15 @@ def make_resource_class(state: ModuleState, resource: ResourceType) -> type:
 class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     """What a call will come to. ``cancel()`` ends it on the host."""
 
-    def __init__(self, session: Session, exchange: Exchange, outcome: Callable[[Answer, bool], Any]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        exchange: Exchange,
+        outcome: Callable[[Answer, bool], Any],
+        context: CallContext | None,
+    ) -> None:
         super().__init__()
+        self._context = context
         self._session = session
         self._exchange = exchange
         self._outcome = outcome
@@ -604,6 +612,8 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
     def _settle(self, answer: Answer, may_ask: bool = True) -> None:
         if self.cancelled():
             session_discards(self._session)(answer)
+            if self._context is not None:
+                self._context.done()
             return
         try:
             value = self._outcome(answer, may_ask)
@@ -679,8 +689,8 @@ class _Members:
     def _rpc_member(self, name: str) -> Any:
         """What a name stands for; made once for as long as nothing changes."""
         state = self._rpc
-        kept = self.__dict__.get("_rpc_kept")
         description = state.describe()
+        kept: tuple[int, dict[str, Any]] | None = self.__dict__.get("_rpc_kept")
         if kept is None or kept[0] != state.version:
             kept = (state.version, {})
             self.__dict__["_rpc_kept"] = kept
@@ -797,7 +807,7 @@ class Modules:
 
     def __getitem__(self, name: str) -> Module:
         try:
-            return self._rpc_connection._module(name)
+            return self._rpc_connection._module(name)  # type: ignore[no-any-return]
         except NotFound as error:
             raise KeyError(f"{name}: {error.message}") from error
 
@@ -805,7 +815,7 @@ class Modules:
         if name.startswith("_"):
             raise AttributeError(f"'Modules' object has no attribute {name!r}")
         try:
-            return self._rpc_connection._module(kebab(name))
+            return self._rpc_connection._module(kebab(name))  # type: ignore[no-any-return]
         except NotFound as error:
             raise AttributeError(f"{name}: {error.message}", name=name, obj=self) from error
 

@@ -129,7 +129,7 @@ def parse(text: str, path: Path) -> dict[str, str]:
         key, equals, _ = text[at:end].partition("=")
         name = key.strip().strip("\"'")
         if not equals:
-            raise wrong(line, "expected `KEY = \"VALUE\"`")
+            raise wrong(line, 'expected `KEY = "VALUE"`')
         if name not in _KEYS:
             raise wrong(line, f"unknown field `{name}`" if name.replace("-", "").isalnum() else "unknown field")
         if name in values:

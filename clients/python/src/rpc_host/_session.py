@@ -17,18 +17,16 @@ from . import _messages as messages
 from ._cbor import TAG_CLIENT, TAG_HOST, CBORTag, Malformed, decode, decode_many, encode
 from ._errors import (
     ArgumentError,
-    ConnectionLost,
-    Error,
     GuestError,
     HandleClosed,
     RemoteError,
     error_of,
 )
 from ._frame import RESULT, Kind, Violation
-from ._link import Exchange, Link
+from ._link import Link
 from ._names import identifier, snake
 from ._types import Function, Signature, parse_functions
-from ._values import Caller, Server, Wrong, kind_of, untyped_on
+from ._values import Server, Wrong, kind_of, untyped_on
 
 log = logging.getLogger("rpc_host")
 
@@ -45,9 +43,10 @@ MAX_WAITING_CALLS = 1024
 class ServedCall:
     """A call that this program is serving."""
 
-    __slots__ = ("__weakref__", "cancelled", "deadline", "function", "id", "link", "module", "term")
+    __slots__ = ("__weakref__", "cancelled", "deadline", "epoch", "function", "id", "link", "module", "term")
 
-    def __init__(self, link: Any, id: int, arrived: float) -> None:
+    def __init__(self, link: Any, id: int, arrived: float, epoch: int) -> None:
+        self.epoch = epoch
         self.link = link
         self.id = id
         self.deadline: float | None = arrived
@@ -162,7 +161,8 @@ class Cell:
             raise HandleClosed(f"object {self.number} ({self.resource}) {self.state}")
         if self.session.link.ended is not None:
             raise HandleClosed(
-                f"object {self.number} ({self.resource}) was held by a session that has ended: {self.session.link.ended}"
+                f"object {self.number} ({self.resource}) was held by a session that has ended: "
+                f"{self.session.link.ended}"
             )
         if session is not None and session is not self.session:
             raise HandleClosed(f"object {self.number} ({self.resource}) is held by another session")
@@ -196,30 +196,44 @@ class ObjectBase:
             pass
 
 
-class Entry:
-    """An object of this program that the host holds."""
+class Lent:
+    """An object of this program that the host has, under a number of its own for each time that it was given."""
 
-    __slots__ = ("count", "lent", "value")
+    __slots__ = ("count", "value")
 
     def __init__(self, value: Any) -> None:
         self.value = value
-        self.count = 0
-        self.lent = 0
+        self.count = 1
 
 
 class CallContext:
     """The objects that cross in one call."""
 
-    __slots__ = ("borrowed", "consumed", "interface", "lent", "on", "registration", "session", "taken")
+    __slots__ = (
+        "borrowed",
+        "consumed",
+        "epoch",
+        "given",
+        "interface",
+        "lent",
+        "on",
+        "registration",
+        "session",
+        "taken",
+    )
 
-    def __init__(self, session: Session, registration: Any, interface: str | None) -> None:
+    def __init__(self, session: Session, registration: Any, interface: str | None, epoch: int | None = None) -> None:
         self.session = session
+        #: What the host lets go of from now on is kept until this is done: its answer may have it.
+        self.epoch = session.open_epoch() if epoch is None else epoch
         self.registration = registration
         self.interface = interface
         #: The object that says where the call is done.
         self.on: int | None = None
         self.consumed: list[Cell] = []
+        #: Objects of this side, lent for the call and given for good.
         self.lent: list[int] = []
+        self.given: list[int] = []
         #: The handles that came, each as often as it did.
         self.taken: list[int] = []
         #: Objects that a served function has for the time of its call.
@@ -241,9 +255,8 @@ class CallContext:
             return CBORTag(TAG_HOST, cell.number)
         if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, Mapping, list, tuple)):
             raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got {kind_of(value)}")
-        number = self.session._lend(value, own)
-        if not own:
-            self.lent.append(number)
+        number = self.session._lend(value)
+        (self.given if own else self.lent).append(number)
         return CBORTag(TAG_CLIENT, number)
 
     def take(self, raw: Any, resource: str, own: bool) -> Any:
@@ -258,16 +271,19 @@ class CallContext:
         """The guest has what it was given."""
         for cell in self.consumed:
             cell.session._moved(cell)
-        self.done()
+        self.given.clear()
 
     def done(self) -> None:
-        for number in self.lent:
-            self.session._unlend(number)
+        """The call is over. What was not given for good is this side's alone again."""
+        for number in (*self.lent, *self.given):
+            self.session._take_back(number)
         self.lent.clear()
+        self.given.clear()
         if self.borrowed:
             for cell in self.borrowed:
                 self.session._returned(cell)
             self.borrowed.clear()
+        self.session.close_epoch(self.epoch)
 
 
 # --------------------------------------------------------------------------------------------------------- leases
@@ -351,9 +367,12 @@ class Session:
         self._registrations = registrations
         self._lock = threading.Lock()
         self._proxies: dict[int, weakref.ref[ObjectBase]] = {}
-        self._objects: dict[int, Entry] = {}
-        self._numbers: dict[int, int] = {}
+        self._objects: dict[int, Lent] = {}
         self._next_object = 1
+        self._epochs: dict[int, None] = {}
+        self._next_epoch = 0
+        #: What the host has let go of, and before which epoch.
+        self._let_go: deque[tuple[int, int, Lent]] = deque()
         self._calls: dict[int, ServedCall] = {}
         self.terms: dict[Term, None] = {}
         self.leases: dict[int, Term] = {}
@@ -431,59 +450,65 @@ class Session:
 
     @property
     def lent(self) -> int:
-        """How many objects of this side the host holds."""
-        return len(self._objects)
+        """How many objects of this side the host has."""
+        return len(self._objects) - len(self._let_go)
 
-    def _lend(self, value: Any, own: bool) -> int:
+    def _lend(self, value: Any) -> int:
         with self._lock:
-            number = self._numbers.get(id(value))
-            if number is None:
-                number = self._next_object
-                self._next_object += 1
-                self._numbers[id(value)] = number
-                self._objects[number] = Entry(value)
-            entry = self._objects[number]
-            if own:
-                entry.count += 1
-            else:
-                entry.lent += 1
+            number = self._next_object
+            self._next_object += 1
+            self._objects[number] = Lent(value)
             return number
 
-    def _unlend(self, number: int) -> None:
+    def _take_back(self, number: int) -> None:
         with self._lock:
-            entry = self._objects.get(number)
-            if entry is None:
-                return
-            entry.lent -= 1
-            gone = self._drop_if_free(number, entry)
+            gone = self._objects.pop(number, None)
         del gone  # destroyed without the lock
-
-    def _drop_if_free(self, number: int, entry: Entry) -> Any:
-        if entry.count <= 0 and entry.lent <= 0:
-            self._objects.pop(number, None)
-            self._numbers.pop(id(entry.value), None)
-            return entry
-        return None
 
     def _own(self, number: int) -> Any:
         entry = self._objects.get(number)
         if entry is None:
-            raise Wrong(f"the host named object {number} of this side, which it does not hold")
+            raise Wrong(f"the host named object {number} of this side, which it does not have")
         return entry.value
+
+    def open_epoch(self) -> int:
+        """From now on, what the host lets go of is kept: messages that came before may be read later."""
+        with self._lock:
+            epoch = self._next_epoch
+            self._next_epoch += 1
+            self._epochs[epoch] = None
+            return epoch
+
+    def close_epoch(self, epoch: int) -> None:
+        with self._lock:
+            self._epochs.pop(epoch, None)
+            gone = self._over()
+        del gone
+
+    def _over(self) -> list[Lent]:
+        """What nobody can name any more."""
+        oldest = next(iter(self._epochs), self._next_epoch)
+        gone = []
+        while self._let_go and self._let_go[0][0] <= oldest:
+            _, number, entry = self._let_go.popleft()
+            self._objects.pop(number, None)
+            gone.append(entry)
+        return gone
 
     # ------------------------------------------------------------------------------- what the link's reader tells
 
     def release(self, _link: Any, body: dict[str, Any]) -> None:
-        gone = []
         pairs = body.get("handles")
         with self._lock:
             for pair in pairs if isinstance(pairs, list) else []:
                 number, count = pair
                 entry = self._objects.get(number)
-                if entry is not None:
+                if entry is not None and entry.count > 0:
                     entry.count -= count
-                    gone.append(self._drop_if_free(number, entry))
-        if any(entry is not None for entry in gone):
+                    if entry.count <= 0:
+                        self._let_go.append((self._next_epoch, number, entry))
+            gone = self._over()
+        if gone:
             # A destructor of the program's own may do anything, but not here.
             self.pool.submit(gone.clear)
 
@@ -493,7 +518,7 @@ class Session:
         if len(self._calls) > MAX_WAITING_CALLS:
             link.refuse(id, "resource-exhausted", "more calls are under way here than this client takes at once")
             return
-        served = ServedCall(link, id, time.monotonic())
+        served = ServedCall(link, id, time.monotonic(), self.open_epoch())
         self._calls[id] = served
         self.pool.submit(lambda: self._serve(served, payload))
 
@@ -524,8 +549,10 @@ class Session:
         self._calls.clear()
         for term in terms:
             term.lose(why)
-        self._objects.clear()
-        self._numbers.clear()
+        objects, self._objects = self._objects, {}
+        self._let_go.clear()
+        if objects:
+            self.pool.submit(objects.clear)
 
     # ------------------------------------------------------------------------------------------------------ serving
 
@@ -543,6 +570,7 @@ class Session:
     def _serve(self, served: ServedCall, payload: bytes) -> None:
         """Answers a call: in a thread of the pool."""
         if served.cancelled.is_set():
+            self.close_epoch(served.epoch)
             return
         token = SERVED.set(served)
         context: CallContext | None = None
@@ -582,7 +610,7 @@ class Session:
         """What answers a call; it has its place in the window of its lease from here on."""
         lease = header.get("lease")
         if lease is None:
-            target, server, data, context = self._object_call(served.function, positional)
+            target, server, data, context = self._object_call(served, positional)
         else:
             term = self._enter(served, lease)
             found = term.by_path.get(served.function)
@@ -590,7 +618,7 @@ class Session:
                 raise _failure("unimplemented", f"the program that serves {term.name} has no {served.function}")
             function, server = found
             target = find_target(term.target, function)
-            data, context = positional, CallContext(self, term.name, function.interface)
+            data, context = positional, CallContext(self, term.name, function.interface, served.epoch)
         context.borrowed = []
         return target, server, data, context
 
@@ -626,9 +654,7 @@ class Session:
         except ArgumentError as error:
             raise _failure("unknown", f"the program gave what the function does not: {error}") from None
 
-    def _failed(
-        self, served: ServedCall, error: BaseException, context: CallContext | None
-    ) -> tuple[int, bytes, int]:
+    def _failed(self, served: ServedCall, error: BaseException, context: CallContext | None) -> tuple[int, bytes, int]:
         """What is answered where there is no value."""
         if isinstance(error, GuestError) and context is not None:
             found = served.term.by_path.get(served.function) if served.term else None
@@ -660,8 +686,11 @@ class Session:
         if is_wanted:
             kind, payload, flags = answer
             served.link.answer(kind, served.id, payload, flags)
+            if context is not None and kind == Kind.REPLY:
+                context.given.clear()
         if context is not None:
             context.done()
+        self.close_epoch(served.epoch)
 
     def _method_server(self, path: str) -> Server | None:
         """How a method of an object of this side is answered, if its types are known."""
@@ -671,20 +700,21 @@ class Session:
         return Server(Signature(function.signature.parameters[1:], function.signature.result))
 
     def _object_call(
-        self, path: str, positional: list[Any]
+        self, served: ServedCall, positional: list[Any]
     ) -> tuple[Callable[..., Any], Server | None, list[Any], CallContext]:
         """A method of an object of this side."""
+        path = served.function
         tag = positional[0] if positional.__class__ is list and positional else None
-        if tag.__class__ is not CBORTag or tag.tag != TAG_CLIENT or not path:  # type: ignore[union-attr]
+        if tag.__class__ is not CBORTag or tag.tag != TAG_CLIENT or not path:
             raise _failure("unimplemented", f"this client does not serve {path}", "peer")
-        entry = self._objects.get(tag.value)  # type: ignore[union-attr]
+        entry = self._objects.get(tag.value)
         if entry is None:
-            raise _failure("not-found", f"no object {tag.value} in this client", "peer")  # type: ignore[union-attr]
+            raise _failure("not-found", f"no object {tag.value} in this client", "peer")
         interface, _, name = path.rpartition(".[method]")
         function = self.known.get(path) or Function(f"[method]{name}" if interface else path, interface or None)
         server = self._method_server(path)
         target = find_target(entry.value, function)
-        context = CallContext(self, "", function.interface)
+        context = CallContext(self, "", function.interface, served.epoch)
         return target, server, positional[1:], context
 
     # ------------------------------------------------------------------------------------------------------- leases

@@ -145,7 +145,7 @@ class TlsTransport:
             self._has_plain = False
             with self._lock:
                 plain = self._decrypted()
-            return plain if plain else (b"" if plain is None else self._nothing())
+            return self._received(plain)
         try:
             count = self._receive_into(buffer)
         except TimeoutError:
@@ -160,10 +160,14 @@ class TlsTransport:
         with self._lock:
             self._arrived.write(self._view[:count])
             plain = self._decrypted()
-        return plain if plain else (b"" if plain is None else self._nothing())
+        return plain or self._received(plain)
 
-    def _nothing(self) -> None:
-        self.torn = False
+    def _received(self, plain: bytes | None) -> bytes | None:
+        """Bytes as they are; none where there is part of a record; empty at the end."""
+        if plain == b"":
+            self.torn = False
+            return None
+        return b"" if plain is None else plain
 
     def _decrypted(self) -> bytes | None:
         """All that is complete; ``None`` at the end."""
@@ -263,7 +267,7 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str) -> None:
                 file.write(text)
             names.append(path)
         try:
-            context.load_cert_chain(*names, password=lambda: b"")
+            context.load_cert_chain(names[0], names[1], password=lambda: b"")
         except (ssl.SSLError, ValueError, OSError):
             # What is wrong with a key is told without any of it.
             raise ProfileError("the profile is wrong: `certificate` and `key` are no pair in PEM") from None

@@ -7,9 +7,7 @@ from typing import Any
 
 __all__ = ["Function", "Parameter", "Resource", "Signature", "Type", "parse_functions", "parse_resources"]
 
-PRIMITIVES = frozenset(
-    ("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string")
-)
+PRIMITIVES = frozenset(("bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char", "string"))
 
 #: A type that this version does not know. It is shown, and its values go through as they are.
 UNKNOWN = "unknown"
@@ -145,7 +143,7 @@ def parse_type(data: Any) -> Type:
         return Type(data)
     try:
         ((kind, body),) = data.items()
-        return _PARSERS[kind](body)
+        return _PARSERS[kind](body)  # type: ignore[no-any-return]
     except Exception:  # whatever the data is, it can be shown
         return Type(UNKNOWN, names=(data if isinstance(data, str) else repr(data),))
 

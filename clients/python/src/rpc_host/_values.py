@@ -109,7 +109,7 @@ class _Case:
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        return bool(self.value == other.value)  # type: ignore[attr-defined]
+        return bool(self.value == other.value)
 
     def __hash__(self) -> int:
         return hash((type(self).__name__, self.value))
@@ -137,7 +137,7 @@ class Some(_Case):
 
 
 class Variant:
-    """A case of a WIT ``variant``, with its payload if it has one: ``Variant("circle", 1.5)``, ``Variant("nothing")``."""
+    """A case of a WIT ``variant``, with its payload if it has one: ``Variant("circle", 1.5)``."""
 
     __slots__ = ("case", "value")
     __match_args__ = ("case", "value")
@@ -286,7 +286,7 @@ def _integer(ty: Type) -> tuple[Convert, Convert]:
         if value.__class__ is not int:
             mismatch(name, value)
         if low <= value <= high:
-            return value  # type: ignore[no-any-return]
+            return value
         raise Wrong(f"{value} is out of range of {name}")
 
     return on, off
@@ -319,7 +319,7 @@ def _float(ty: Type) -> tuple[Convert, Convert]:
 
     def off(value: Any, _context: Any) -> float:
         if value.__class__ is float:
-            return value  # type: ignore[no-any-return]
+            return value
         if value.__class__ is int:
             return float(value)
         mismatch(name, value)
@@ -330,7 +330,7 @@ def _float(ty: Type) -> tuple[Convert, Convert]:
 def _bool(_ty: Type) -> tuple[Convert, Convert]:
     def both(value: Any, _context: Any) -> bool:
         if value is True or value is False:
-            return value  # type: ignore[no-any-return]
+            return value
         if type(value).__name__ in ("bool_", "bool"):  # numpy's
             return bool(value)
         mismatch("bool", value)
@@ -355,11 +355,11 @@ def _string(_ty: Type) -> tuple[Convert, Convert]:
             if not isinstance(value, str):
                 mismatch("string", value)
             value = str.__str__(value)
-        return value if value.isascii() else _sound(value)  # type: ignore[no-any-return]
+        return value if value.isascii() else _sound(value)
 
     def off(value: Any, _context: Any) -> str:
         if value.__class__ is str:
-            return value  # type: ignore[no-any-return]
+            return value
         mismatch("string", value)
 
     return on, off
@@ -377,7 +377,7 @@ def _sound(text: str) -> str:
 def _bytes_on(ty: Type) -> Convert:
     def on(value: Any, _context: Any) -> bytes:
         if value.__class__ is bytes:
-            return value  # type: ignore[no-any-return]
+            return value
         if isinstance(value, (bytearray, memoryview)):
             return bytes(value)
         if isinstance(value, bytes):
@@ -401,7 +401,7 @@ def _bytes_off(ty: Type) -> Convert:
 
     def off(value: Any, context: Any) -> bytes:
         if value.__class__ is bytes:
-            return value  # type: ignore[no-any-return]
+            return value
         if value.__class__ is list:
             return bytes(_each(value, element, context))
         mismatch(ty, value)
@@ -440,15 +440,15 @@ def _are_plain(items: list[Any], kind: str) -> bool:
     (cls,) = classes
     if cls is int and kind in _BOUNDS:
         low, high = _BOUNDS[kind]
-        return min(items) >= low and max(items) <= high
+        return bool(min(items) >= low and max(items) <= high)
     if cls is bool:
         return kind == "bool"
-    return cls is float and kind == "f64"
+    return bool(cls is float and kind == "f64")
 
 
 def _as_list(ty: Type, value: Any) -> list[Any]:
     if value.__class__ is list:
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, (str, bytes, bytearray, Mapping)) or not isinstance(value, Iterable):
         mismatch(ty, value)
     return list(value)
@@ -708,9 +708,7 @@ def _flags(ty: Type) -> tuple[Convert, Convert]:
 
 
 def _variant(ty: Type) -> tuple[Convert, Convert]:
-    cases = {
-        name: (None if part is None else codec(part)) for name, part in zip(ty.names, ty.inner)
-    }
+    cases = {name: (None if part is None else codec(part)) for name, part in zip(ty.names, ty.inner)}
     by_name = {snake(name): name for name in ty.names}
 
     def on(value: Any, context: Any) -> Any:
@@ -952,8 +950,7 @@ class Caller:
                 bound.append(None)
             else:
                 raise ArgumentError(
-                    f"args[{index}]: missing argument `{name}`: expected {parameter.type}; "
-                    f"the function is {self.shown}"
+                    f"args[{index}]: missing argument `{name}`: expected {parameter.type}; the function is {self.shown}"
                 )
         for name in named:
             raise ArgumentError(f"args.{name}: no such parameter; the function is {self.shown}")
@@ -1026,7 +1023,7 @@ def _counted(count: int) -> str:
 
 def untyped_on(value: Any, context: Any) -> Any:
     """A value as data where nobody has said of what type it is: names are taken as they are given."""
-    if value is None or isinstance(value, (bool, int, float)) and not isinstance(value, enum.Enum):
+    if value is None or (isinstance(value, (bool, int, float)) and not isinstance(value, enum.Enum)):
         return value
     if isinstance(value, enum.Enum):
         return kebab(value.value if isinstance(value.value, str) else value.name)
@@ -1047,8 +1044,7 @@ def untyped_on(value: Any, context: Any) -> Any:
         return {untyped_on(key, context): untyped_on(item, context) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            kebab(field.name): untyped_on(getattr(value, field.name), context)
-            for field in dataclasses.fields(value)
+            kebab(field.name): untyped_on(getattr(value, field.name), context) for field in dataclasses.fields(value)
         }
     if isinstance(value, (set, frozenset)):
         return sorted(kebab(item) for item in value)
