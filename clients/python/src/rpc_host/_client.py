@@ -384,6 +384,7 @@ class Connection:
         self.process = process
         self._session: Session | None = None
         self._connecting = threading.Lock()
+        self._connecting_thread = 0
         self._failed: tuple[Exception, float, float] | None = None
         self._is_closed = False
         self._pid = os.getpid()
@@ -436,39 +437,48 @@ class Connection:
             raise ConnectionLost(
                 "this connection belongs to the process that this one was forked from; connect anew here"
             )
+        if self._connecting_thread == threading.get_ident():
+            raise Error("a call cannot be made here: this runs within the making of the connection")
         with self._connecting:
-            session = self._session
-            if session is not None and session.link.ended is None:
-                return session
-            if self._is_closed:
-                raise ConnectionLost("this client closed it")
-            # A connection whose host has said that it goes away is told so until it is over.
-            if self._failed is not None and time.monotonic() < self._failed[1]:
-                raise _fresh(self._failed[0])
+            self._connecting_thread = threading.get_ident()
             try:
-                transport = self._dial()
-                try:
-                    link = Link(transport, self._token, self._max_reply_bytes, self._timeout)
-                except BaseException:
-                    transport.shut()
-                    transport.close()
-                    raise
-            except Error as error:
-                pause = FIRST_BACK_OFF_S if self._failed is None else min(self._failed[2] * 2, MAX_BACK_OFF_S)
-                self._failed = (error, time.monotonic() + pause, pause)
-                raise
-            self._failed = None
-            session = Session(link, self._pool, class_of)
-            link.incoming = session
-            for state in list(self._states.values()):
-                state.forget()
-            self._served.clear()
-            if self._finalizer is not None:
-                self._finalizer.detach()
-            self._finalizer = weakref.finalize(self, _let_go, link, self._pool)
-            self._finalizer.atexit = False
-            self._session = session
+                return self._connect_now()
+            finally:
+                self._connecting_thread = 0
+
+    def _connect_now(self) -> Session:
+        session = self._session
+        if session is not None and session.link.ended is None:
             return session
+        if self._is_closed:
+            raise ConnectionLost("this client closed it")
+        # A connection whose host has said that it goes away is told so until it is over.
+        if self._failed is not None and time.monotonic() < self._failed[1]:
+            raise _fresh(self._failed[0])
+        try:
+            transport = self._dial()
+            try:
+                link = Link(transport, self._token, self._max_reply_bytes, self._timeout)
+            except BaseException:
+                transport.shut()
+                transport.close()
+                raise
+        except Error as error:
+            pause = FIRST_BACK_OFF_S if self._failed is None else min(self._failed[2] * 2, MAX_BACK_OFF_S)
+            self._failed = (error, time.monotonic() + pause, pause)
+            raise
+        self._failed = None
+        session = Session(link, self._pool, class_of)
+        link.incoming = session
+        for state in list(self._states.values()):
+            state.forget()
+        self._served.clear()
+        if self._finalizer is not None:
+            self._finalizer.detach()
+        self._finalizer = weakref.finalize(self, _let_go, link, self._pool)
+        self._finalizer.atexit = False
+        self._session = session
+        return session
 
     @property
     def closed(self) -> bool:

@@ -138,7 +138,7 @@ class Link:
         self._next_id = 1
         self.ended: Exception | None = None
         self.goaway: RemoteError | None = None
-        self._end_lock = threading.Lock()
+        self._end_lock = threading.RLock()
         self._leads = 0
         self._served_sync = False
         self._is_deep = False
@@ -170,7 +170,7 @@ class Link:
         self._slots: deque[None] = deque([None] * self.max_calls_in_flight)
         self._kept_slots: deque[None] = deque()
         self._keeps_slots = False
-        self._slot_free = threading.Condition(threading.Lock())
+        self._slot_free = threading.Condition()
         self._slot_waiters = 0
         #: The long messages among those under way may together be four times the longest.
         self._room_bytes = BUFFERED_MESSAGES * self.max_message_bytes
@@ -428,10 +428,14 @@ class Link:
                 if not self._reading.locked():
                     self._pass_on()
 
-    def _check_thread(self) -> None:
-        """A thread that waits within its own reading or writing would wait for ever."""
+    @property
+    def can_wait(self) -> bool:
+        """Whether this thread may wait: within its own reading or writing it would do so for ever."""
         ident = threading.get_ident()
-        if self._reader_thread == ident or self._writer_thread == ident:
+        return self._reader_thread != ident and self._writer_thread != ident
+
+    def _check_thread(self) -> None:
+        if not self.can_wait:
             raise Error(
                 "a call cannot be waited for here: this runs within the connection's own work, as a destructor "
                 "or a signal handler does"
@@ -460,8 +464,6 @@ class Link:
         """Writes what waits, unless somebody else is doing so, who then writes this as well."""
         while self._outq or self._bulk or self._sending is not None or self._released:
             if not self._writing.acquire(False):
-                if self._writer_thread == threading.get_ident():
-                    return
                 return
             is_whole = False
             try:
@@ -880,8 +882,8 @@ class Link:
         self._released.clear()
         self._sending = None
         self._writing, self._reading = threading.Lock(), threading.Lock()
-        self._end_lock = threading.Lock()
-        self._slot_free = threading.Condition(threading.Lock())
+        self._end_lock = threading.RLock()
+        self._slot_free = threading.Condition()
         self._transport.abandon()
 
 

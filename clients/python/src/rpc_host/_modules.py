@@ -120,7 +120,7 @@ class ModuleState:
         self.version = 0
         self._description: Description | None = None
         self._classes: dict[tuple[str | None, str], type] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         #: Makes the class of a resource.
         self.make_class: Callable[[ModuleState, ResourceType], type] = make_resource_class
 
@@ -219,7 +219,7 @@ class Function:
         return self._invoke(None, args, kwargs)
 
     def _invoke(self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        session = self._connection._session_now()
+        session = self._connection._session_now() if own is None else session_of(own)
         if self._version != self._state.version:
             self._rebind()
         exchange, context, deadline, while_serving = self._prepared_anew(session, own, args, kwargs)
@@ -255,7 +255,6 @@ class Function:
         if caller.holds_objects or own is not None:
             context = CallContext(session, self._state, definition.interface)
             if own is not None:
-                own._rpc.check(session)
                 context.on = own._rpc.number
         try:
             data = caller.arguments(args, kwargs, context)
@@ -372,7 +371,7 @@ class Function:
 
     def _begin(self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Future:
         """The call as a future."""
-        session = self._connection._session_now()
+        session = self._connection._session_now() if own is None else session_of(own)
         if self._version != self._state.version:
             self._rebind()
         exchange, context, deadline, while_serving = self._prepared_anew(session, own, args, kwargs)
@@ -391,6 +390,12 @@ class Function:
                 context.done()
             raise
         return future
+
+
+def session_of(own: ObjectBase) -> Session:
+    """The session that holds an object; there is no other way to it, so none is made anew."""
+    own._rpc.check()
+    return own._rpc.session
 
 
 class Stale(Exception):
@@ -540,6 +545,10 @@ def release(value: ObjectBase) -> None:
     pairs = cell.session.close_cell(cell)
     link = cell.session.link
     if not pairs or link.ended is not None:
+        return
+    if not link.can_wait:
+        # Called by a destructor, within the connection's own work.
+        link.release_later(*pairs[0])
         return
     exchange = Exchange(Kind.RELEASE, messages.release(pairs))
     served = SERVED.get()

@@ -102,7 +102,10 @@ class Pool:
             if self._count >= self._max or self._is_closed:
                 return
             self._count += 1
-        threading.Thread(target=self._work, name="rpc-host serving", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="rpc-host serving", daemon=True).start()
+        except RuntimeError:  # the program is ending
+            self._count -= 1
 
     def _work(self) -> None:
         while True:
@@ -242,10 +245,7 @@ class CallContext:
     def give(self, value: Any, resource: str, own: bool) -> Any:
         if isinstance(value, ObjectBase):
             cell = value._rpc
-            try:
-                cell.check(self.session)
-            except HandleClosed as error:
-                raise error from None
+            cell.check(self.session)
             if resource and resource != cell.resource:
                 raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got a {cell.resource}")
             if self.on is None:
@@ -365,7 +365,8 @@ class Session:
         self.pool = pool
         #: Finds what makes proxies: ``(registration, interface, resource) -> class``.
         self._registrations = registrations
-        self._lock = threading.Lock()
+        # The collector may run a destructor of the program's within, which may come back here.
+        self._lock = threading.RLock()
         self._proxies: dict[int, weakref.ref[ObjectBase]] = {}
         self._objects: dict[int, Lent] = {}
         self._next_object = 1
@@ -489,10 +490,13 @@ class Session:
         """What nobody can name any more."""
         oldest = next(iter(self._epochs), self._next_epoch)
         gone = []
-        while self._let_go and self._let_go[0][0] <= oldest:
-            _, number, entry = self._let_go.popleft()
-            self._objects.pop(number, None)
-            gone.append(entry)
+        while self._let_go:
+            first = self._let_go.popleft()
+            if first[0] > oldest:
+                self._let_go.appendleft(first)
+                break
+            self._objects.pop(first[1], None)
+            gone.append(first[2])
         return gone
 
     # ------------------------------------------------------------------------------- what the link's reader tells

@@ -122,7 +122,8 @@ class TlsTransport:
         self._secure = secure
         self._arrived = arrived
         self._leaving = leaving
-        self._lock = threading.Lock()
+        # The collector may run a destructor of the program's within, which may write.
+        self._lock = threading.RLock()
         self._writer = sock
         self._writer.settimeout(WRITE_TIMEOUT_S)
         # The same socket with another patience.

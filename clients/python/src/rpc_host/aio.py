@@ -86,6 +86,7 @@ from ._modules import (
     class_of,
     output_of,
     session_discards,
+    session_of,
 )
 from ._names import identifier, kebab, pascal
 from ._profile import Profile
@@ -771,7 +772,7 @@ class AsyncFunction(Function):
 
     async def _await(self, own: ObjectBase | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         connection: Any = self._connection
-        session = await connection._session_now()
+        session: Any = await connection._session_now() if own is None else session_of(own)
         link = session.link
         if self._version != self._state.version:
             await connection._described(self._state)
