@@ -231,12 +231,12 @@ def test_only_the_host_of_the_profile_is_believed(host: Any, own_host: Any) -> N
 
 
 def test_an_idle_connection_lives_and_a_silent_host_is_given_up(own_host: Any) -> None:
-    host = own_host("[limits]\nidle-timeout-ms = 1000\nkeepalive-interval-ms = 500\n")
+    host = own_host("[limits]\nidle-timeout-ms = 2000\nkeepalive-interval-ms = 700\n")
 
     async def test() -> None:
         async with aio.connect(profile=host.profile) as conn:
             session = conn.session
-            await asyncio.sleep(2.0)
+            await asyncio.sleep(3.0)
             assert await conn.list() == [] and conn.session == session
             host.freeze()
             try:

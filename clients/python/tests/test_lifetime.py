@@ -251,16 +251,16 @@ def test_a_host_that_stops_lets_calls_finish_and_takes_no_new_ones(own_host: Any
 
 
 def test_silence_is_broken_so_that_an_idle_connection_lives(own_host: Any) -> None:
-    host = own_host("[limits]\nidle-timeout-ms = 1000\nkeepalive-interval-ms = 500\n")
+    host = own_host("[limits]\nidle-timeout-ms = 2000\nkeepalive-interval-ms = 700\n")
     with host.connect() as conn:
         session = conn.session
-        time.sleep(2.5)
+        time.sleep(4.0)
         assert conn.session == session and conn.list() == []
         assert conn._session.link.ended is None
 
 
 def test_a_host_that_is_silent_is_given_up(own_host: Any) -> None:
-    host = own_host("[limits]\nidle-timeout-ms = 1000\n")
+    host = own_host("[limits]\nidle-timeout-ms = 1500\n")
     with host.connect() as conn:
         conn.upload_module(component("calc"), name="calc")
         add = conn.modules.calc.add
