@@ -23,6 +23,7 @@
 //! | `lost_providers` | programs that serve a name, killed and stopped |
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
+//! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -74,6 +75,7 @@ mod reverse_calls;
 mod runaway;
 mod secrets;
 mod stand_ins;
+mod stdio;
 mod swap_under_load;
 mod swaps;
 mod tenants;
