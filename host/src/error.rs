@@ -43,6 +43,9 @@ pub enum HostError {
     /// Values of a call.
     #[error(transparent)]
     Value(#[from] ValueError),
+    /// What the wire knows and this node does not do.
+    #[error("this node does not do that: {0}")]
+    Unimplemented(&'static str),
 }
 
 impl HostError {
@@ -57,6 +60,7 @@ impl HostError {
             // A guest hears of these otherwise; this is the node clearing up.
             HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
             HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
+            HostError::Unimplemented(_) => (ErrorCode::Unimplemented, Fault::Host),
         }
     }
 }

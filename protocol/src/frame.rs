@@ -29,7 +29,7 @@ pub const FLAG_RESULT: u8 = 0b0000_0010;
 ///
 /// The side that begins an exchange chooses its id: odd for the client, even for the host, so that
 /// the two never collide. Id 0 is the connection itself (hello, welcome, ping, pong, goaway, event,
-/// lapse).
+/// lapse, and a release that nobody waits for).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ExchangeId(pub u32);
 
@@ -109,7 +109,7 @@ kinds! {
     Provide = 11, "provide";
     /// Ends such an offer.
     Withdraw = 12, "withdraw";
-    /// Gives up handles.
+    /// Lets go of objects.
     Release = 13, "release";
     /// Something that happened, for information.
     Event = 14, "event";
@@ -121,6 +121,8 @@ kinds! {
     Goaway = 17, "goaway";
     /// An offer has ended on the host.
     Lapse = 18, "lapse";
+    /// Host → client: a line that a guest wrote.
+    Output = 19, "output";
 }
 
 /// A decoded frame header.
@@ -230,7 +232,7 @@ mod tests {
         assert_eq!(with(1, 2), Err(HeaderError::TooLong(131_072)));
         assert_eq!(with(0, 0xff), Err(HeaderError::TooLong(0xff00_0000)));
         assert_eq!(with(4, 0), Err(HeaderError::UnknownKind(0)));
-        assert_eq!(with(4, 19), Err(HeaderError::UnknownKind(19)));
+        assert_eq!(with(4, 20), Err(HeaderError::UnknownKind(20)));
         assert_eq!(with(7, 1), Err(HeaderError::Reserved));
         assert!(matches!(
             with(5, FLAG_RESULT),

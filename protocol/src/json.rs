@@ -4,7 +4,7 @@
 //! * `list<u8>` is an array of numbers, like any list.
 //! * A float that JSON has no number for is `"NaN"`, `"Infinity"` or `"-Infinity"`.
 //! * A `map` with text as key is an object, any other map an array of `[key, value]`.
-//! * A handle is `{"handle": number}`.
+//! * A handle is `{"handle": number}`, an object of the client `{"object": number}`.
 
 use serde_json::{Map, Number, Value as Json, json};
 
@@ -52,7 +52,8 @@ pub fn to_json(value: &Value) -> Json {
             tagged(name, payload.as_deref().map_or(Json::Null, to_json))
         }
         Value::Flags(names) => names.iter().map(|name| json!(**name)).collect(),
-        Value::Handle(Handle(number)) => tagged("handle", json!(number)),
+        Value::Handle(Handle::Host(number)) => tagged("handle", json!(number)),
+        Value::Handle(Handle::Client(number)) => tagged("object", json!(number)),
     }
 }
 
@@ -243,13 +244,16 @@ fn value(json: &Json, ty: &Type, path: Path<'_>, depth: u32) -> Result<Value, Va
             let set = names.iter().filter(|name| texts.contains(&&***name));
             Ok(Value::Flags(set.cloned().collect()))
         }
-        Type::Own(_) | Type::Borrow(_) => match json.as_object().and_then(single) {
-            Some(("handle", number)) => number
-                .as_u64()
-                .map(|number| Value::Handle(Handle(number)))
-                .ok_or_else(wrong),
-            _ => Err(wrong()),
-        },
+        Type::Own(_) | Type::Borrow(_) => {
+            let (whose, number) = json.as_object().and_then(single).ok_or_else(wrong)?;
+            let handle = match whose {
+                "handle" => Handle::Host,
+                "object" => Handle::Client,
+                _ => return Err(wrong()),
+            };
+            let number = number.as_u64().ok_or_else(wrong)?;
+            Ok(Value::Handle(handle(number)))
+        }
     }
 }
 

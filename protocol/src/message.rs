@@ -1,6 +1,6 @@
 //! What each kind of message carries.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::assembler::RawMessage;
 use crate::cbor::{EnvelopeError, decode_envelope, encode_envelope, split_envelope};
@@ -55,10 +55,10 @@ pub struct Welcome {
 }
 
 /// What a call is about; its arguments follow as two more CBOR items (see [`crate::cbor`]).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct CallHeader {
-    /// The registration, or, in a call into a client, the name it provides.
+    /// The registration; in a call into a client the name it provides, or the interface of its object.
     pub module: String,
     /// The function: `add`, `calc.add` or `demo:calc/calc@0.1.0.add`.
     pub function: String,
@@ -73,9 +73,15 @@ pub struct CallHeader {
     /// those that are without it. None are where it is empty, all where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow: Option<Vec<String>>,
-    /// Of a call into a client: the lease that it rests on.
+    /// Of a call into a client: the lease that it rests on. Calls of a client's own objects rest on none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<u64>,
+    /// Of a call into the host: a handle. The call is done where this object lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<u64>,
+    /// Of a call into the host: whether to send what the guest writes, see [`Output`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub output: bool,
 }
 
 /// Begins an upload.
@@ -179,12 +185,63 @@ pub struct Lapse {
     pub failure: Failure,
 }
 
-/// Gives up handles: each with the number of times it was received.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The most objects that one [`Release`] lets go of.
+pub const MAX_RELEASED_HANDLES: usize = 4096;
+
+/// Lets go of objects: each with the number of times that it was received.
+///
+/// From a client these are objects of the host; on the connection itself nobody answers, on an exchange
+/// of its own it is answered when the destructors have ended. From the host these are objects of the client.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Release {
-    /// Handle and count.
+    /// Number and count, at most [`MAX_RELEASED_HANDLES`]; a count is 1 or more.
+    #[serde(deserialize_with = "released")]
     pub handles: Vec<(u64, u32)>,
+}
+
+fn released<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(u64, u32)>, D::Error> {
+    use serde::de::Error;
+    let handles: Vec<(u64, u32)> = Vec::deserialize(input)?;
+    if handles.len() > MAX_RELEASED_HANDLES {
+        let problem = format!("more than {MAX_RELEASED_HANDLES} handles in one release");
+        return Err(D::Error::custom(problem));
+    }
+    match handles.iter().find(|(_, count)| *count == 0) {
+        None => Ok(handles),
+        Some((number, _)) => Err(D::Error::custom(format!("handle {number} has the count 0"))),
+    }
+}
+
+/// A line that a guest wrote: to whoever calls it and asked for that, and to whoever reads its log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Output {
+    /// Where it wrote it.
+    pub stream: OutputStream,
+    /// The line, without its end.
+    pub text: String,
+    /// Of a line of the log: `trace`, `debug`, `info`, `warn`, `error` or `critical`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<String>,
+    /// Of a line that was kept: when it was written, in milliseconds since 1970, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_ms: Option<u64>,
+    /// Of a line that was kept: the call in which it was written, as the host's log names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+}
+
+/// Where a guest writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputStream {
+    /// Its standard output.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+    /// The log that it is granted.
+    Log,
 }
 
 /// Something that happened.
@@ -249,6 +306,7 @@ pub enum Message {
     Pong(Beat),
     Goaway(Goaway),
     Lapse(Lapse),
+    Output(Output),
 }
 
 /// Why bytes are no message of their kind.
@@ -283,6 +341,7 @@ impl Message {
             Message::Pong(_) => Kind::Pong,
             Message::Goaway(_) => Kind::Goaway,
             Message::Lapse(_) => Kind::Lapse,
+            Message::Output(_) => Kind::Output,
         }
     }
 
@@ -317,6 +376,7 @@ impl Message {
             Message::Ping(body) | Message::Pong(body) => encode_envelope(&body),
             Message::Goaway(body) => encode_envelope(&body),
             Message::Lapse(body) => encode_envelope(&body),
+            Message::Output(body) => encode_envelope(&body),
         };
         RawMessage {
             kind,
@@ -371,6 +431,7 @@ impl Message {
             Kind::Pong => envelope!(Pong),
             Kind::Goaway => envelope!(Goaway),
             Kind::Lapse => envelope!(Lapse),
+            Kind::Output => envelope!(Output),
         }
     }
 }

@@ -41,6 +41,9 @@ pub enum Operation {
     Inspect(Named),
     /// The functions of a registration as data. → [`Description`]
     Describe(Describe),
+    /// The lines that calls of a registration wrote, oldest first, each as an
+    /// [`Output`](crate::message::Output) before the answer. → nothing
+    Logs(Logs),
     /// All modules of the tenant. → `Vec<`[`ModuleEntry`]`>`
     Modules {},
     /// Deletes a module that no registration points at. → nothing
@@ -79,6 +82,7 @@ impl Operation {
             Operation::Remove(_) => "remove",
             Operation::Inspect(_) => "inspect",
             Operation::Describe(_) => "describe",
+            Operation::Logs(_) => "logs",
             Operation::Modules {} => "modules",
             Operation::RemoveModule(_) => "remove-module",
             Operation::TenantCreate(_) => "tenant-create",
@@ -114,12 +118,44 @@ pub struct Register {
     /// to itself.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sealed: bool,
+    /// How long its instances live.
+    #[serde(default, skip_serializing_if = "Instancing::is_default")]
+    pub instancing: Instancing,
     /// Refuse unless this is the present revision (0: the name is not taken).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub if_revision: Option<u64>,
     /// Whether to do it even if others that depend on the name then lack something.
     #[serde(default, skip_serializing_if = "is_false")]
     pub force: bool,
+}
+
+/// How long the instances of a registration live, beyond what holds them anyway: an object that
+/// somebody holds keeps its instance, whatever stands here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Instancing {
+    /// Each call has a fresh one.
+    #[default]
+    Call,
+    /// Each session has one, until it ends.
+    Session,
+    /// There is one for all, whose calls take turns.
+    Shared,
+}
+
+impl Instancing {
+    /// Its name, as on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Instancing::Call => "call",
+            Instancing::Session => "session",
+            Instancing::Shared => "shared",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Instancing::default()
+    }
 }
 
 /// See [`Operation::Swap`].
@@ -194,6 +230,20 @@ pub struct Describe {
     pub function: Option<String>,
 }
 
+/// See [`Operation::Logs`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Logs {
+    /// The registration.
+    pub name: String,
+    /// Only so many of the lines that are kept, the newest; all of them where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<u32>,
+    /// Whether to go on with what is written from now on, until the request is cancelled.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub follow: bool,
+}
+
 /// See [`Operation::TenantCreate`] and [`Operation::TenantSet`]. What is absent stays as it is; a new tenant
 /// has what the node has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -263,6 +313,9 @@ pub struct RevisionEntry {
     /// Whether its imports are answered by the tenant's registrations alone.
     #[serde(default, skip_serializing_if = "is_false")]
     pub sealed: bool,
+    /// How long its instances live.
+    #[serde(default, skip_serializing_if = "Instancing::is_default")]
+    pub instancing: Instancing,
     /// The earlier revision that it brought back, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restores: Option<u64>,
@@ -400,15 +453,36 @@ pub enum ImportStanding {
 }
 
 /// The functions of a registration as data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Description {
     /// All of them, or the one asked for.
     pub functions: Vec<FunctionDescription>,
+    /// The resources that they are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resources: Vec<ResourceDescription>,
+    /// What the WIT says about the module, if it says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
+}
+
+/// One resource as data. Its constructor, methods and statics are among the functions, by the names that WIT
+/// gives them: `[constructor]counter`, `[method]counter.increment`, `[static]counter.merge`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ResourceDescription {
+    /// The interface that it is in; `None` at world level.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The resource.
+    pub name: String,
+    /// What the WIT says about it, if it says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
 }
 
 /// One function as data.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FunctionDescription {
     /// The interface that it is in; `None` at world level.
@@ -418,6 +492,9 @@ pub struct FunctionDescription {
     pub name: String,
     /// What it takes and gives.
     pub signature: Signature,
+    /// What the WIT says about it, if it says something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub docs: Option<String>,
 }
 
 /// See [`Operation::Limits`].

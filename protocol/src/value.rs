@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::types::Name;
 
 /// A value of a WIT [`Type`](crate::Type), in the form in which it passes between wire and sandbox.
@@ -42,9 +44,29 @@ pub enum Value {
     Handle(Handle),
 }
 
-/// The number that a client holds for a live object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Handle(pub u64);
+/// The number that stands for a live object.
+///
+/// Whose object it is never depends on who sends it. In serde it is a value of its own only for
+/// [`mod@crate::serde`]; everything else sees an enum with a number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename = "rpc-host handle")]
+pub enum Handle {
+    /// An object of the host, by the number under which the session's client holds it. 0 is none.
+    #[serde(rename = "handle")]
+    Host(u64),
+    /// An object of the client, by the number that the client chose for it.
+    #[serde(rename = "object")]
+    Client(u64),
+}
+
+impl Handle {
+    /// The number, whosever object it is.
+    pub fn number(self) -> u64 {
+        match self {
+            Handle::Host(number) | Handle::Client(number) => number,
+        }
+    }
+}
 
 /// Where in a value something is: `args[1].point.x`.
 ///

@@ -82,7 +82,8 @@ fn all_values() -> Value {
         Value::Result(Err(None)),
         Value::Result(Err(Some(Box::new(Value::String("no".to_owned()))))),
         Value::Flags(vec!["read".into(), "write".into()]),
-        Value::Handle(Handle(7)),
+        Value::Handle(Handle::Host(7)),
+        Value::Handle(Handle::Client(7)),
     ])
 }
 
@@ -125,11 +126,15 @@ fn all_types() -> Signature {
     }
 }
 
+const COUNTERS: &str = "demo:counter/counters@0.1.0";
+
 fn messages() -> Vec<(&'static str, u32, Message)> {
     let reply = |value: &Value| Message::Reply {
         value: encode_value(value),
         is_result: false,
     };
+    let host = |number| Value::Handle(Handle::Host(number));
+    let client = |number| Value::Handle(Handle::Client(number));
     let digest = format!("sha256:{}", "ab".repeat(32));
     let revision = RevisionEntry {
         name: "calc".to_owned(),
@@ -139,6 +144,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
         limits: BTreeMap::from([("memory-bytes".to_owned(), 1 << 20)]),
         bindings: BTreeMap::new(),
         sealed: false,
+        instancing: Instancing::Call,
         restores: None,
         created_at_ms: 1_790_000_000_000,
         created_by: "t1".to_owned(),
@@ -175,9 +181,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     module: "calc".to_owned(),
                     function: "add".to_owned(),
                     timeout_ms: Some(5000),
-                    within: None,
-                    allow: None,
-                    lease: None,
+                    ..CallHeader::default()
                 },
                 arguments: encode_arguments(&[Value::S64(2)], &[("b".to_owned(), Value::S64(3))]),
             },
@@ -189,12 +193,97 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                 header: CallHeader {
                     module: "calc".to_owned(),
                     function: "add".to_owned(),
-                    timeout_ms: None,
-                    within: None,
                     allow: Some(vec!["log".to_owned(), "kv:cache=ro".to_owned()]),
-                    lease: None,
+                    ..CallHeader::default()
                 },
                 arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
+            },
+        ),
+        (
+            "call-constructor",
+            1,
+            Message::Call {
+                header: CallHeader {
+                    module: "counter".to_owned(),
+                    function: format!("{COUNTERS}.[constructor]counter"),
+                    ..CallHeader::default()
+                },
+                arguments: encode_arguments(&[Value::U64(10)], &[]),
+            },
+        ),
+        ("reply-handle", 1, reply(&host(7))),
+        (
+            "call-on",
+            3,
+            Message::Call {
+                header: CallHeader {
+                    module: "counter".to_owned(),
+                    function: format!("{COUNTERS}.[method]counter.increment"),
+                    timeout_ms: Some(5000),
+                    on: Some(7),
+                    output: true,
+                    ..CallHeader::default()
+                },
+                arguments: encode_arguments(&[host(7)], &[]),
+            },
+        ),
+        (
+            "output",
+            3,
+            Message::Output(Output {
+                stream: OutputStream::Stdout,
+                text: "counted to 11".to_owned(),
+                level: None,
+                at_ms: None,
+                call: None,
+            }),
+        ),
+        (
+            "call-with-handles",
+            5,
+            Message::Call {
+                header: CallHeader {
+                    module: "counter".to_owned(),
+                    function: "counters.subscribe-all".to_owned(),
+                    on: Some(7),
+                    ..CallHeader::default()
+                },
+                arguments: encode_arguments(
+                    &[Value::List(vec![host(7), host(8)])],
+                    &[("handler".to_owned(), client(1))],
+                ),
+            },
+        ),
+        (
+            "reply-handles",
+            5,
+            reply(&Value::Record(vec![
+                ("first".into(), host(7)),
+                ("others".into(), Value::List(vec![host(8), host(9)])),
+                ("handler".into(), client(1)),
+            ])),
+        ),
+        (
+            "call-into-client-object",
+            4,
+            Message::Call {
+                header: CallHeader {
+                    module: "acme:events/events@0.1.0".to_owned(),
+                    function: "acme:events/events@0.1.0.[method]handler.call".to_owned(),
+                    timeout_ms: Some(900),
+                    ..CallHeader::default()
+                },
+                arguments: encode_arguments(&[client(1), Value::String("hello".to_owned())], &[]),
+            },
+        ),
+        (
+            "reply-from-client-object",
+            4,
+            Message::Reply {
+                value: encode_value(&Value::Result(Ok(Some(Box::new(Value::String(
+                    "heard".to_owned(),
+                )))))),
+                is_result: true,
             },
         ),
         ("reply", 1, reply(&Value::S64(5))),
@@ -241,8 +330,19 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     "logger".to_owned(),
                 )]),
                 sealed: false,
+                instancing: Instancing::Call,
                 if_revision: Some(1),
                 force: false,
+            })),
+        ),
+        (
+            "request-register-shared",
+            13,
+            Message::Request(Operation::Register(Register {
+                name: "counter".to_owned(),
+                digest: digest.clone(),
+                instancing: Instancing::Shared,
+                ..Register::default()
             })),
         ),
         (
@@ -260,6 +360,17 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
             13,
             Message::Reply {
                 value: encode_envelope(&revision),
+                is_result: false,
+            },
+        ),
+        (
+            "reply-revision-per-session",
+            13,
+            Message::Reply {
+                value: encode_envelope(&RevisionEntry {
+                    instancing: Instancing::Session,
+                    ..revision
+                }),
                 is_result: false,
             },
         ),
@@ -291,10 +402,74 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                         interface: Some("demo:calc/calc@0.1.0".to_owned()),
                         name: "everything".to_owned(),
                         signature: all_types(),
+                        docs: None,
                     }],
+                    resources: vec![],
+                    docs: None,
                 }),
                 is_result: false,
             },
+        ),
+        (
+            "reply-description-of-resources",
+            17,
+            Message::Reply {
+                value: encode_envelope(&Description {
+                    functions: vec![
+                        FunctionDescription {
+                            interface: Some(COUNTERS.to_owned()),
+                            name: "[constructor]counter".to_owned(),
+                            signature: Signature {
+                                parameters: vec![Field {
+                                    name: "start".into(),
+                                    ty: Type::U64,
+                                }],
+                                result: Some(Type::Own("counter".into())),
+                            },
+                            docs: Some("A counter that begins at `start`.".to_owned()),
+                        },
+                        FunctionDescription {
+                            interface: Some(COUNTERS.to_owned()),
+                            name: "[method]counter.increment".to_owned(),
+                            signature: Signature {
+                                parameters: vec![Field {
+                                    name: "self".into(),
+                                    ty: Type::Borrow("counter".into()),
+                                }],
+                                result: Some(Type::U64),
+                            },
+                            docs: None,
+                        },
+                    ],
+                    resources: vec![ResourceDescription {
+                        interface: Some(COUNTERS.to_owned()),
+                        name: "counter".to_owned(),
+                        docs: Some("Counts upwards.".to_owned()),
+                    }],
+                    docs: Some("Counters.".to_owned()),
+                }),
+                is_result: false,
+            },
+        ),
+        (
+            "request-logs",
+            29,
+            Message::Request(Operation::Logs(Logs {
+                name: "calc".to_owned(),
+                tail: Some(100),
+                follow: true,
+            })),
+        ),
+        (
+            "output-kept",
+            29,
+            Message::Output(Output {
+                stream: OutputStream::Log,
+                text: "it counts".to_owned(),
+                level: Some("info".to_owned()),
+                at_ms: Some(1_790_000_000_000),
+                call: Some("00112233445566aa#1".to_owned()),
+            }),
         ),
         (
             "upload",
@@ -343,6 +518,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                             }],
                             result: None,
                         },
+                        docs: None,
                     }],
                 }),
                 is_result: false,
@@ -399,9 +575,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     module: "acme:log/logger".to_owned(),
                     function: "log".to_owned(),
                     timeout_ms: Some(900),
-                    within: None,
-                    allow: None,
                     lease: Some(5),
+                    ..CallHeader::default()
                 },
                 arguments: encode_arguments(&[Value::String("hello".to_owned())], &[]),
             },
@@ -411,6 +586,20 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
             25,
             Message::Release(Release {
                 handles: vec![(7, 2)],
+            }),
+        ),
+        (
+            "release-many",
+            0,
+            Message::Release(Release {
+                handles: vec![(8, 1), (9, 3), (u64::MAX, u32::MAX)],
+            }),
+        ),
+        (
+            "release-from-host",
+            0,
+            Message::Release(Release {
+                handles: vec![(1, 1)],
             }),
         ),
         (
@@ -499,6 +688,17 @@ fn a_message_with_anything_unknown_is_refused() {
     trailing.push(0);
     assert!(refused(Kind::Ping, &trailing).contains("1 bytes follow"));
     assert!(refused(Kind::Call, &[]).contains("malformed call"));
+    let releases = |handles: Vec<(u64, u32)>| encode_envelope(&Release { handles });
+    assert!(refused(Kind::Release, &releases(vec![(7, 0)])).contains("handle 7 has the count 0"));
+    assert!(refused(Kind::Release, &releases(vec![(7, 1); 4097])).contains("more than 4096"));
+    let stream = encode_envelope(&BTreeMap::from([("stream", "stdin"), ("text", "")]));
+    assert!(refused(Kind::Output, &stream).contains("unknown variant"));
+    let on = encode_envelope(&BTreeMap::from([
+        ("module", "m"),
+        ("function", "f"),
+        ("on", "7"),
+    ]));
+    assert!(refused(Kind::Call, &on).contains("invalid type"));
     let unknown = encode_envelope(&BTreeMap::from([("reboot", BTreeMap::<&str, u8>::new())]));
     assert!(refused(Kind::Request, &unknown).contains("unknown variant"));
 }

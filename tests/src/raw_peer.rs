@@ -180,10 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
         let header = CallHeader {
             module: module.to_owned(),
             function: function.to_owned(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         let arguments = encode_arguments(arguments, &[]);
         self.send(id, Message::Call { header, arguments }).await;

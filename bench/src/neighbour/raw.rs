@@ -91,10 +91,7 @@ pub(super) async fn leave_unread(target: &Target, module: &str, ready: impl Fn()
                 header: CallHeader {
                     module: module.to_owned(),
                     function: "run".to_owned(),
-                    timeout_ms: None,
-                    within: None,
-                    allow: None,
-                    lease: None,
+                    ..CallHeader::default()
                 },
                 arguments: encode_arguments(&[], &[]),
             };

@@ -41,10 +41,7 @@ impl Call {
             header: CallHeader {
                 module: module.to_owned(),
                 function,
-                timeout_ms: None,
-                within: None,
-                allow: None,
-                lease: None,
+                ..CallHeader::default()
             },
             timeout: None,
             arguments: Ok(ArgumentList::new()),

@@ -150,8 +150,8 @@ pub use rpc_host_protocol as protocol;
 pub use rpc_host_protocol::message::{Fallback, ProvideScope as Scope};
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
-    LimitEntry, ModuleEntry, NewToken, ProviderEntry, RegistrationEntry, RevisionEntry, SwapTo,
-    TenantEntry, TokenEntry, WithheldGrant,
+    Instancing, LimitEntry, ModuleEntry, NewToken, ProviderEntry, RegistrationEntry,
+    ResourceDescription, RevisionEntry, SwapTo, TenantEntry, TokenEntry, WithheldGrant,
 };
 pub use rpc_host_protocol::serde::Arguments;
 pub use rpc_host_protocol::value::ValueError;

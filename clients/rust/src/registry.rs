@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::operation::{
-    ByDigest, Describe, Description, Inspection, LimitEntry, LimitsOf, ModuleEntry, Named,
-    Register, RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo,
+    ByDigest, Describe, Description, Inspection, Instancing, LimitEntry, LimitsOf, ModuleEntry,
+    Named, Register, RegistrationEntry, RevisionEntry, Rollback, Swap, SwapTo,
 };
 
 use crate::client::Client;
@@ -25,6 +25,8 @@ pub struct Options {
     /// Whether its imports are answered by the tenant's registrations alone, whatever a session serves
     /// to itself.
     pub sealed: bool,
+    /// How long its instances live.
+    pub instancing: Instancing,
     /// Refuse unless this is the present revision (0: the name is not taken).
     pub if_revision: Option<u64>,
     /// Whether to do it even if others that depend on the name then lack something.
@@ -38,6 +40,7 @@ impl Options {
             limits,
             bindings,
             sealed,
+            instancing,
             if_revision,
             force,
         } = self;
@@ -48,6 +51,7 @@ impl Options {
             limits,
             bindings,
             sealed,
+            instancing,
             if_revision,
             force,
         }

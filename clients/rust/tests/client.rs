@@ -386,6 +386,7 @@ async fn an_upload_keeps_to_its_window_and_tells_how_far_it_is() {
             limits: register.limits,
             bindings: register.bindings,
             sealed: register.sealed,
+            instancing: register.instancing,
             restores: None,
             created_at_ms: 0,
             created_by: "t1".to_owned(),
@@ -702,10 +703,7 @@ async fn a_host_that_calls_without_reading_the_answers_is_left() {
             header: CallHeader {
                 module: String::new(),
                 function: String::new(),
-                timeout_ms: None,
-                within: None,
-                allow: None,
-                lease: None,
+                ..CallHeader::default()
             },
             arguments: vec![0x80, 0xa0],
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use rpc_host_client::Options;
+use rpc_host_client::{Instancing, Options};
 
 use super::problem::Problem;
 
@@ -37,6 +37,7 @@ impl Registration {
             limits: once_each("limit", self.limits)?,
             bindings: once_each("bind", self.bindings)?,
             sealed: self.sealed,
+            instancing: Instancing::default(),
             if_revision: self.if_revision,
             force: self.force,
         })

@@ -165,6 +165,7 @@ fn registration_text(entry: &RegistrationEntry) -> String {
         limits,
         bindings: _,
         sealed,
+        instancing,
         restores,
         created_at_ms,
         created_by,
@@ -190,6 +191,7 @@ fn registration_text(entry: &RegistrationEntry) -> String {
         ("limits", joined(limits)),
         ("bindings", bindings(&entry.current)),
         ("sealed", if *sealed { "yes" } else { "no" }.to_owned()),
+        ("instancing", instancing.name().to_owned()),
         ("restores", brought_back(*restores)),
         ("since", time(*created_at_ms)),
         ("by", created_by.clone()),
@@ -247,7 +249,7 @@ impl Remove {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rpc_host_client::{Fallback, Scope, WithheldGrant};
+    use rpc_host_client::{Fallback, Instancing, Scope, WithheldGrant};
 
     fn entry() -> RegistrationEntry {
         RegistrationEntry {
@@ -259,6 +261,7 @@ mod tests {
                 limits: BTreeMap::from([("max-reply-bytes".to_owned(), 1024)]),
                 bindings: BTreeMap::new(),
                 sealed: true,
+                instancing: Instancing::Call,
                 restores: Some(7),
                 created_at_ms: 1_795_225_268_123,
                 created_by: "t7".to_owned(),
@@ -330,17 +333,18 @@ mod tests {
         assert_eq!(
             registration_text(&entry()),
             "name:      calc\n\
-             revision:  12\n\
-             module:    sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
-             size:      61.5 KiB\n\
-             grants:    log\n\
-             withheld:  kv:a=rw by the tenant, leaving kv:a=ro\n\
-             limits:    max-reply-bytes=1024\n\
-             bindings:  none\n\
-             sealed:    yes\n\
-             restores:  7\n\
-             since:     2026-11-21 01:41:08 UTC\n\
-             by:        t7\n"
+             revision:    12\n\
+             module:      sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
+             size:        61.5 KiB\n\
+             grants:      log\n\
+             withheld:    kv:a=rw by the tenant, leaving kv:a=ro\n\
+             limits:      max-reply-bytes=1024\n\
+             bindings:    none\n\
+             sealed:      yes\n\
+             instancing:  call\n\
+             restores:    7\n\
+             since:       2026-11-21 01:41:08 UTC\n\
+             by:          t7\n"
         );
     }
 }

@@ -269,6 +269,7 @@ fn of_operation(operation: &Operation, entry: Entry) -> Asked {
             (entry.object(&request.name), Matter::Look)
         }
         Operation::Describe(request) => (entry.object(&request.name), Matter::Look),
+        Operation::Logs(request) => (entry.object(&request.name), Matter::Look),
         Operation::Limits(of) => match &of.name {
             Some(name) => (entry.object(name), Matter::Look),
             None => (entry, Matter::Look),
@@ -339,7 +340,7 @@ fn is_told(error: &HostError) -> bool {
         HostError::Registry(error) => {
             !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
         }
-        HostError::Chain(_) => true,
+        HostError::Chain(_) | HostError::Unimplemented(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }

@@ -32,6 +32,12 @@ pub(super) async fn call(
 ) -> Result<CallReply, HostError> {
     let started = Instant::now();
     let permit = principal.permit_call()?;
+    if call.header.on.is_some() {
+        return Err(HostError::Unimplemented("calls on objects"));
+    }
+    if call.header.output {
+        return Err(HostError::Unimplemented("output while a call runs"));
+    }
     let name = &call.header.module;
     let allow = allowed(node, call.header.allow.as_deref())?;
     let answerer = answerer(node, &permit, Some(call.origin.session), name)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
+use rpc_host_protocol::operation::{Instancing, Register, Rollback, Swap, SwapTo};
 
 use super::Node;
 use super::contract::check;
@@ -36,6 +36,9 @@ impl Wanted {
         limits: &Limits,
         request: Register,
     ) -> Result<Self, HostError> {
+        if request.instancing != Instancing::Call {
+            return Err(HostError::Unimplemented("instances that outlive a call"));
+        }
         let bindings = request
             .bindings
             .iter()

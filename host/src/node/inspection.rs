@@ -98,5 +98,8 @@ fn description(functions: &Functions, request: Describe) -> Result<Description, 
         Some(path) => vec![functions.find(&path)?.1.describe()],
         None => functions.iter().map(Function::describe).collect(),
     };
-    Ok(Description { functions })
+    Ok(Description {
+        functions,
+        ..Description::default()
+    })
 }

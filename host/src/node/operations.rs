@@ -6,8 +6,8 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TenantSettings, TokenEntry,
-    WithheldGrant,
+    Instancing, NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TenantSettings,
+    TokenEntry, WithheldGrant,
 };
 
 use super::Node;
@@ -103,6 +103,11 @@ pub(super) async fn operate(
             let permit = principal.permit_read()?;
             let description = describe(node, &permit, session, request).await?;
             Ok(encode_envelope(&description))
+        }
+        Operation::Logs(request) => {
+            let permit = principal.permit_read()?;
+            catalog.show(&permit, &request.name)?;
+            Err(HostError::Unimplemented("logs of a registration"))
         }
         Operation::Modules {} => {
             let modules = node.registry.modules.list(&principal.permit_read()?);
@@ -280,6 +285,7 @@ fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry
             .map(|(import, name)| (import.to_string(), name.to_string()))
             .collect::<BTreeMap<_, _>>(),
         sealed: revision.sealed,
+        instancing: Instancing::Call,
         restores: revision.restores,
         created_at_ms: revision.created_at.unix_ms(),
         created_by: revision.created_by.to_string(),

@@ -223,9 +223,8 @@ impl Lease {
             module: self.name().to_owned(),
             function: function.to_string(),
             timeout_ms: Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
-            within: None,
-            allow: None,
             lease: Some(self.id),
+            ..CallHeader::default()
         };
         let reply = tokio::select! {
             // An end that was noted before the answer came counts more than the answer.

@@ -63,7 +63,7 @@ impl Objects for Crossing<'_> {
             }
             return Ok(Val::Resource(object.resource));
         };
-        let rep = u32::try_from(handle.0).map_err(|_| Unfit::Shape)?;
+        let rep = u32::try_from(handle.number()).map_err(|_| Unfit::Shape)?;
         let number = u32::try_from(imported).map_err(|_| Unfit::Shape)?;
         let foreign = ResourceDynamic::new_own(rep, number);
         let foreign = foreign.try_into_resource_any(&mut self.store);
@@ -76,7 +76,7 @@ impl Objects for Crossing<'_> {
 
     fn lift(&mut self, object: ResourceAny) -> Result<Handle, Unfit> {
         if let Ok(foreign) = ResourceDynamic::try_from_resource_any(object, &mut self.store) {
-            return Ok(Handle(u64::from(foreign.rep())));
+            return Ok(Handle::Host(u64::from(foreign.rep())));
         }
         if !object.owned() {
             return Err(Unfit::Foreign);

@@ -95,7 +95,10 @@ fn refused(problem: impl Into<String>) -> SandboxError {
 /// Functions as the worker hands them over: in the form in which clients are told of them.
 pub(super) fn encode(functions: &[Function]) -> Vec<u8> {
     let functions = functions.iter().map(Function::describe).collect();
-    encode_envelope(&Description { functions })
+    encode_envelope(&Description {
+        functions,
+        ..Description::default()
+    })
 }
 
 /// The functions that a worker handed over.

@@ -35,6 +35,7 @@ impl Function {
             interface: self.interface.as_deref().map(str::to_owned),
             name: self.name.to_string(),
             signature: self.signature.clone(),
+            docs: None,
         }
     }
 

@@ -70,17 +70,17 @@ impl Handles {
         }
         table.last = number;
         table.objects.insert(number, object);
-        Some(Handle(u64::from(number)))
+        Some(Handle::Host(u64::from(number)))
     }
 
     pub(super) fn get(&self, object: Handle) -> Option<Object> {
-        let number = u32::try_from(object.0).ok()?;
+        let number = u32::try_from(object.number()).ok()?;
         self.table().objects.get(&number).copied()
     }
 
     /// An object that nobody holds by this number any more.
     pub(super) fn remove(&self, object: Handle) -> Option<Object> {
-        let number = u32::try_from(object.0).ok()?;
+        let number = u32::try_from(object.number()).ok()?;
         self.table().objects.remove(&number)
     }
 

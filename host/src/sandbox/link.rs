@@ -37,7 +37,7 @@ pub(super) fn resource(
         let outside = store.data().outside.clone();
         Box::new(async move {
             match outside {
-                Some(outside) => Ok(outside.release(Handle(u64::from(rep))).await?),
+                Some(outside) => Ok(outside.release(Handle::Host(u64::from(rep))).await?),
                 None => Ok(()),
             }
         })

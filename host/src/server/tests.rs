@@ -204,10 +204,7 @@ impl Client {
         let header = CallHeader {
             module: "m".to_owned(),
             function: function.to_owned(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         self.send(
             id,

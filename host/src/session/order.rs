@@ -56,9 +56,7 @@ impl Order {
     pub(super) fn check(&mut self, header: &Header) -> Result<(), OrderError> {
         let Header { kind, id, .. } = *header;
         match kind {
-            Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw => {
-                self.begin(id, header.flags & FLAG_MORE != 0)
-            }
+            _ if begins_exchange(kind, id) => self.begin(id, header.flags & FLAG_MORE != 0),
             Kind::Chunk | Kind::Cancel if !id.is_from_client() || id.0 > self.last => {
                 Err(OrderError::NotBegun { kind, id })
             }
@@ -67,12 +65,20 @@ impl Order {
             {
                 Err(OrderError::NotTheConnection { kind, id })
             }
-            Kind::Hello | Kind::Welcome | Kind::Lapse => Err(OrderError::Unexpected(kind)),
+            Kind::Hello | Kind::Welcome | Kind::Lapse | Kind::Output => {
+                Err(OrderError::Unexpected(kind))
+            }
             Kind::Chunk | Kind::Cancel | Kind::Ping | Kind::Pong | Kind::Goaway | Kind::Event => {
                 Ok(())
             }
             // They answer exchanges of the host's, which may have ended in the meantime.
-            Kind::Reply | Kind::Failure | Kind::Ack | Kind::Release => Ok(()),
+            Kind::Reply | Kind::Failure | Kind::Ack => Ok(()),
+            Kind::Call
+            | Kind::Request
+            | Kind::Upload
+            | Kind::Provide
+            | Kind::Withdraw
+            | Kind::Release => Ok(()),
         }
     }
 
@@ -100,12 +106,14 @@ impl Order {
     }
 }
 
-/// Whether a message of this kind begins an exchange, which then has to be answered.
-pub(super) fn begins_exchange(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw
-    )
+/// Whether a message of this kind begins an exchange, which then has to be answered. A release on the
+/// connection itself begins none.
+pub(super) fn begins_exchange(kind: Kind, id: ExchangeId) -> bool {
+    match kind {
+        Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw => true,
+        Kind::Release => id != ExchangeId::CONNECTION,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -190,7 +198,7 @@ mod tests {
             };
             assert_eq!(check(&[(kind, 1, false)]), Err(error));
         }
-        for kind in [Kind::Hello, Kind::Welcome, Kind::Lapse] {
+        for kind in [Kind::Hello, Kind::Welcome, Kind::Lapse, Kind::Output] {
             assert_eq!(
                 check(&[(kind, 0, false)]),
                 Err(OrderError::Unexpected(kind))
@@ -199,7 +207,12 @@ mod tests {
         for kind in Kind::ALL {
             let begins =
                 check(&[(*kind, 1, false)]).is_ok() && check(&[(*kind, 2, false)]).is_err();
-            assert_eq!(begins, begins_exchange(*kind), "{kind:?}");
+            assert_eq!(begins, begins_exchange(*kind, ExchangeId(1)), "{kind:?}");
         }
+        assert_eq!(
+            check(&[(Kind::Release, 0, false), (Kind::Release, 0, true)]),
+            Ok(())
+        );
+        {}
     }
 }

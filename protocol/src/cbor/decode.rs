@@ -2,7 +2,7 @@
 
 use super::reader::{Head, Reader, SyntaxError};
 use crate::types::{Case, Field, Name, NamePlaces, Parameter, ResultType, Signature, Type};
-use crate::value::{Handle, Path, Value, ValueError, ValueLimits};
+use crate::value::{Path, Value, ValueError, ValueLimits};
 
 /// The value of type `ty` that these bytes, all of them, are. `root` names it in errors.
 pub fn decode_value(
@@ -196,10 +196,7 @@ impl<'a, 't> Decoder<'a, 't> {
             Type::Result(result) => self.result(ty, result, path, depth),
             Type::Flags(names) => self.flags(ty, names, path),
             Type::Own(_) | Type::Borrow(_) => match self.head(path)? {
-                Head::Handle => match self.head(path)? {
-                    Head::Unsigned(number) => Ok(Value::Handle(Handle(number))),
-                    other => Err(self.mismatch(path, "the number of a handle", other)),
-                },
+                Head::Handle(handle) => Ok(Value::Handle(handle)),
                 other => Err(self.mismatch(path, format!("a handle of {ty}"), other)),
             },
         }

@@ -94,6 +94,6 @@ fn write_value(writer: &mut Writer, value: &Value) {
                 writer.text(name);
             }
         }
-        Value::Handle(handle) => writer.handle(handle.0),
+        Value::Handle(handle) => writer.handle(*handle),
     }
 }

@@ -1,8 +1,8 @@
 //! The strict subset of CBOR ([RFC 8949](https://www.rfc-editor.org/rfc/rfc8949)) that the wire uses.
 //!
 //! Definite lengths only, integers and lengths in their shortest form, text is UTF-8, no simple values
-//! but `false`, `true` and `null`, and no tag but [`HANDLE_TAG`]. Map keys are distinct. What does not
-//! keep to this is refused, so a message means one thing to everybody.
+//! but `false`, `true` and `null`, and no tags but [`HANDLE_TAG`] and [`OBJECT_TAG`]. Map keys are distinct.
+//! What does not keep to this is refused, so a message means one thing to everybody.
 //!
 //! | WIT | CBOR |
 //! |---|---|
@@ -17,7 +17,7 @@
 //! | variant | text without payload, else a map of one entry |
 //! | option | null or the value; where the inner type is itself an option: null or `{some: …}` |
 //! | result | `{ok: …}` or `{err: …}`, null where there is no payload |
-//! | resource | tag 29296 over an unsigned integer |
+//! | resource | tag 29296 (an object of the host) or 29297 (of the client) over an unsigned integer |
 
 mod decode;
 mod encode;
@@ -34,5 +34,8 @@ pub use envelope::{EnvelopeError, decode_envelope, encode_envelope, split_envelo
 pub use reader::{Head, Reader, SyntaxError};
 pub use writer::Writer;
 
-/// The CBOR tag of a handle: the letters `rp`.
+/// The CBOR tag of a handle, for an object of the host: the letters `rp`.
 pub const HANDLE_TAG: u64 = 0x7270;
+
+/// The CBOR tag of an object of the client.
+pub const OBJECT_TAG: u64 = 0x7271;

@@ -2,7 +2,8 @@
 
 use ciborium_ll::{Decoder, Header, simple};
 
-use super::HANDLE_TAG;
+use super::{HANDLE_TAG, OBJECT_TAG};
+use crate::value::Handle;
 
 /// The beginning of a CBOR item; text and bytes are whole.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,8 +26,8 @@ pub enum Head<'a> {
     Array(usize),
     /// A map; so many pairs of items follow.
     Map(usize),
-    /// A handle's tag; an unsigned integer follows.
-    Handle,
+    /// The number of an object, with the tag that says whose it is. Both together are two items.
+    Handle(Handle),
 }
 
 impl Head<'_> {
@@ -41,7 +42,8 @@ impl Head<'_> {
             Head::Text(_) => "text",
             Head::Array(_) => "array",
             Head::Map(_) => "map",
-            Head::Handle => "handle",
+            Head::Handle(Handle::Host(_)) => "handle",
+            Head::Handle(Handle::Client(_)) => "object",
         }
     }
 }
@@ -155,8 +157,14 @@ impl<'a> Reader<'a> {
             Header::Simple(simple::NULL) => Head::Null,
             Header::Simple(_) => return Err(malformed("a simple value without meaning here")),
             Header::Break => return Err(malformed("a break outside of an indefinite length")),
-            Header::Tag(HANDLE_TAG) => Head::Handle,
-            Header::Tag(_) => return Err(malformed("a tag without meaning here")),
+            Header::Tag(tag) => {
+                shortest(tag)?;
+                match tag {
+                    HANDLE_TAG => Head::Handle(Handle::Host(self.number_of_handle()?)),
+                    OBJECT_TAG => Head::Handle(Handle::Client(self.number_of_handle()?)),
+                    _ => return Err(malformed("a tag without meaning here")),
+                }
+            }
             Header::Bytes(length) => Head::Bytes(self.take(shortest_length(length)?)?),
             Header::Text(length) => {
                 let bytes = self.take(shortest_length(length)?)?;
@@ -167,6 +175,25 @@ impl<'a> Reader<'a> {
             Header::Array(length) => Head::Array(self.announced(shortest_length(length)?, 1)?),
             Header::Map(length) => Head::Map(self.announced(shortest_length(length)?, 2)?),
         })
+    }
+
+    /// What follows the tag of a handle.
+    fn number_of_handle(&mut self) -> Result<u64, SyntaxError> {
+        const MAJOR_TYPE_BITS: u32 = 3;
+        let offset = self.position;
+        let no_number = SyntaxError::Malformed {
+            offset,
+            reason: "a handle is an unsigned integer",
+        };
+        // Looked at before it is read, so that tags over tags cost no stack.
+        let first = self.rest().first().ok_or(SyntaxError::Truncated)?;
+        if first >> (u8::BITS - MAJOR_TYPE_BITS) != 0 {
+            return Err(no_number);
+        }
+        match self.head()? {
+            Head::Unsigned(number) => Ok(number),
+            _ => Err(no_number),
+        }
     }
 
     /// Reads one whole item, checking all of it, and gives its bytes.
@@ -207,13 +234,6 @@ impl<'a> Reader<'a> {
                         return Err(SyntaxError::DuplicateKey);
                     }
                     self.walk(levels_left, max_depth)?;
-                }
-            }
-            Head::Handle => {
-                let offset = self.position;
-                if !matches!(self.head()?, Head::Unsigned(_)) {
-                    let reason = "a handle is an unsigned integer";
-                    return Err(SyntaxError::Malformed { offset, reason });
                 }
             }
             _ => {}

@@ -78,7 +78,11 @@ fn typed_value() -> impl Strategy<Value = (Type, Value)> {
                 Value::Flags(set.iter().map(flag).collect()),
             )
         }),
-        any::<u64>().prop_map(|v| (Type::Own("counter".into()), Value::Handle(Handle(v)))),
+        any::<u64>().prop_map(|v| (Type::Own("counter".into()), Value::Handle(Handle::Host(v)))),
+        any::<u64>().prop_map(|v| (
+            Type::Borrow("handler".into()),
+            Value::Handle(Handle::Client(v))
+        )),
         Just((Type::Record(Arc::from([])), Value::Record(vec![]))),
         Just((Type::Tuple(Arc::from([])), Value::Tuple(vec![]))),
     ];
@@ -330,8 +334,9 @@ fn each_item_fits_only_its_types() {
         ("80", "array"),
         ("a0", "map"),
         ("d97270 01", "handle"),
+        ("d97271 01", "object"),
     ];
-    let types: [(Type, &[&str]); 12] = [
+    let types: [(Type, &[&str]); 13] = [
         (Type::Bool, &["bool"]),
         (Type::S64, &["integer"]),
         (Type::F64, &["integer", "float"]),
@@ -343,7 +348,8 @@ fn each_item_fits_only_its_types() {
         (Type::Record(Arc::from([])), &["map"]),
         (Type::Enum(names(&["a"])), &["text"]),
         (Type::Flags(names(&["a"])), &["array"]),
-        (Type::Own("r".into()), &["handle"]),
+        (Type::Own("r".into()), &["handle", "object"]),
+        (Type::Borrow("r".into()), &["handle", "object"]),
     ];
     for (ty, fitting) in &types {
         for (bytes, kind) in items {
@@ -375,6 +381,12 @@ fn what_is_outside_of_the_subset_is_refused() {
         ("c0 01", "a tag"),
         ("c2 4101", "a bignum"),
         ("d97270 20", "a handle that is no number"),
+        ("d97271 6131", "an object that is no number"),
+        ("d97270 1801", "a handle that is not in its shortest form"),
+        ("da00007270 01", "a tag that is not in its shortest form"),
+        ("d97272 01", "another tag"),
+        ("d97270 d97270 01", "a tag on a tag"),
+        ("d97271", "an object that is cut off"),
         ("f7", "undefined"),
         ("f8ff", "a simple value"),
         ("1c", "a reserved head"),
@@ -389,6 +401,46 @@ fn what_is_outside_of_the_subset_is_refused() {
     ] {
         assert!(Reader::new(&hex(bytes), 1000).item(8).is_err(), "{reason}");
     }
+}
+
+#[test]
+fn whose_object_a_handle_names_is_in_its_tag() {
+    let ty = Type::Own("counter".into());
+    for (bytes, handle, json) in [
+        ("d97270 07", Handle::Host(7), r#"{"handle":7}"#),
+        ("d97271 07", Handle::Client(7), r#"{"object":7}"#),
+        (
+            "d97271 1bffffffffffffffff",
+            Handle::Client(u64::MAX),
+            r#"{"object":18446744073709551615}"#,
+        ),
+    ] {
+        let value = Value::Handle(handle);
+        assert_eq!(encode_value(&value), hex(bytes));
+        assert_eq!(decode(&hex(bytes), &ty), Ok(value.clone()));
+        assert_eq!(to_json(&value).to_string(), json);
+        let back = from_json(&serde_json::from_str(json).unwrap(), &ty, "value");
+        assert_eq!(back, Ok(value));
+    }
+    for json in [
+        "7",
+        r#"{"handle":-7}"#,
+        r#"{"handle":7,"object":7}"#,
+        r#"{"proxy":7}"#,
+        r#"{"object":null}"#,
+    ] {
+        let refused = from_json(&serde_json::from_str(json).unwrap(), &ty, "value");
+        assert!(refused.is_err(), "{json}");
+    }
+}
+
+/// A megabyte of tags is refused at the second one.
+#[test]
+fn tags_on_tags_are_refused_without_being_followed() {
+    let bytes = [0xd9, 0x72, 0x70].repeat(1 << 18);
+    assert!(Reader::new(&bytes, u32::MAX).item(8).is_err());
+    assert!(decode(&bytes, &Type::Own("counter".into())).is_err());
+    assert!(crate::serde::describe(&bytes, 100).ends_with('…'));
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use ciborium_ll::{Encoder, Header, simple};
 
-use super::HANDLE_TAG;
+use super::{HANDLE_TAG, OBJECT_TAG};
+use crate::value::Handle;
 
 /// Appends CBOR items to a buffer.
 ///
@@ -88,10 +89,19 @@ impl Writer {
         self.push(Header::Map(Some(length)));
     }
 
-    /// A handle.
-    pub fn handle(&mut self, number: u64) {
-        self.push(Header::Tag(HANDLE_TAG));
+    /// The number of an object.
+    pub fn handle(&mut self, handle: Handle) {
+        let (tag, number) = match handle {
+            Handle::Host(number) => (HANDLE_TAG, number),
+            Handle::Client(number) => (OBJECT_TAG, number),
+        };
+        self.tag(tag);
         self.unsigned(number);
+    }
+
+    /// A tag, for which a number follows.
+    pub(crate) fn tag(&mut self, tag: u64) {
+        self.push(Header::Tag(tag));
     }
 
     /// An item that is encoded already.

@@ -5,6 +5,7 @@ mod parts;
 use serde::de::{self, Deserialize, Expected, Unexpected, Visitor};
 
 use super::error::Misfit;
+use super::handle;
 use super::name::{find, listed};
 use crate::cbor::{Head, Reader, SyntaxError};
 use crate::value::{ValueError, ValueLimits};
@@ -331,10 +332,16 @@ impl<'de> de::Deserializer<'de> for Decoder<'_, 'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Misfit> {
+        if name == handle::TYPE {
+            return match self.input.head()? {
+                Head::Handle(handle) => visitor.visit_enum(handle::Case(handle)),
+                other => Err(mismatch(other, &"a handle")),
+            };
+        }
         let (name, has_payload) = match self.input.head()? {
             Head::Text(name) => (name, false),
             Head::Map(1) => (self.input.name()?, true),

@@ -17,14 +17,15 @@
 //! | `Result<T, E>` | `result<T, E>`; `()` where it has no payload |
 //! | `Vec` or `BTreeSet` of text or of an enum | `flags` |
 //! | `()` | no result |
+//! | [`Handle`](crate::value::Handle) | `own<R>`, `borrow<R>` |
 //!
-//! Not here: handles, which mean something in one session only, and `i128`, which WIT has not. What
-//! serde buffers before it knows the type (`untagged`, `flatten`) loses names and nested options, so
-//! field names must be written in kebab-case there.
+//! Not here: `i128`, which WIT has not. What serde buffers before it knows the type (`untagged`,
+//! `flatten`) loses names, nested options and handles, so field names must be written in kebab-case there.
 
 mod arguments;
 mod de;
 mod error;
+mod handle;
 mod name;
 mod outcome;
 mod ser;

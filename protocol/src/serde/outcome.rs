@@ -70,9 +70,8 @@ fn write_item(
             write!(out, "{cut:?}").ok()?;
         }
         Head::Bytes(bytes) => write!(out, "<{} bytes>", bytes.len()).ok()?,
-        Head::Handle => {
-            out.push_str("handle ");
-            item(reader, out)?;
+        head @ Head::Handle(handle) => {
+            write!(out, "{} {}", head.name(), handle.number()).ok()?;
         }
         Head::Array(length) => {
             out.push('[');

@@ -6,6 +6,7 @@ mod series;
 use serde::{Serialize, ser};
 
 use super::error::Misfit;
+use super::handle;
 use super::name::kebab;
 use crate::cbor::Writer;
 use crate::value::ValueError;
@@ -201,11 +202,17 @@ impl<'a> ser::Serializer for Encoder<'a> {
     /// Also `Ok` and `Err` of a `Result`.
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         value: &T,
     ) -> Result<(), Misfit> {
+        if name == handle::TYPE
+            && let Some(tag) = handle::tag_of(variant)
+        {
+            self.output.writer().tag(tag);
+            return self.output.write(value);
+        }
         self.case(variant)
             .write(value)
             .map_err(|misfit| misfit.in_field(&kebab(variant)))

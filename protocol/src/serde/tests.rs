@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::{ArgumentList, Arguments, describe, from_cbor, split_result, to_cbor};
 use crate::cbor::{decode_arguments, decode_value, encode_value};
 use crate::types::{Case, Field, Name, ResultType, Signature, Type};
-use crate::value::{Value, ValueLimits};
+use crate::value::{Handle, Value, ValueLimits};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Line {
@@ -484,4 +484,60 @@ proptest! {
         let _ = split_result(&bytes);
         prop_assert!(describe(&bytes, 64).len() <= 64);
     }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Crowd {
+    leader: Handle,
+    members: Vec<Handle>,
+    guest: Option<Handle>,
+    last: Result<Handle, String>,
+}
+
+#[test]
+fn handles_pass_anywhere_within_a_value() {
+    let crowd = Crowd {
+        leader: Handle::Host(1),
+        members: vec![Handle::Host(2), Handle::Client(u64::MAX)],
+        guest: Some(Handle::Client(4)),
+        last: Ok(Handle::Host(5)),
+    };
+    let own = || Type::Own("person".into());
+    let field = |name: &str, ty| Field {
+        name: name.into(),
+        ty,
+    };
+    let ty = Type::Record(Arc::from([
+        field("leader", own()),
+        field("members", Type::List(Arc::new(own()))),
+        field("guest", Type::Option(Arc::new(own()))),
+        field(
+            "last",
+            Type::Result(ResultType {
+                ok: Some(Arc::new(own())),
+                err: Some(Arc::new(Type::String)),
+            }),
+        ),
+    ]));
+    let bytes = to_cbor(&crowd, "value").unwrap();
+    let value = decode_value(&bytes, &ty, "value", ValueLimits::default()).unwrap();
+    assert_eq!(encode_value(&value), bytes);
+    assert_eq!(from_cbor::<Crowd>(&bytes, "result").unwrap(), crowd);
+    let seven = to_cbor(&Handle::Client(7), "value").unwrap();
+    assert_eq!(describe(&seven, 100), "object 7");
+}
+
+#[test]
+fn a_handle_is_nothing_else() {
+    let number = to_cbor(&7_u64, "value").unwrap();
+    let handle = to_cbor(&Handle::Host(7), "value").unwrap();
+    let refused = |error: crate::value::ValueError| error.to_string();
+    assert_eq!(
+        from_cbor::<Handle>(&number, "result").map_err(refused),
+        Err("result: expected a handle, got integer `7`".to_owned())
+    );
+    assert!(from_cbor::<u64>(&handle, "result").is_err());
+    assert!(from_cbor::<String>(&handle, "result").is_err());
+    let object = to_cbor(&BTreeMap::from([("handle", 7)]), "value").unwrap();
+    assert!(from_cbor::<Handle>(&object, "result").is_err());
 }

@@ -6,7 +6,7 @@ use wasm_wave::wasm::{WasmTypeKind, WasmValue, WasmValueError};
 
 use super::{Boxed, names_of};
 use crate::types::Type;
-use crate::value::{Handle, Value};
+use crate::value::Value;
 
 fn refused(problem: impl Into<String>) -> WasmValueError {
     WasmValueError::Other(problem.into())
@@ -243,7 +243,8 @@ impl WasmValue for Value {
 
     fn unwrap_u64(&self) -> u64 {
         match self {
-            Value::U64(number) | Value::Handle(Handle(number)) => *number,
+            Value::U64(number) => *number,
+            Value::Handle(handle) => handle.number(),
             _ => 0,
         }
     }

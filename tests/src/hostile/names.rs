@@ -184,10 +184,8 @@ async fn goes_round(mut scene: Scene) -> End {
     let header = CallHeader {
         module: "asker".to_owned(),
         function: "ask".to_owned(),
-        timeout_ms: None,
         within: Some(called.0),
-        allow: None,
-        lease: None,
+        ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
     peer.send(inner, Message::Call { header, arguments }).await;
@@ -206,9 +204,7 @@ async fn never_answers(mut scene: Scene) -> End {
         module: "asker".to_owned(),
         function: "ask".to_owned(),
         timeout_ms: Some(200),
-        within: None,
-        allow: None,
-        lease: None,
+        ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
     peer.send(id, Message::Call { header, arguments }).await;
@@ -428,10 +424,8 @@ async fn call_allowing(mut scene: Scene, name: &str, allow: &[&str]) -> End {
     let header = CallHeader {
         module: name.to_owned(),
         function: "long".to_owned(),
-        timeout_ms: None,
-        within: None,
         allow: Some(allow.iter().map(|pattern| (*pattern).to_owned()).collect()),
-        lease: None,
+        ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[], &[]);
     peer.send(id, Message::Call { header, arguments }).await;
@@ -474,11 +468,8 @@ async fn grants_itself(mut scene: Scene) -> End {
             name: "granted".to_owned(),
             digest: held.current.digest.clone(),
             grants,
-            limits: Default::default(),
-            bindings: Default::default(),
-            sealed: false,
-            if_revision: None,
             force: true,
+            ..rpc_host_protocol::operation::Register::default()
         };
         let outcome = peer
             .operate::<RevisionEntry>(Operation::Register(register))
@@ -562,12 +553,8 @@ async fn odd_names(mut scene: Scene) -> End {
         let register = rpc_host_protocol::operation::Register {
             name: name.to_owned(),
             digest: held.current.digest.clone(),
-            grants: Vec::new(),
-            limits: Default::default(),
-            bindings: Default::default(),
-            sealed: false,
-            if_revision: None,
             force: true,
+            ..rpc_host_protocol::operation::Register::default()
         };
         let outcome = peer
             .operate::<RevisionEntry>(Operation::Register(register))

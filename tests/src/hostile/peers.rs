@@ -295,10 +295,7 @@ fn call_of(module: &str, function: &str, arguments: Vec<u8>) -> Message {
         header: CallHeader {
             module: module.to_owned(),
             function: function.to_owned(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         },
         arguments,
     }
@@ -550,8 +547,9 @@ async fn releases(mut scene: Scene) -> End {
     let id = peer
         .call("sum", "add", &[Value::S64(2), Value::S64(3)])
         .await;
-    let handles = (0..5000).map(|handle| (handle, u32::MAX)).collect();
-    peer.send(id, Message::Release(Release { handles })).await;
+    let handles = (0..4096).map(|handle| (handle, u32::MAX)).collect();
+    peer.send(CONNECTION, Message::Release(Release { handles }))
+        .await;
     if peer.outcome(id).await != Ok(vec![5]) {
         return End::Odd("a release disturbed a call".to_owned());
     }
@@ -701,11 +699,8 @@ fn registering(name: &str) -> Register {
         name: name.to_owned(),
         digest: format!("sha256:{}", "0".repeat(64)),
         grants: vec!["log".to_owned()],
-        limits: Default::default(),
-        bindings: Default::default(),
-        sealed: false,
-        if_revision: None,
         force: true,
+        ..Register::default()
     }
 }
 

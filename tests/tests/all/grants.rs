@@ -643,9 +643,7 @@ async fn a_call_that_is_late_before_it_began_does_nothing() {
             module: "b".to_owned(),
             function: "increment".to_owned(),
             timeout_ms: Some(timeout_ms),
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         let text = |text: &str| Value::String(text.to_owned());
         let arguments = encode_arguments(&[text("own"), text("n"), Value::U64(1)], &[]);

@@ -10,7 +10,7 @@ use rpc_host_protocol::message::{
     CallHeader, Fallback, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::{
-    ByDigest, Describe, LimitsOf, Named, Register, Rollback, Swap, SwapTo, TenantSettings,
+    ByDigest, Describe, LimitsOf, Logs, Named, Register, Rollback, Swap, SwapTo, TenantSettings,
     TokenCreate, TokenList, TokenRevoke,
 };
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
@@ -126,6 +126,10 @@ fn row(operation: &str, names: &Names, own: &str) -> Row {
             name: names.registration.clone(),
             function: None,
         })],
+        "logs" => vec![Operation::Logs(Logs {
+            name: names.registration.clone(),
+            ..Logs::default()
+        })],
         "remove-module" => vec![Operation::RemoveModule(ByDigest {
             digest: names.digest.clone(),
         })],
@@ -162,10 +166,9 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
         header: CallHeader {
             module: module.to_owned(),
             function: "add".to_owned(),
-            timeout_ms: None,
             within,
             lease,
-            allow: None,
+            ..CallHeader::default()
         },
         arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
     };
@@ -215,7 +218,8 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
         | Kind::Ping
         | Kind::Pong
         | Kind::Goaway
-        | Kind::Lapse => Vec::new(),
+        | Kind::Lapse
+        | Kind::Output => Vec::new(),
     }
 }
 

@@ -718,10 +718,8 @@ async fn a_client_calls_back_while_it_serves_and_a_cycle_is_told_at_once() {
         let header = CallHeader {
             module: module.to_owned(),
             function: function.to_owned(),
-            timeout_ms: None,
             within: Some(id.0),
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         let arguments = encode_arguments(arguments, &[]);
         let exchange = peer.fresh_id();

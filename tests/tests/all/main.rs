@@ -25,6 +25,7 @@
 //! | `stand_ins` | what those have in common |
 //! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
@@ -67,6 +68,7 @@ mod links;
 mod localisation;
 mod logging;
 mod lost_providers;
+mod objects;
 mod programs;
 mod providers_under_load;
 mod quotas;

@@ -112,10 +112,7 @@ async fn nothing_comes_before_a_hello_and_nothing_large_as_one() {
                 header: CallHeader {
                     module: "calc".into(),
                     function: "add".into(),
-                    timeout_ms: None,
-                    within: None,
-                    allow: None,
-                    lease: None,
+                    ..CallHeader::default()
                 },
                 arguments: vec![0x80, 0xa0],
             },
@@ -234,10 +231,7 @@ async fn an_id_means_one_thing_for_ever() {
         let header = CallHeader {
             module: "calc".into(),
             function: "add".into(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         let arguments =
             rpc_host_protocol::cbor::encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
@@ -309,13 +303,14 @@ async fn answers_that_nobody_waits_for_are_ignored() {
             received_bytes: 1,
             window_bytes: 1,
         }),
-        Message::Release(Release {
-            handles: vec![(1, 1)],
-        }),
     ];
     for answer in answers {
         peer.send(ExchangeId(2), answer).await;
     }
+    let release = Message::Release(Release {
+        handles: vec![(1, 1)],
+    });
+    peer.send(ExchangeId::CONNECTION, release).await;
     let id = peer
         .call("calc", "add", &[Value::S64(2), Value::S64(3)])
         .await;
@@ -416,10 +411,7 @@ async fn malformed_arguments_are_named() {
         let header = CallHeader {
             module: "calc".into(),
             function: "add".into(),
-            timeout_ms: None,
-            within: None,
-            allow: None,
-            lease: None,
+            ..CallHeader::default()
         };
         peer.send(id, Message::Call { header, arguments }).await;
         let failure = peer.outcome(id).await.unwrap_err();
@@ -443,10 +435,7 @@ async fn long_and_short_messages_are_interleaved() {
     let header = CallHeader {
         module: "big".into(),
         function: "measure".into(),
-        timeout_ms: None,
-        within: None,
-        allow: None,
-        lease: None,
+        ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[bytes], &[]);
     let long = peer.fresh_id();

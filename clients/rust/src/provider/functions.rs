@@ -55,7 +55,7 @@ mod tests {
         let function = |interface: Option<&str>, name: &str| FunctionDescription {
             interface: interface.map(str::to_owned),
             name: name.to_owned(),
-            signature: Default::default(),
+            ..FunctionDescription::default()
         };
         let functions = Functions::new(vec![
             function(Some("a:b/c@0.1.0"), "f"),

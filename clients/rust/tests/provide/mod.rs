@@ -33,6 +33,7 @@ fn functions() -> Vec<FunctionDescription> {
             parameters: Vec::new(),
             result,
         },
+        docs: None,
     };
     let result = ResultType {
         ok: Some(Arc::new(Type::Bool)),
@@ -76,9 +77,8 @@ impl Peer {
             module: NAME.to_owned(),
             function: function.to_owned(),
             timeout_ms: Some(60_000),
-            within: None,
-            allow: None,
             lease: Some(lease),
+            ..CallHeader::default()
         };
         let mut arguments = cbor(arguments);
         arguments.push(0xa0);

@@ -33,7 +33,7 @@ impl<B: Backend> Session<B> {
             Err(error) => {
                 let failure =
                     Failure::new(ErrorCode::InvalidArgument, Fault::Peer, error.to_string());
-                if begins_exchange(kind) {
+                if begins_exchange(kind, id) {
                     self.token(id).fail(failure).await;
                 } else if kind == Kind::Failure && id.is_from_host() {
                     let malformed = ReachError::Malformed(error.to_string());
@@ -67,6 +67,14 @@ impl<B: Backend> Session<B> {
                 Ok(())
             }
             Message::Pong(_) => Ok(()),
+            Message::Release(_) if id != ExchangeId::CONNECTION => {
+                if let Some(token) = self.admit_request(id).await? {
+                    let text = "this node gives no handles to clients";
+                    let failure = Failure::new(ErrorCode::Unimplemented, Fault::Host, text);
+                    token.fail(failure).await;
+                }
+                Ok(())
+            }
             // Answers to what nobody asks, and news that change nothing here.
             Message::Reply { .. }
             | Message::Failure(_)
@@ -76,7 +84,8 @@ impl<B: Backend> Session<B> {
             | Message::Goaway(_)
             | Message::Hello(_)
             | Message::Welcome(_)
-            | Message::Lapse(_) => {
+            | Message::Lapse(_)
+            | Message::Output(_) => {
                 self.ignored += 1;
                 Ok(())
             }

@@ -427,10 +427,7 @@ pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
     let header = CallHeader {
         module: "m".to_owned(),
         function: function.to_owned(),
-        timeout_ms: None,
-        within: None,
-        allow: None,
-        lease: None,
+        ..CallHeader::default()
     };
     Message::Call {
         header,

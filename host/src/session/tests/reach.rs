@@ -21,9 +21,8 @@ fn header(function: &str) -> CallHeader {
         module: "n".to_owned(),
         function: function.to_owned(),
         timeout_ms: Some(1000),
-        within: None,
-        allow: None,
         lease: Some(1),
+        ..CallHeader::default()
     }
 }
 
