@@ -27,6 +27,7 @@ mod hex;
 mod inspect;
 pub mod kv;
 pub mod node;
+pub mod objects;
 #[cfg(feature = "http")]
 pub mod outgoing;
 mod processor;

@@ -340,7 +340,7 @@ fn is_told(error: &HostError) -> bool {
         HostError::Registry(error) => {
             !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
         }
-        HostError::Chain(_) | HostError::Unimplemented(_) => true,
+        HostError::Chain(_) | HostError::Object(_) | HostError::Unimplemented(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }

@@ -9,7 +9,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
 use rpc_host_protocol::message::{
-    CallHeader, Hello, Leased, Message, Provide, UploadHeader, Withdraw,
+    CallHeader, Hello, Leased, Message, Provide, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ALPN, ErrorCode, ExchangeId, Failure, Fault, Operation};
@@ -54,6 +54,7 @@ impl UploadSink for NoUpload {
 
 impl Backend for Open {
     type Upload = NoUpload;
+    type Call = CallRequest;
 
     fn authenticate(&self, _: Option<&str>, _: &Shown, _: Origin) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
@@ -65,11 +66,21 @@ impl Backend for Open {
         if call.header.function != "echo" {
             self.gate.notified().await;
         }
-        Ok(CallReply {
-            value: call.arguments,
-            is_result: false,
-        })
+        Ok(CallReply::new(call.arguments, false))
     }
+    fn session_began(&self, _: &Principal, _: Origin, _: Reach) {}
+    fn begin_call(&self, _: &Principal, call: CallRequest) -> CallRequest {
+        call
+    }
+    fn release(
+        &self,
+        _: &Principal,
+        _: Origin,
+        _: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure> {
+        Ok(std::future::ready(Ok(())))
+    }
+    fn release_unanswered(&self, _: &Principal, _: Origin, _: &Release) {}
     async fn operate(&self, _: &Principal, _: Origin, _: Operation) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rpc_host_protocol::message::{CallHeader, Leased, Provide, UploadHeader, Withdraw};
+use rpc_host_protocol::message::{CallHeader, Leased, Provide, Release, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
-use super::{Reach, SessionId};
+use super::{Reach, SessionId, Told};
 use crate::chain::Chain;
 use crate::tenant::{Principal, Shown};
 
@@ -19,6 +19,8 @@ use crate::tenant::{Principal, Shown};
 pub trait Backend: Send + Sync + 'static {
     /// Where an upload's bytes go.
     type Upload: UploadSink;
+    /// A call that has its place among others.
+    type Call: Send + 'static;
 
     /// Who presents this token, shows this, or both. The failure is the same for what is unknown, wrong,
     /// expired or revoked, and for nothing.
@@ -35,12 +37,34 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether token and certificate are still good. Asked before each exchange, so it has to be cheap.
     fn still_valid(&self, principal: &Principal) -> bool;
 
+    /// A session begins, whose client is at the end of `reach`.
+    fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach);
+
+    /// What has to be decided about a call in the order in which calls came. Waits for nothing and does no
+    /// work; whatever is wrong with the call is told when it is made.
+    fn begin_call(&self, principal: &Principal, call: CallRequest) -> Self::Call;
+
     /// Calls a function. Dropping the future ends the guest.
     fn call(
         &self,
         principal: &Principal,
-        call: CallRequest,
+        call: Self::Call,
     ) -> impl Future<Output = Result<CallReply, Failure>> + Send;
+
+    /// The client lets go of objects. What is given waits until they have ended; that they end does not rest
+    /// on it.
+    ///
+    /// # Errors
+    /// When the session does not hold them so often. Then it holds all of them as before.
+    fn release(
+        &self,
+        principal: &Principal,
+        origin: Origin,
+        release: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure>;
+
+    /// The same where nobody waits for it: what is not held so often is left alone.
+    fn release_unanswered(&self, principal: &Principal, origin: Origin, release: &Release);
 
     /// Does an operation; gives the reply's CBOR item.
     fn operate(
@@ -78,7 +102,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the client of a session serves something.
     fn is_serving(&self, principal: &Principal, session: SessionId) -> bool;
 
-    /// A session is over, and its reach has ended. Whatever its client served, it serves no more.
+    /// A session is over, and its reach has ended. Whatever its client served, it serves no more; what it held
+    /// is let go of.
     fn session_ended(&self, principal: &Principal, session: SessionId);
 }
 
@@ -149,10 +174,23 @@ pub struct CallRequest {
 }
 
 /// How a call ends that went well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CallReply {
     /// One CBOR item.
     pub value: Vec<u8>,
     /// Whether the function returns a WIT `result`.
     pub is_result: bool,
+    /// What is undone if it never leaves.
+    pub told: Told,
+}
+
+impl CallReply {
+    /// A reply that tells of nothing that would have to be undone.
+    pub fn new(value: Vec<u8>, is_result: bool) -> Self {
+        CallReply {
+            value,
+            is_result,
+            told: Told::default(),
+        }
+    }
 }
