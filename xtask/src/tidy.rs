@@ -65,7 +65,17 @@ const SHIPPED: &[&str] = &[
 /// Each folder and file of `host/src`, and what of the others it may name. A name with `::` opens
 /// that much and no more.
 const HOST: &[(&str, &[&str])] = &[
-    ("server", &["transport", "session", "shutdown", "config"]),
+    (
+        "server",
+        &[
+            "transport",
+            "session",
+            "tenant::Shown",
+            "tenant::Starter",
+            "shutdown",
+            "config",
+        ],
+    ),
     (
         "serve",
         &[
@@ -81,6 +91,8 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "outgoing",
             "confinement",
+            "tenant::Starter",
+            "tenant::TenantError",
             "storage",
             "config",
             "clock",

@@ -23,6 +23,7 @@
 //! | `lost_providers` | programs that serve a name, killed and stopped |
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
+//! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
@@ -76,6 +77,7 @@ mod reverse_calls;
 mod runaway;
 mod secrets;
 mod stand_ins;
+mod stdio;
 mod swap_under_load;
 mod swaps;
 mod tenants;
