@@ -147,6 +147,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "capability",
             "inspect",
+            "objects",
             "error",
             "tenant",
             "config",
@@ -161,6 +162,7 @@ const HOST: &[(&str, &[&str])] = &[
         "error",
         &[
             "volume",
+            "objects",
             "provider",
             "registry",
             "sandbox",
@@ -258,6 +260,8 @@ const HOST: &[(&str, &[&str])] = &[
     ("confinement", &[]),
     ("volume", &[]),
     ("storage", &[]),
+    // What an object is, and how it ends, is nothing to it.
+    ("objects", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
     ("chain", &["budget", "account"]),

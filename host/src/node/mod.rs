@@ -142,7 +142,7 @@ impl Backend for Node {
     fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach) {
         let settings = principal.settings();
         self.holdings()
-            .begin(origin.session, reach, settings.limits());
+            .begin(principal.tenant(), origin.session, reach, settings.limits());
     }
 
     fn begin_call(&self, principal: &Principal, call: CallRequest) -> Begun {

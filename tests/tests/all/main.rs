@@ -25,6 +25,7 @@
 //! | `stand_ins` | what those have in common |
 //! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `handles` | what the numbers of objects mean, on the wire |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -57,6 +58,7 @@ mod deadlines;
 mod drain;
 mod fairness;
 mod grants;
+mod handles;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;
