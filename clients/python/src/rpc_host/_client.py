@@ -595,6 +595,7 @@ class Connection:
 def _let_go(link: Link, pool: Pool) -> None:
     """Nobody holds the connection any more."""
     link.drop()
+    pool.close()
 
 
 def _lines(link: Link, exchange: Exchange) -> Iterator[OutputLine]:

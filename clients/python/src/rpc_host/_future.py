@@ -50,12 +50,20 @@ class Future(concurrent.futures.Future):  # type: ignore[type-arg]
         self._outcome = outcome
         self._lines: deque[OutputLine] = deque()
         self._is_handing_over = threading.Lock()
+        self._cancelling = threading.Lock()
+        self._is_told = False
         exchange.callback = self._answered
 
     def cancel(self) -> bool:
         """Ends the call on the host, if it has not ended. It cannot be known how far it has come."""
-        if not super().cancel():
-            return False
+        with self._cancelling:
+            if not super().cancel():
+                return False
+            if self._is_told:
+                return True
+            self._is_told = True
+            # Nobody will begin it any more: those who wait for it hear so now.
+            self.set_running_or_notify_cancel()
         self._session.link.cancel(self._exchange)
         return True
 

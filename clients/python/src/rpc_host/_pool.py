@@ -67,10 +67,9 @@ class Pool:
             self._idle.append(None)
 
     def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            count = self._count
-        for _ in range(count):
+        """Its threads end when they are done. Takes no lock, so that a destructor may do it."""
+        self._is_closed = True
+        for _ in range(self._count):
             self._tasks.put(None)
 
     @property
