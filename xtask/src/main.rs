@@ -20,6 +20,7 @@ mod guest_toolchain;
 mod modules;
 mod patience;
 mod progress;
+mod python;
 mod step;
 mod test;
 #[cfg(test)]
@@ -39,6 +40,8 @@ usage: cargo xtask COMMAND
 commands:
   demo                  build everything, start a node, upload modules, call them, show each command
   test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
+  python [-- ARGUMENTS] run the tests of the Python package, in an environment under target/python;
+                        ARGUMENTS are for pytest
   bench                 measure a call beside a raw TLS echo, all in the release profile
   neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
@@ -79,6 +82,7 @@ enum Command {
     Help,
     Demo,
     Test { arguments: Vec<String> },
+    Python { arguments: Vec<String> },
     Bench,
     Neighbour { short: bool },
     Modules { way: Option<Way> },
@@ -92,7 +96,12 @@ impl Command {
         match arguments.next() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
             Some("demo") => Self::Demo.alone(arguments),
-            Some("test") => Self::parse_test(arguments),
+            Some("test") => Ok(Self::Test {
+                arguments: passed_on("test", "cargo test", arguments)?,
+            }),
+            Some("python") => Ok(Self::Python {
+                arguments: passed_on("python", "pytest", arguments)?,
+            }),
             Some("bench") => Self::Bench.alone(arguments),
             Some("neighbour") => match arguments.next() {
                 Some("--short") => Self::Neighbour { short: true }.alone(arguments),
@@ -113,17 +122,6 @@ impl Command {
         match arguments.next() {
             None => Ok(self),
             Some(argument) => Err(format!("that command takes no `{argument}`")),
-        }
-    }
-
-    fn parse_test<'a>(mut arguments: impl Iterator<Item = &'a str>) -> Result<Self, String> {
-        match arguments.next() {
-            None | Some("--") => Ok(Self::Test {
-                arguments: arguments.map(str::to_owned).collect(),
-            }),
-            Some(argument) => Err(format!(
-                "what is for `cargo test` comes after `--`: cargo xtask test -- {argument}"
-            )),
         }
     }
 
@@ -161,11 +159,26 @@ impl Command {
     }
 }
 
+/// What stands behind `--`, for the program that `command` runs.
+fn passed_on<'a>(
+    command: &str,
+    program: &str,
+    mut arguments: impl Iterator<Item = &'a str>,
+) -> Result<Vec<String>, String> {
+    match arguments.next() {
+        None | Some("--") => Ok(arguments.map(str::to_owned).collect()),
+        Some(argument) => Err(format!(
+            "what is for `{program}` comes after `--`: cargo xtask {command} -- {argument}"
+        )),
+    }
+}
+
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Help => println!("{USAGE}"),
         Command::Demo => demo::run(&Workspace::locate()?)?,
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
+        Command::Python { arguments } => python::run(&Workspace::locate()?, &arguments)?,
         Command::Bench => bench::run(&Workspace::locate()?)?,
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
@@ -206,6 +219,12 @@ mod tests {
             test(&["--test", "all", "--", "a"])
         );
         assert!(parse("test calls").is_err());
+        let arguments = vec!["-k".to_owned(), "calls".to_owned()];
+        assert_eq!(
+            parse("python -- -k calls"),
+            Ok(Command::Python { arguments })
+        );
+        assert!(parse("python calls").is_err());
         assert_eq!(parse("modules"), Ok(Command::Modules { way: None }));
         let debian = Ok(Command::Modules {
             way: Some(Way::Debian),

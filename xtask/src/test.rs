@@ -1,4 +1,4 @@
-//! Every test: those of the guests, run natively, and those of the workspace.
+//! Every test: those of the guests, run natively, those of the workspace, and those of the Python package.
 //!
 //! The workspace is always built whole, as `cargo build` and the demo do. A build of one package
 //! alone would have other features of shared dependencies, and compile the engine once more.
@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::guest_environment;
 use crate::modules::{self, Voice};
+use crate::python;
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -25,10 +26,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
     let mut test = step::cargo();
     test.args(["test", "--workspace"]).args(arguments);
     step::run(test.current_dir(workspace.root()))?;
-    match arguments.is_empty() {
-        true => with_features(workspace),
-        false => Ok(()),
+    if arguments.is_empty() {
+        python::test(workspace, &[])?;
+        with_features(workspace)?;
     }
+    Ok(())
 }
 
 /// What is off by default: the node is built once more, with it, for the tests that need it. The engine is

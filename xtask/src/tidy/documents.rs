@@ -1,6 +1,7 @@
 //! The documents say what the code says.
 
 use std::fs;
+use std::path::Path;
 
 use super::root;
 
@@ -8,7 +9,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCUMENTS: [&str; 9] = [
+const DOCUMENTS: [&str; 10] = [
     "LIMITS.md",
     "GRANTS.md",
     "SERVING.md",
@@ -18,20 +19,23 @@ const DOCUMENTS: [&str; 9] = [
     "SECURITY.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
+    "clients/python/README.md",
 ];
 
-/// A promise names the test that holds it, as `path/to/file.rs#name_of_the_test`.
+/// A promise names the test that holds it, as `path/to/file.rs#name_of_the_test`, or of a file in Python.
 #[test]
 fn every_test_that_a_document_names_is_there() {
     let mut missing = Vec::new();
     for document in DOCUMENTS {
         for quoted in read(document).split('`').skip(1).step_by(2) {
-            let Some((path, test)) = quoted.split_once(".rs#") else {
-                continue;
+            let (path, start) = match quoted.split_once('#') {
+                Some((path, test)) if path.ends_with(".rs") => (path, format!("fn {test}(")),
+                Some((path, test)) if path.ends_with(".py") => (path, format!("def {test}(")),
+                _ => continue,
             };
-            let path = format!("{path}.rs");
-            let text = fs::read_to_string(root().join(&path)).unwrap_or_default();
-            if !text.contains(&format!("fn {test}(")) {
+            let test = start.trim_end_matches('(');
+            let text = fs::read_to_string(root().join(path)).unwrap_or_default();
+            if !text.contains(&start) {
                 missing.push(format!("{document}: `{path}` has no test `{test}`"));
             }
         }
@@ -46,8 +50,9 @@ fn links_between_documents_lead_somewhere() {
             let link = link.split(')').next().unwrap_or_default();
             let path = link.split('#').next().unwrap_or_default();
             let is_outside = link.contains("://") || path.is_empty();
+            let folder = Path::new(document).parent().unwrap_or(Path::new(""));
             assert!(
-                is_outside || root().join(path).exists(),
+                is_outside || root().join(folder).join(path).exists(),
                 "{document}: {link}"
             );
         }

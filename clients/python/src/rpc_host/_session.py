@@ -1,0 +1,778 @@
+"""What belongs to one connection: objects of the host that this program holds, objects of this program that the
+host holds, and the names that this program serves."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import queue
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from . import _messages as messages
+from ._cbor import TAG_CLIENT, TAG_HOST, CBORTag, Malformed, decode, decode_many, encode
+from ._errors import (
+    ArgumentError,
+    GuestError,
+    HandleClosed,
+    RemoteError,
+    error_of,
+)
+from ._frame import RESULT, Kind, Violation
+from ._link import Link
+from ._names import identifier, snake
+from ._types import Function, Signature, parse_functions
+from ._values import Server, Wrong, kind_of, untyped_on
+
+log = logging.getLogger("rpc_host")
+
+#: The most calls that one offer takes at once.
+MAX_WINDOW = 1024
+#: Threads that serve, at most, unless said otherwise.
+SERVE_THREADS = 64
+#: A thread that has nothing to serve for so long ends.
+IDLE_S = 30.0
+#: Calls of objects of this side that wait for a thread, at most.
+MAX_WAITING_CALLS = 1024
+
+
+class ServedCall:
+    """A call that this program is serving."""
+
+    __slots__ = ("__weakref__", "cancelled", "deadline", "epoch", "function", "id", "link", "module", "term")
+
+    def __init__(self, link: Any, id: int, arrived: float, epoch: int) -> None:
+        self.epoch = epoch
+        self.link = link
+        self.id = id
+        self.deadline: float | None = arrived
+        self.module = ""
+        self.function = ""
+        self.term: Term | None = None
+        #: Set when the host wants no answer any more.
+        self.cancelled = threading.Event()
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds until the host ends the call."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+
+SERVED: contextvars.ContextVar[ServedCall | None] = contextvars.ContextVar("rpc_host_served", default=None)
+
+
+def current_call() -> ServedCall | None:
+    """The call of the host's that this code serves; ``None`` anywhere else."""
+    return SERVED.get()
+
+
+def within(link: Any) -> int | None:
+    """The number of the call that this code serves, if it came over this connection."""
+    served = SERVED.get()
+    return served.id if served is not None and served.link is link else None
+
+
+# -------------------------------------------------------------------------------------------------------- threads
+
+
+class Pool:
+    """Threads that serve. They are made as they are needed, and never keep a program from ending."""
+
+    def __init__(self, max_threads: int = SERVE_THREADS) -> None:
+        self._max = max_threads
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._idle: deque[None] = deque()
+        self._count = 0
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def submit(self, task: Callable[[], None]) -> None:
+        self._tasks.put(task)
+        try:
+            self._idle.pop()
+        except IndexError:
+            self._grow()
+
+    def _grow(self) -> None:
+        with self._lock:
+            if self._count >= self._max or self._is_closed:
+                return
+            self._count += 1
+        try:
+            threading.Thread(target=self._work, name="rpc-host serving", daemon=True).start()
+        except RuntimeError:  # the program is ending
+            self._count -= 1
+
+    def _work(self) -> None:
+        while True:
+            try:
+                task = self._tasks.get(timeout=IDLE_S)
+            except queue.Empty:
+                try:
+                    self._idle.pop()
+                except IndexError:
+                    continue  # somebody counts on this one
+                task = None
+            if task is None:
+                with self._lock:
+                    self._count -= 1
+                return
+            try:
+                task()
+            except BaseException:
+                log.exception("serving failed")
+            del task
+            self._idle.append(None)
+
+    def close(self) -> None:
+        with self._lock:
+            self._is_closed = True
+            count = self._count
+        for _ in range(count):
+            self._tasks.put(None)
+
+    @property
+    def threads(self) -> int:
+        return self._count
+
+
+# ------------------------------------------------------------------------------------------ objects of the host's
+
+
+class Cell:
+    """What is known of a handle: how often it was received, and whether it is still held."""
+
+    __slots__ = ("count", "interface", "number", "registration", "resource", "session", "state", "weak")
+
+    def __init__(self, session: Session, number: int, registration: Any, interface: str | None, resource: str) -> None:
+        self.session = session
+        self.number = number
+        self.registration = registration
+        self.interface = interface
+        self.resource = resource
+        self.count = 1
+        self.state = ""
+        self.weak: Any = None
+
+    def check(self, session: Session | None = None) -> None:
+        """Refuses what is not held any more, before anything is sent."""
+        if self.state:
+            raise HandleClosed(f"object {self.number} ({self.resource}) {self.state}")
+        if self.session.link.ended is not None:
+            raise HandleClosed(
+                f"object {self.number} ({self.resource}) was held by a session that has ended: "
+                f"{self.session.link.ended}"
+            )
+        if session is not None and session is not self.session:
+            raise HandleClosed(f"object {self.number} ({self.resource}) is held by another session")
+
+    def taken_back(self) -> int:
+        """All that was received, to be given up: nobody holds it any more."""
+        self.session._forget(self)
+        count, self.count = self.count, 0
+        return count
+
+
+class ObjectBase:
+    """An object that lives on the host. Let go of it and its destructor runs there; or say ``close()``."""
+
+    __slots__ = ("__weakref__", "_rpc")
+
+    _rpc: Cell
+
+    def __repr__(self) -> str:
+        cell = self._rpc
+        return f"<{cell.resource} object {cell.number}{' (' + cell.state + ')' if cell.state else ''}>"
+
+    def __del__(self) -> None:
+        # Runs in any thread, within anything: no lock is taken.
+        try:
+            cell = self._rpc
+            link = cell.session.link
+            if not cell.state and link.ended is None:
+                link.release_later(cell.number, cell)
+        except AttributeError:
+            pass
+
+
+class Lent:
+    """An object of this program that the host has, under a number of its own for each time that it was given."""
+
+    __slots__ = ("count", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.count = 1
+
+
+class CallContext:
+    """The objects that cross in one call."""
+
+    __slots__ = (
+        "borrowed",
+        "consumed",
+        "epoch",
+        "given",
+        "interface",
+        "lent",
+        "on",
+        "registration",
+        "session",
+        "taken",
+    )
+
+    def __init__(self, session: Session, registration: Any, interface: str | None, epoch: int | None = None) -> None:
+        self.session = session
+        #: What the host lets go of from now on is kept until this is done: its answer may have it.
+        self.epoch = session.open_epoch() if epoch is None else epoch
+        self.registration = registration
+        self.interface = interface
+        #: The object that says where the call is done.
+        self.on: int | None = None
+        self.consumed: list[Cell] = []
+        #: Objects of this side, lent for the call and given for good.
+        self.lent: list[int] = []
+        self.given: list[int] = []
+        #: The handles that came, each as often as it did.
+        self.taken: list[int] = []
+        #: Objects that a served function has for the time of its call.
+        self.borrowed: list[Cell] | None = None
+
+    def give(self, value: Any, resource: str, own: bool) -> Any:
+        if isinstance(value, ObjectBase):
+            cell = value._rpc
+            cell.check(self.session)
+            if resource and resource != cell.resource:
+                raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got a {cell.resource}")
+            if self.on is None:
+                self.on = cell.number
+            if own:
+                self.consumed.append(cell)
+            return CBORTag(TAG_HOST, cell.number)
+        if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, Mapping, list, tuple)):
+            raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got {kind_of(value)}")
+        number = self.session._lend(value)
+        (self.given if own else self.lent).append(number)
+        return CBORTag(TAG_CLIENT, number)
+
+    def take(self, raw: Any, resource: str, own: bool) -> Any:
+        if raw.__class__ is CBORTag and raw.value.__class__ is int and raw.value >= 0:
+            if raw.tag == TAG_HOST:
+                return self.session._receive(raw.value, self, resource, own)
+            if raw.tag == TAG_CLIENT:
+                return self.session._own(raw.value)
+        raise Wrong(f"expected a handle of {resource}, got {kind_of(raw)}")
+
+    def succeeded(self) -> None:
+        """The guest has what it was given."""
+        for cell in self.consumed:
+            cell.session._moved(cell)
+        self.given.clear()
+
+    def done(self) -> None:
+        """The call is over. What was not given for good is this side's alone again."""
+        for number in (*self.lent, *self.given):
+            self.session._take_back(number)
+        self.lent.clear()
+        self.given.clear()
+        if self.borrowed:
+            for cell in self.borrowed:
+                self.session._returned(cell)
+            self.borrowed.clear()
+        self.session.close_epoch(self.epoch)
+
+
+# --------------------------------------------------------------------------------------------------------- leases
+
+
+class Term:
+    """An offer to serve a name, from the time it is made until it is over."""
+
+    def __init__(self, name: str, target: Any, window: int) -> None:
+        self.name = name
+        self.target = target
+        self.window = window
+        self.running = 0
+        self.stopping = 0
+        self.lease = 0
+        self.lease_s = 0.0
+        self.answered = threading.Event()
+        self.is_granted = False
+        self.functions: list[Function] = []
+        self.description: dict[str, Any] = {}
+        self.by_path: dict[str, tuple[Function, Server]] = {}
+        self.loss: Exception | None = None
+        self.lost = threading.Event()
+        self.on_lost: Callable[[Exception], None] | None = None
+
+    def grant(self, body: dict[str, Any]) -> None:
+        self.lease = int(body["lease"])
+        self.lease_s = int(body["lease-ms"]) / 1000
+        self.window = int(body["window"])
+        self.functions = parse_functions(body.get("functions"))
+        self.description = {"functions": body.get("functions")}
+        for function in self.functions:
+            self.by_path[function.path] = (function, Server(function.signature))
+        for function in self.functions:
+            self.by_path.setdefault(function.name, self.by_path[function.path])
+        self.is_granted = True
+        self.answered.set()
+
+    def lose(self, why: Exception) -> None:
+        if self.loss is None:
+            self.loss = why
+            self.is_granted = False
+            self.answered.set()
+            self.lost.set()
+            if self.on_lost is not None:
+                self.on_lost(why)
+
+
+def find_target(target: Any, function: Function) -> Callable[..., Any]:
+    """What of a local object answers a function."""
+    name = identifier(function.short_name)
+    if isinstance(target, Mapping):
+        for key in (function.path, function.name, snake(function.short_name), name):
+            if key in target:
+                return target[key]  # type: ignore[no-any-return]
+    else:
+        found = getattr(target, name, None)
+        if found is None:
+            found = getattr(target, snake(function.short_name), None)
+        if callable(found):
+            return found  # type: ignore[no-any-return]
+        if found is None and callable(target) and not isinstance(target, type):
+            return target  # type: ignore[no-any-return]
+    raise _Unserved(f"the program that serves it has no {function.path}")
+
+
+_Found = tuple[Callable[..., Any], "Server | None", "list[Any]", CallContext]
+
+
+class _Unserved(Exception):
+    """What is called is not here."""
+
+
+class Session:
+    """The tables of one connection. The link's reader tells it of calls, cancels, lapses and releases."""
+
+    def __init__(self, link: Link, pool: Pool, registrations: Any) -> None:
+        self.link = link
+        self.pool = pool
+        #: Finds what makes proxies: ``(registration, interface, resource) -> class``.
+        self._registrations = registrations
+        # The collector may run a destructor of the program's within, which may come back here.
+        self._lock = threading.RLock()
+        self._proxies: dict[int, weakref.ref[ObjectBase]] = {}
+        self._objects: dict[int, Lent] = {}
+        self._next_object = 1
+        self._epochs: dict[int, None] = {}
+        self._next_epoch = 0
+        #: What the host has let go of, and before which epoch.
+        self._let_go: deque[tuple[int, int, Lent]] = deque()
+        self._calls: dict[int, ServedCall] = {}
+        self.terms: dict[Term, None] = {}
+        self.leases: dict[int, Term] = {}
+        #: Functions of resources that objects of this side may stand for, by full path.
+        self.known: dict[str, Function] = {}
+
+    # --------------------------------------------------------------------------------------- objects of the host's
+
+    @property
+    def held(self) -> int:
+        """How many objects of the host's are held."""
+        return len(self._proxies)
+
+    def _receive(self, number: int, context: CallContext, resource: str, own: bool) -> ObjectBase:
+        cls = self._registrations(context.registration, context.interface, resource)
+        context.taken.append(number)
+        with self._lock:
+            weak = self._proxies.get(number)
+            proxy = weak() if weak is not None else None
+            if proxy is not None and not proxy._rpc.state:
+                proxy._rpc.count += 1
+            else:
+                proxy = cls.__new__(cls)
+                assert proxy is not None
+                proxy._rpc = cell = Cell(self, number, context.registration, context.interface, resource)
+                cell.weak = weakref.ref(proxy)
+                self._proxies[number] = cell.weak
+        if not own and context.borrowed is not None:
+            context.borrowed.append(proxy._rpc)
+        return proxy
+
+    def _forget(self, cell: Cell) -> None:
+        with self._lock:
+            if self._proxies.get(cell.number) is cell.weak:
+                del self._proxies[cell.number]
+
+    def _moved(self, cell: Cell) -> None:
+        cell.state = "was given away"
+        self._forget(cell)
+
+    def _returned(self, cell: Cell) -> None:
+        """The host has let go of what it had lent."""
+        with self._lock:
+            cell.count -= 1
+            is_over = cell.count <= 0
+        if is_over and not cell.state:
+            cell.state = "was lent for a call that is over"
+            self._forget(cell)
+
+    def close_cell(self, cell: Cell) -> list[tuple[int, int]]:
+        """What has to be said to give it up; nothing, if it is not held."""
+        with self._lock:
+            if cell.state:
+                return []
+            cell.state = "is closed"
+            if self._proxies.get(cell.number) is cell.weak:
+                del self._proxies[cell.number]
+            count, cell.count = cell.count, 0
+        return [(cell.number, count)]
+
+    def discard(self, payload: bytes, taken: list[int] | None = None) -> None:
+        """Lets go of all objects in a reply that nobody takes, but for those that somebody has."""
+        try:
+            value = decode(payload)
+        except Malformed:
+            return
+        numbers: list[int] = []
+        _handles_in(value, numbers)
+        for number in taken or ():
+            numbers.remove(number)
+        for number in numbers:
+            self.link.release_later(number, 1)
+
+    # ----------------------------------------------------------------------------------------- objects of this side
+
+    @property
+    def lent(self) -> int:
+        """How many objects of this side the host has."""
+        return len(self._objects) - len(self._let_go)
+
+    def _lend(self, value: Any) -> int:
+        with self._lock:
+            number = self._next_object
+            self._next_object += 1
+            self._objects[number] = Lent(value)
+            return number
+
+    def _take_back(self, number: int) -> None:
+        with self._lock:
+            gone = self._objects.pop(number, None)
+        del gone  # destroyed without the lock
+
+    def _own(self, number: int) -> Any:
+        entry = self._objects.get(number)
+        if entry is None:
+            raise Wrong(f"the host named object {number} of this side, which it does not have")
+        return entry.value
+
+    def open_epoch(self) -> int:
+        """From now on, what the host lets go of is kept: messages that came before may be read later."""
+        with self._lock:
+            epoch = self._next_epoch
+            self._next_epoch += 1
+            self._epochs[epoch] = None
+            return epoch
+
+    def close_epoch(self, epoch: int) -> None:
+        with self._lock:
+            self._epochs.pop(epoch, None)
+            gone = self._over()
+        del gone
+
+    def _over(self) -> list[Lent]:
+        """What nobody can name any more."""
+        oldest = next(iter(self._epochs), self._next_epoch)
+        gone = []
+        while self._let_go:
+            first = self._let_go.popleft()
+            if first[0] > oldest:
+                self._let_go.appendleft(first)
+                break
+            self._objects.pop(first[1], None)
+            gone.append(first[2])
+        return gone
+
+    # ------------------------------------------------------------------------------- what the link's reader tells
+
+    def release(self, _link: Any, body: dict[str, Any]) -> None:
+        pairs = body.get("handles")
+        with self._lock:
+            for pair in pairs if isinstance(pairs, list) else []:
+                number, count = pair
+                entry = self._objects.get(number)
+                if entry is not None and entry.count > 0:
+                    entry.count -= count
+                    if entry.count <= 0:
+                        self._let_go.append((self._next_epoch, number, entry))
+            gone = self._over()
+        if gone:
+            # A destructor of the program's own may do anything, but not here.
+            self.pool.submit(gone.clear)
+
+    def call(self, link: Any, id: int, payload: bytes) -> None:
+        if id in self._calls:
+            raise Violation(f"it used {id} for two calls at once")
+        if len(self._calls) > MAX_WAITING_CALLS:
+            link.refuse(id, "resource-exhausted", "more calls are under way here than this client takes at once")
+            return
+        served = ServedCall(link, id, time.monotonic(), self.open_epoch())
+        self._calls[id] = served
+        self.pool.submit(lambda: self._serve(served, payload))
+
+    def cancel(self, _link: Any, id: int) -> None:
+        served = self._calls.pop(id, None)
+        if served is not None:
+            term = served.term
+            if term is not None:
+                with self._lock:
+                    term.running -= 1
+                    term.stopping += 1
+            served.cancelled.set()
+
+    def lapse(self, _link: Any, body: dict[str, Any]) -> None:
+        term = self.leases.pop(body.get("lease", 0), None)
+        if term is not None:
+            self.terms.pop(term, None)
+            self._shorten()
+            why = error_of(body.get("failure"))
+            self.pool.submit(lambda: term.lose(why))
+
+    def ended(self, _link: Any, why: Exception) -> None:
+        self.leases.clear()
+        terms = list(self.terms)
+        self.terms.clear()
+        for served in list(self._calls.values()):
+            served.cancelled.set()
+        self._calls.clear()
+        for term in terms:
+            term.lose(why)
+        objects, self._objects = self._objects, {}
+        self._let_go.clear()
+        if objects:
+            self.pool.submit(objects.clear)
+
+    # ------------------------------------------------------------------------------------------------------ serving
+
+    def _term_of(self, module: str, lease: int) -> Term | None:
+        """Of a call: the one that serves its lease; or, where the host has not granted one yet, that offered its
+        name: a short call may overtake a long answer to the offer."""
+        term = self.leases.get(lease)
+        if term is not None:
+            return term
+        for offered in list(self.terms):
+            if offered.name == module and not offered.answered.is_set():
+                return offered
+        return None
+
+    def _serve(self, served: ServedCall, payload: bytes) -> None:
+        """Answers a call: in a thread of the pool."""
+        if served.cancelled.is_set():
+            self.close_epoch(served.epoch)
+            return
+        token = SERVED.set(served)
+        context: CallContext | None = None
+        try:
+            header, positional = self._opened(served, payload)
+            if header.get("lease") is not None:
+                term = self._term_of(served.module, header["lease"])
+                if term is not None:
+                    term.answered.wait(served.time_left)
+            target, server, data, context = self._found(served, header, positional)
+            arguments = self._arguments(server, data, context)
+            try:
+                value = target(*arguments)
+            except (SystemExit, KeyboardInterrupt) as error:
+                raise _failure("unknown", f"the program wanted to end: {type(error).__name__}") from None
+            answer = self._answer(value, server, context)
+        except BaseException as error:
+            answer = self._failed(served, error, context)
+        finally:
+            SERVED.reset(token)
+        self._closed(served, context, answer)
+
+    def _opened(self, served: ServedCall, payload: bytes) -> tuple[dict[str, Any], list[Any]]:
+        """What a call says, and its arguments as data."""
+        try:
+            header, positional, named = decode_many(payload, 3)
+            served.module, served.function = header["module"], header["function"]
+            timeout = header.get("timeout-ms")
+        except (Malformed, KeyError, TypeError, AttributeError) as error:
+            raise _failure("invalid-argument", f"not a call: {error}", "peer") from None
+        served.deadline = None if timeout is None else (served.deadline or 0.0) + timeout / 1000
+        if named:
+            raise _failure("invalid-argument", "arguments are given by name", "peer")
+        return header, positional
+
+    def _found(self, served: ServedCall, header: dict[str, Any], positional: list[Any]) -> _Found:
+        """What answers a call; it has its place in the window of its lease from here on."""
+        lease = header.get("lease")
+        if lease is None:
+            target, server, data, context = self._object_call(served, positional)
+        else:
+            term = self._enter(served, lease)
+            found = term.by_path.get(served.function)
+            if found is None:
+                raise _failure("unimplemented", f"the program that serves {term.name} has no {served.function}")
+            function, server = found
+            target = find_target(term.target, function)
+            data, context = positional, CallContext(self, term.name, function.interface, served.epoch)
+        context.borrowed = []
+        return target, server, data, context
+
+    def _enter(self, served: ServedCall, lease: int) -> Term:
+        """The place of a call in the window of its lease."""
+        term = self._term_of(served.module, lease)
+        if term is None:
+            raise _failure("unimplemented", f"this client does not serve {served.module}", "peer")
+        if not term.is_granted or term.lease != lease:
+            raise _failure("failed-precondition", f"{served.module} is not served on this lease", "peer")
+        with self._lock:
+            if term.running >= term.window or term.stopping >= term.window:
+                raise _failure(
+                    "resource-exhausted",
+                    f"all calls are under way that this client offered to take for {term.name} at once",
+                    "peer",
+                )
+            term.running += 1
+            served.term = term
+        return term
+
+    def _arguments(self, server: Server | None, data: list[Any], context: CallContext) -> list[Any]:
+        try:
+            return list(data) if server is None else server.arguments(data, context)
+        except ArgumentError as error:
+            raise _failure("invalid-argument", f"the program does not take these arguments: {error}") from None
+
+    def _answer(self, value: Any, server: Server | None, context: CallContext) -> tuple[int, bytes, int]:
+        try:
+            if server is None:
+                return Kind.REPLY, encode(untyped_on(value, context)), 0
+            return Kind.REPLY, encode(server.result(value, context)), RESULT if server.is_result else 0
+        except ArgumentError as error:
+            raise _failure("unknown", f"the program gave what the function does not: {error}") from None
+
+    def _failed(self, served: ServedCall, error: BaseException, context: CallContext | None) -> tuple[int, bytes, int]:
+        """What is answered where there is no value."""
+        if isinstance(error, GuestError) and context is not None:
+            found = served.term.by_path.get(served.function) if served.term else None
+            server = found[1] if found else self._method_server(served.function)
+            if server is None or server.is_result:
+                try:
+                    return self._answer(error, server, context)
+                except RemoteError as wrong:
+                    error = wrong
+        if isinstance(error, RemoteError):
+            answer = messages.failure(error.code, error.message, error.fault, error.retryable)
+        elif isinstance(error, _Unserved):
+            answer = messages.failure("unimplemented", str(error))
+        else:
+            log.error("serving %s failed", served.function, exc_info=error)
+            answer = messages.failure("unknown", f"{type(error).__name__}: {error}")
+        return Kind.FAILURE, answer, 0
+
+    def _closed(self, served: ServedCall, context: CallContext | None, answer: tuple[int, bytes, int]) -> None:
+        """Says the answer, if it is still wanted, and gives the place of the call back."""
+        is_wanted = self._calls.pop(served.id, None) is not None
+        term = served.term
+        if term is not None:
+            with self._lock:
+                if is_wanted:
+                    term.running -= 1
+                else:
+                    term.stopping -= 1
+        if is_wanted:
+            kind, payload, flags = answer
+            served.link.answer(kind, served.id, payload, flags)
+            if context is not None and kind == Kind.REPLY:
+                context.given.clear()
+        if context is not None:
+            context.done()
+        self.close_epoch(served.epoch)
+
+    def _method_server(self, path: str) -> Server | None:
+        """How a method of an object of this side is answered, if its types are known."""
+        function = self.known.get(path)
+        if function is None:
+            return None
+        return Server(Signature(function.signature.parameters[1:], function.signature.result))
+
+    def _object_call(
+        self, served: ServedCall, positional: list[Any]
+    ) -> tuple[Callable[..., Any], Server | None, list[Any], CallContext]:
+        """A method of an object of this side."""
+        path = served.function
+        tag = positional[0] if positional.__class__ is list and positional else None
+        if tag.__class__ is not CBORTag or tag.tag != TAG_CLIENT or not path:
+            raise _failure("unimplemented", f"this client does not serve {path}", "peer")
+        entry = self._objects.get(tag.value)
+        if entry is None:
+            raise _failure("not-found", f"no object {tag.value} in this client", "peer")
+        interface, _, name = path.rpartition(".[method]")
+        function = self.known.get(path) or Function(f"[method]{name}" if interface else path, interface or None)
+        server = self._method_server(path)
+        target = find_target(entry.value, function)
+        context = CallContext(self, "", function.interface, served.epoch)
+        return target, server, positional[1:], context
+
+    # ------------------------------------------------------------------------------------------------------- leases
+
+    def offer(self, term: Term) -> None:
+        """Ready for the first call, which may come before the answer to the offer."""
+        self.terms[term] = None
+
+    def settle(self, term: Term, answer: Any) -> None:
+        """How the host answered an offer. Called by the reader, before it looks at the next message."""
+        if not isinstance(answer, tuple):
+            self.terms.pop(term, None)
+            term.lose(answer)
+            return
+        try:
+            body = messages.envelope(answer[1])
+            term.grant(body)
+        except (Malformed, KeyError, TypeError, ValueError):
+            raise Violation("a malformed answer to an offer") from None
+        self.leases[term.lease] = term
+        for function in term.functions:
+            self.known[function.path] = function
+        self._shorten()
+
+    def learn(self, description: Any) -> None:
+        """Functions that objects of this side may be asked for, of whichever registration."""
+        for part in ("functions", "imports"):
+            for function in parse_functions(description.get(part) if isinstance(description, dict) else None):
+                if function.role == "method":
+                    self.known[function.path] = function
+
+    def forget_term(self, term: Term) -> None:
+        self.terms.pop(term, None)
+        self.leases.pop(term.lease, None)
+        self._shorten()
+
+    def _shorten(self) -> None:
+        leases = [term.lease_s for term in list(self.leases.values())]
+        self.link.shortest_lease = min(leases) if leases else None
+        if leases:
+            self.link.sooner()
+
+
+def _handles_in(value: Any, found: list[int]) -> None:
+    if value.__class__ is CBORTag:
+        if value.tag == TAG_HOST and value.value.__class__ is int:
+            found.append(value.value)
+    elif value.__class__ is list:
+        for item in value:
+            _handles_in(item, found)
+    elif value.__class__ is dict:
+        for item in value.values():
+            _handles_in(item, found)
+
+
+def _failure(code: str, message: str, fault: str = "application") -> RemoteError:
+    return error_of({"code": code, "message": message, "fault": fault})
