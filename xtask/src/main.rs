@@ -43,6 +43,7 @@ commands:
   python [-- ARGUMENTS] run the tests of the Python package, in an environment under target/python;
                         ARGUMENTS are for pytest
   bench                 measure a call beside a raw TLS echo, all in the release profile
+  bench-python          measure the Python client beside RPyC, in the release profile
   neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
@@ -84,6 +85,7 @@ enum Command {
     Test { arguments: Vec<String> },
     Python { arguments: Vec<String> },
     Bench,
+    BenchPython,
     Neighbour { short: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
@@ -103,6 +105,7 @@ impl Command {
                 arguments: passed_on("python", "pytest", arguments)?,
             }),
             Some("bench") => Self::Bench.alone(arguments),
+            Some("bench-python") => Self::BenchPython.alone(arguments),
             Some("neighbour") => match arguments.next() {
                 Some("--short") => Self::Neighbour { short: true }.alone(arguments),
                 None => Ok(Self::Neighbour { short: false }),
@@ -180,6 +183,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
         Command::Python { arguments } => python::run(&Workspace::locate()?, &arguments)?,
         Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::BenchPython => python::bench(&Workspace::locate()?)?,
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
@@ -202,6 +206,7 @@ mod tests {
         assert_eq!(parse(""), Ok(Command::Help));
         assert_eq!(parse("demo"), Ok(Command::Demo));
         assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert_eq!(parse("bench-python"), Ok(Command::BenchPython));
         assert_eq!(parse("neighbour"), Ok(Command::Neighbour { short: false }));
         let short = Ok(Command::Neighbour { short: true });
         assert_eq!(parse("neighbour --short"), short);

@@ -10,9 +10,14 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use crate::modules::{self, Voice};
+use crate::progress;
 use crate::step;
 use crate::workspace::Workspace;
 
+/// The package, from the root folder; pip takes it for a path because of the dot.
+const PACKAGE: &str = "./clients/python";
+/// What it is compared with.
+const RIVAL: &str = "rpyc==6.0.2";
 /// The oldest Python that the package is for.
 const OLDEST: (u32, u32) = (3, 10);
 /// The newest that is asked for by its name.
@@ -29,28 +34,45 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 
 /// Run the tests against what has been built.
 pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
-    let python = environment(workspace)?;
-    let package = workspace.root().join("clients/python");
-    let mut install = pip(&python);
-    install.arg("install").arg(format!(
-        "{}[test]",
-        workspace.shown(&package.join("")).trim_end_matches('/')
-    ));
-    step::run(install.current_dir(workspace.root()))?;
-    // The same version may have been there, of other sources.
-    let mut again = pip(&python);
-    again.args(["install", "--force-reinstall", "--no-deps"]);
-    again.arg(workspace.shown(&package));
-    step::run(again.current_dir(workspace.root()))?;
+    let python = installed(workspace, &format!("{PACKAGE}[test]"))?;
     let mut tests = Command::new(&python);
     tests
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
         .args(arguments)
-        .current_dir(&package)
+        .current_dir(workspace.root().join(PACKAGE))
         .env("RPC_HOST_BINARY", workspace.target().join("debug/rpc-host"))
         .env("RPC_HOST_COMPONENTS", workspace.components())
         .env("PYTHONDONTWRITEBYTECODE", "1");
     step::run(&mut tests)
+}
+
+/// Measure the package beside what it is compared with, all in the release profile.
+pub(crate) fn bench(workspace: &Workspace) -> anyhow::Result<()> {
+    modules::build(workspace, None, Voice::Brief)?;
+    let mut build = step::cargo();
+    build.args(["build", "--release", "-p", "rpc-host"]);
+    progress::run("release build", build.current_dir(workspace.root()))?;
+    let python = installed(workspace, RIVAL)?;
+    let mut compare = Command::new(&python);
+    compare
+        .arg("bench/python/compare.py")
+        .arg(workspace.target().join("release/rpc-host"))
+        .arg(workspace.components())
+        .current_dir(workspace.root());
+    step::run(&mut compare)
+}
+
+/// The Python of an environment that has the package as its sources are now, and `besides`.
+fn installed(workspace: &Workspace, besides: &str) -> anyhow::Result<PathBuf> {
+    let python = environment(workspace)?;
+    let mut install = pip(&python);
+    install.args(["install", PACKAGE, besides]);
+    step::run(install.current_dir(workspace.root()))?;
+    // The same version may have been there, of other sources.
+    let mut again = pip(&python);
+    again.args(["install", "--force-reinstall", "--no-deps", PACKAGE]);
+    step::run(again.current_dir(workspace.root()))?;
+    Ok(python)
 }
 
 fn pip(python: &Path) -> Command {
