@@ -103,6 +103,7 @@ class Connection:
         self._pid = os.getpid()
         self._pool = Pool(serve_threads)
         self._states: dict[str, ModuleState] = {}
+        self._proxies: dict[str, Module] = {}
         self._served: dict[str, Lease] = {}
         #: The registrations.
         self.modules = Modules(self)
@@ -470,8 +471,12 @@ class Connection:
                 state.describe()
             except NotFound:
                 self._states.pop(name, None)
+                self._proxies.pop(name, None)
                 raise
-        return Module(state)
+        proxy = self._proxies.get(name)
+        if proxy is None or proxy._rpc is not state:
+            proxy = self._proxies[name] = Module(state)
+        return proxy
 
     def _describe_data(self, name: str) -> Any:
         try:

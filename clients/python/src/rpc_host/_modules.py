@@ -61,15 +61,20 @@ class _Members:
             return Interface(state, member.name or "")
         return member
 
-    def _rpc_member(self, name: str) -> Any:
+    def _rpc_made_before(self, name: str) -> Any:
+        """What was made of an attribute, for as long as nothing changes."""
+        kept: tuple[int, dict[Any, Any]] | None = self.__dict__.get("_rpc_kept")
+        return None if kept is None or kept[0] != self._rpc.version else kept[1].get(name)
+
+    def _rpc_member(self, name: str, key: Any) -> Any:
         """What a name stands for; made once for as long as nothing changes."""
         state = self._rpc
         description = state.describe()
-        kept: tuple[int, dict[str, Any]] | None = self.__dict__.get("_rpc_kept")
+        kept: tuple[int, dict[Any, Any]] | None = self.__dict__.get("_rpc_kept")
         if kept is None or kept[0] != state.version:
             kept = (state.version, {})
             self.__dict__["_rpc_kept"] = kept
-        found = kept[1].get(name)
+        found = kept[1].get(key)
         if found is None:
             member = self._rpc_find(name)
             if member is None:
@@ -79,20 +84,23 @@ class _Members:
                     f"{self!r}: {name!r} could be {' or '.join(member.paths)}; say which, as in "
                     f"module[{member.paths[0]!r}]"
                 )
-            found = kept[1].setdefault(name, self._rpc_made(member))
+            found = kept[1].setdefault(key, self._rpc_made(member))
         return found
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        found = self._rpc_made_before(name)
+        if found is not None:
+            return found
         if name not in self._rpc_names() and not isinstance(self._rpc_find(name), Ambiguous):
             description = self._rpc.describe()
             raise AttributeError(description.missing(repr(self), name), name=name, obj=self)
-        return self._rpc_member(name)
+        return self._rpc_member(name, name)
 
     def __getitem__(self, name: str) -> Any:
         try:
-            return self._rpc_member(name)
+            return self._rpc_member(name, (name,))
         except AttributeError as error:
             raise KeyError(str(error)) from None
 
