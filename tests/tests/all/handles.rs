@@ -3,6 +3,7 @@
 //!
 //! How it feels to use objects is held by `objects`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,6 +63,28 @@ impl Holder {
     ) -> u64 {
         let reply = self.try_call(function, on, arguments).await;
         number(&reply.unwrap_or_else(|failure| panic!("{function}: {failure}")))
+    }
+
+    /// How a call fails.
+    pub(crate) async fn fails(
+        &mut self,
+        function: &str,
+        on: impl Into<Option<u64>>,
+        arguments: &[Value],
+    ) -> Failure {
+        self.try_call(function, on, arguments).await.unwrap_err()
+    }
+
+    /// What these calls gave, in whatever order: numbers.
+    pub(crate) async fn replies(&mut self, ids: &[ExchangeId]) -> HashMap<ExchangeId, u64> {
+        let mut replies = HashMap::new();
+        while replies.len() < ids.len() {
+            match self.0.message().await {
+                (id, Message::Reply { value, .. }) => drop(replies.insert(id, number(&value))),
+                other => panic!("{other:?}"),
+            }
+        }
+        replies
     }
 
     async fn refused(
@@ -287,7 +310,7 @@ async fn calls_on_one_object_are_made_in_the_order_in_which_they_were_sent() {
     }
     // It is let go of while they wait, and they were sent before.
     it.let_go(&[(one, 1)]).await;
-    let mut replies = std::collections::HashMap::new();
+    let mut replies = HashMap::new();
     while replies.len() < ids.len() {
         match it.0.message().await {
             (id, Message::Reply { value, .. }) => drop(replies.insert(id, value)),
@@ -475,7 +498,7 @@ fn things(ending: &str) -> Vec<u8> {
 impl Holder {
     /// How these exchanges fail, in whatever order.
     async fn failures<const N: usize>(&mut self, ids: [ExchangeId; N]) -> [Failure; N] {
-        let mut failures = std::collections::HashMap::new();
+        let mut failures = HashMap::new();
         while failures.len() < N {
             match self.0.message().await {
                 (id, Message::Failure(failure)) => drop(failures.insert(id, failure)),

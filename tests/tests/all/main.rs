@@ -26,6 +26,7 @@
 //! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `handles` | what the numbers of objects mean, on the wire |
+//! | `instancing` | instances for a session, or for all |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -63,6 +64,7 @@ mod hostile;
 #[cfg(feature = "http")]
 mod http;
 mod imports;
+mod instancing;
 mod isolation;
 mod leases;
 mod limits;
