@@ -135,6 +135,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "capability",
             "inspect",
+            "objects",
             "error",
             "tenant",
             "config",
@@ -149,6 +150,7 @@ const HOST: &[(&str, &[&str])] = &[
         "error",
         &[
             "volume",
+            "objects",
             "provider",
             "registry",
             "sandbox",
@@ -246,6 +248,8 @@ const HOST: &[(&str, &[&str])] = &[
     ("confinement", &[]),
     ("volume", &[]),
     ("storage", &[]),
+    // What an object is, and how it ends, is nothing to it.
+    ("objects", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
     ("chain", &["budget", "account"]),

@@ -24,6 +24,8 @@
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `handles` | what the numbers of objects mean, on the wire |
+//! | `instancing` | instances for a session, or for all |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -56,10 +58,12 @@ mod deadlines;
 mod drain;
 mod fairness;
 mod grants;
+mod handles;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;
 mod imports;
+mod instancing;
 mod isolation;
 mod leases;
 mod limits;
