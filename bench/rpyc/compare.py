@@ -31,6 +31,8 @@ import rpc_host
 ROUNDS = 9
 SECONDS = 0.4
 THREADS = 8
+#: Calls that are begun before any of them is waited for.
+BATCH = 100
 
 
 class Counter:
@@ -100,14 +102,9 @@ def rate_of_threads(work, seconds: float = SECONDS) -> float:
     return sum(rates)
 
 
-def rate_of_many(begin, end) -> float:
-    """Calls a second of one thread that begins a hundred before it waits for the first."""
-    count, began = 0, time.perf_counter()
-    while (took := time.perf_counter() - began) < SECONDS:
-        for pending in [begin() for _ in range(100)]:
-            end(pending)
-        count += 100
-    return count / took
+def rate_of_batches(work, seconds: float = SECONDS) -> float:
+    """Calls a second of work that is a batch of them."""
+    return BATCH * rate(work, seconds)
 
 
 def rows(theirs: rpyc.Connection, ours: rpc_host.Connection) -> dict[str, tuple]:
@@ -116,16 +113,25 @@ def rows(theirs: rpyc.Connection, ours: rpc_host.Connection) -> dict[str, tuple]
     small, large = os.urandom(1 << 20), os.urandom((16 << 20) - 1024)
     assert sink.echo_bytes(small) == theirs.root.echo(small) == small
     assert counter.value() == netref.count == 7
-    echo = theirs.root.echo
-    later = rpyc.async_(echo)
+    echo, our_echo, echo_later = theirs.root.echo, sink.echo_s64, rpyc.async_(theirs.root.echo)
+
+    def batch_by_rpyc() -> None:
+        for result in [echo_later(42) for _ in range(BATCH)]:
+            assert result.value == 42
+
+    def batch_by_us() -> None:
+        for future in [rpc_host.async_call(our_echo, 42) for _ in range(BATCH)]:
+            assert future.result() == 42
+
     return {
-        "echo of a number, one thread": (rate, lambda: echo(42), lambda: sink.echo_s64(42)),
-        f"echo of a number, {THREADS} threads": (rate_of_threads, lambda: echo(42), lambda: sink.echo_s64(42)),
-        "echo of a number, 100 begun at once": (
-            lambda work: work(),
-            lambda: rate_of_many(lambda: later(42), lambda pending: pending.value),
-            lambda: rate_of_many(lambda: rpc_host.async_call(sink.echo_s64, 42), lambda pending: pending.result()),
+        "echo of a number, one thread": (rate, lambda: echo(42), lambda: our_echo(42)),
+        "the same, looked up by its names": (
+            rate,
+            lambda: theirs.root.echo(42),
+            lambda: ours.modules.sink.echo_s64(42),
         ),
+        f"the same, {BATCH} begun before one is waited for": (rate_of_batches, batch_by_rpyc, batch_by_us),
+        f"echo of a number, {THREADS} threads": (rate_of_threads, lambda: echo(42), lambda: our_echo(42)),
         "attribute / method of a handle": (rate, lambda: netref.count, counter.value),
         "method of a netref / of a handle": (rate, lambda: netref.value(), counter.value),
         "echo of 1 MiB": (rate, lambda: echo(small), lambda: sink.echo_bytes(small)),
@@ -189,11 +195,11 @@ def main() -> None:
 
 
 def report(found: dict, rust_rates: list[dict[str, float]], path: pathlib.Path | None) -> None:
-    print(f"{'calls a second, medians of ' + str(ROUNDS) + ' rounds':<44} {'RPyC':>9} {'Python':>9} {'ratio':>7} {'Rust':>9} {'ratio':>7}")
+    print(f"{'calls a second, medians of ' + str(ROUNDS) + ' rounds':<48} {'RPyC':>9} {'Python':>9} {'ratio':>7} {'Rust':>9} {'ratio':>7}")
     result = {}
     for row, (theirs, ours) in found.items():
         by_rpyc, by_us = statistics.median(theirs), statistics.median(ours)
-        line = f"{row:<44} {by_rpyc:>9.1f} {by_us:>9.1f} {by_us / by_rpyc:>7.2f}"
+        line = f"{row:<48} {by_rpyc:>9.1f} {by_us:>9.1f} {by_us / by_rpyc:>7.2f}"
         result[row] = {"rpyc": by_rpyc, "python": by_us}
         rates = [rates[row] for rates in rust_rates if row in rates]
         if rates:

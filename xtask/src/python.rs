@@ -13,7 +13,8 @@ use crate::modules::{self, Voice};
 use crate::step;
 use crate::workspace::Workspace;
 
-const PACKAGE: &str = "clients/python";
+/// The package, from the root folder; pip takes it for a path because of the dot.
+const PACKAGE: &str = "./clients/python";
 /// The oldest Python that the package is for.
 const OLDEST: (u32, u32) = (3, 10);
 /// The newest that is asked for by its name.
@@ -41,17 +42,15 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> anyhow::Resul
     step::run(&mut tests)
 }
 
-/// A Python that has the package, as it is now, and what its tests need.
+/// A Python that has the package, as its sources are now, and what its tests need.
 pub(crate) fn installed(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     let python = environment(workspace)?;
-    let package = workspace.shown(&workspace.root().join(PACKAGE));
     let mut install = pip(&python);
-    install.arg("install").arg(format!("{package}[test]"));
+    install.arg("install").arg(format!("{PACKAGE}[test]"));
     step::run(install.current_dir(workspace.root()))?;
     // The same version may have been there, of other sources.
     let mut again = pip(&python);
-    again.args(["install", "--force-reinstall", "--no-deps"]);
-    again.arg(package);
+    again.args(["install", "--force-reinstall", "--no-deps", PACKAGE]);
     step::run(again.current_dir(workspace.root()))?;
     Ok(python)
 }

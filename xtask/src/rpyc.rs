@@ -17,13 +17,14 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
     let python = python::installed(workspace)?;
     let mut compare = Command::new(python);
     compare
-        .arg(workspace.root().join("bench/rpyc/compare.py"))
+        .arg("bench/rpyc/compare.py")
         .arg(release.join("rpc-host"))
         .arg(workspace.components())
         .arg("--rust")
         .arg(release.join("rpc-host-bench"))
         .arg("--json")
         .arg(workspace.target().join(FIGURES))
-        .env("PYTHONDONTWRITEBYTECODE", "1");
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(workspace.root());
     step::run(&mut compare)
 }

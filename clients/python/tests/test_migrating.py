@@ -219,7 +219,8 @@ def begin_anywhere(self, *arguments, port, hostname=None, **options):
 
 def listen_and_tell(self):
     listen(self)
-    print(self.meant, self.port, flush=True)
+    sys.stdout.write(f"{self.meant} {self.port}\\n")
+    sys.stdout.flush()
 
 Server.__init__, Server._listen = begin_anywhere, listen_and_tell
 sys.argv = sys.argv[1:]
