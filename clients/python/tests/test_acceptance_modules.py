@@ -90,7 +90,7 @@ def test_case_20_a_bad_upload_is_refused_and_the_old_module_goes_on_to_serve(own
         conn.tenants.create("narrow", allow=["log", "fs=ro"])
         with host.connect(token=conn.tokens.create("deployer", tenant="narrow").token) as narrow:
             narrow.upload_module(wasm)
-            for grant in ("fs:data=rw", "http:example.com", "env:KEY=VALUE"):
+            for grant in ("fs:data=rw", "kv:cache=rw", "env:KEY=VALUE"):
                 with pytest.raises(rpc_host.PermissionDenied):
                     narrow.register("calc", digest_of(wasm), grants=[grant])
             assert narrow.list() == []
@@ -129,7 +129,7 @@ def edition(number: int) -> bytes:
 
 
 def test_case_21_a_swap_under_load_fails_no_call(host: Any, conn: Any) -> None:
-    """Given a module under load by eight callers, when it is swapped, then each call is answered by one of the two, those
+    """Given a module under load by eight callers, when it is swapped, then each call is answered by one of both, those
     under way end where they began, each that begins when the swap has been answered has the new one, and none fails."""
     digests = {number: conn.upload_module(edition(number)).digest for number in (1, 2, 3)}
     assert len(set(digests.values())) == 3
