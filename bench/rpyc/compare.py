@@ -100,6 +100,16 @@ def rate_of_threads(work, seconds: float = SECONDS) -> float:
     return sum(rates)
 
 
+def rate_of_many(begin, end) -> float:
+    """Calls a second of one thread that begins a hundred before it waits for the first."""
+    count, began = 0, time.perf_counter()
+    while (took := time.perf_counter() - began) < SECONDS:
+        for pending in [begin() for _ in range(100)]:
+            end(pending)
+        count += 100
+    return count / took
+
+
 def rows(theirs: rpyc.Connection, ours: rpc_host.Connection) -> dict[str, tuple]:
     sink, counters = ours.modules.sink, ours.modules.counter
     counter, netref = counters.Counter(7), theirs.root.counter()
@@ -107,9 +117,15 @@ def rows(theirs: rpyc.Connection, ours: rpc_host.Connection) -> dict[str, tuple]
     assert sink.echo_bytes(small) == theirs.root.echo(small) == small
     assert counter.value() == netref.count == 7
     echo = theirs.root.echo
+    later = rpyc.async_(echo)
     return {
         "echo of a number, one thread": (rate, lambda: echo(42), lambda: sink.echo_s64(42)),
         f"echo of a number, {THREADS} threads": (rate_of_threads, lambda: echo(42), lambda: sink.echo_s64(42)),
+        "echo of a number, 100 begun at once": (
+            lambda work: work(),
+            lambda: rate_of_many(lambda: later(42), lambda pending: pending.value),
+            lambda: rate_of_many(lambda: rpc_host.async_call(sink.echo_s64, 42), lambda pending: pending.result()),
+        ),
         "attribute / method of a handle": (rate, lambda: netref.count, counter.value),
         "method of a netref / of a handle": (rate, lambda: netref.value(), counter.value),
         "echo of 1 MiB": (rate, lambda: echo(small), lambda: sink.echo_bytes(small)),

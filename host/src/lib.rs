@@ -47,4 +47,4 @@ pub mod volume;
 pub use inspect::inspect_component;
 pub use node::node_limits;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
-pub use serve::{Confined, ServeError, confine, serve};
+pub use serve::{Confined, ServeError, Ways, confine, serve};

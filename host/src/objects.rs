@@ -65,6 +65,11 @@ impl<H: Home> Table<H> {
         self.held.is_empty()
     }
 
+    /// Where they are.
+    pub fn homes(&self) -> impl Iterator<Item = &H> {
+        self.held.values().map(|held| &held.home)
+    }
+
     /// How often something was released that was not held.
     pub fn ignored(&self) -> u64 {
         self.ignored

@@ -1,5 +1,6 @@
 //! The benchmarks, with everything in the release profile.
 
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::modules::{self, Voice};
@@ -23,6 +24,17 @@ pub(crate) fn neighbour(workspace: &Workspace, short: bool) -> anyhow::Result<()
 
 /// Build what is measured and what measures it, and run that.
 fn measure(workspace: &Workspace, wish: &[&str]) -> anyhow::Result<()> {
+    let release = build(workspace)?;
+    let mut bench = Command::new(release.join("rpc-host-bench"));
+    bench
+        .arg(release.join("rpc-host"))
+        .arg(workspace.components())
+        .args(wish);
+    step::run(&mut bench)
+}
+
+/// Build what is measured and what measures it, and tell where the programs are.
+pub(crate) fn build(workspace: &Workspace) -> anyhow::Result<PathBuf> {
     modules::build(workspace, None, Voice::Brief)?;
     let mut build = step::cargo();
     // Not the whole workspace: what is measured has the features that are shipped.
@@ -35,11 +47,5 @@ fn measure(workspace: &Workspace, wish: &[&str]) -> anyhow::Result<()> {
         "rpc-host-bench",
     ]);
     progress::run("release build", build.current_dir(workspace.root()))?;
-    let release = workspace.target().join("release");
-    let mut bench = Command::new(release.join("rpc-host-bench"));
-    bench
-        .arg(release.join("rpc-host"))
-        .arg(workspace.components())
-        .args(wish);
-    step::run(&mut bench)
+    Ok(workspace.target().join("release"))
 }

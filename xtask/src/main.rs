@@ -21,6 +21,7 @@ mod modules;
 mod patience;
 mod progress;
 mod python;
+mod rpyc;
 mod step;
 mod test;
 #[cfg(test)]
@@ -43,6 +44,8 @@ commands:
   python [-- ARGUMENTS] run the tests of the Python package, in an environment under target/python;
                         ARGUMENTS are for pytest
   bench                 measure a call beside a raw TLS echo, all in the release profile
+  rpyc                  measure calls beside RPyC's, from Python and from Rust, in an environment under
+                        target/python
   neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
@@ -84,6 +87,7 @@ enum Command {
     Test { arguments: Vec<String> },
     Python { arguments: Vec<String> },
     Bench,
+    Rpyc,
     Neighbour { short: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
@@ -103,6 +107,7 @@ impl Command {
                 arguments: passed_on("python", "pytest", arguments)?,
             }),
             Some("bench") => Self::Bench.alone(arguments),
+            Some("rpyc") => Self::Rpyc.alone(arguments),
             Some("neighbour") => match arguments.next() {
                 Some("--short") => Self::Neighbour { short: true }.alone(arguments),
                 None => Ok(Self::Neighbour { short: false }),
@@ -180,6 +185,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
         Command::Python { arguments } => python::run(&Workspace::locate()?, &arguments)?,
         Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Rpyc => rpyc::run(&Workspace::locate()?)?,
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
@@ -202,6 +208,8 @@ mod tests {
         assert_eq!(parse(""), Ok(Command::Help));
         assert_eq!(parse("demo"), Ok(Command::Demo));
         assert_eq!(parse("bench"), Ok(Command::Bench));
+        assert_eq!(parse("rpyc"), Ok(Command::Rpyc));
+        assert!(parse("rpyc 6").is_err());
         assert_eq!(parse("neighbour"), Ok(Command::Neighbour { short: false }));
         let short = Ok(Command::Neighbour { short: true });
         assert_eq!(parse("neighbour --short"), short);

@@ -13,6 +13,7 @@ use crate::modules::{self, Voice};
 use crate::step;
 use crate::workspace::Workspace;
 
+const PACKAGE: &str = "clients/python";
 /// The oldest Python that the package is for.
 const OLDEST: (u32, u32) = (3, 10);
 /// The newest that is asked for by its name.
@@ -29,28 +30,30 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> anyhow::Result
 
 /// Run the tests against what has been built.
 pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> anyhow::Result<()> {
-    let python = environment(workspace)?;
-    let package = workspace.root().join("clients/python");
-    let mut install = pip(&python);
-    install.arg("install").arg(format!(
-        "{}[test]",
-        workspace.shown(&package.join("")).trim_end_matches('/')
-    ));
-    step::run(install.current_dir(workspace.root()))?;
-    // The same version may have been there, of other sources.
-    let mut again = pip(&python);
-    again.args(["install", "--force-reinstall", "--no-deps"]);
-    again.arg(workspace.shown(&package));
-    step::run(again.current_dir(workspace.root()))?;
-    let mut tests = Command::new(&python);
+    let mut tests = Command::new(installed(workspace)?);
     tests
         .args(["-m", "pytest", "-q", "-p", "no:cacheprovider"])
         .args(arguments)
-        .current_dir(&package)
+        .current_dir(workspace.root().join(PACKAGE))
         .env("RPC_HOST_BINARY", workspace.target().join("debug/rpc-host"))
         .env("RPC_HOST_COMPONENTS", workspace.components())
         .env("PYTHONDONTWRITEBYTECODE", "1");
     step::run(&mut tests)
+}
+
+/// A Python that has the package, as it is now, and what its tests need.
+pub(crate) fn installed(workspace: &Workspace) -> anyhow::Result<PathBuf> {
+    let python = environment(workspace)?;
+    let package = workspace.shown(&workspace.root().join(PACKAGE));
+    let mut install = pip(&python);
+    install.arg("install").arg(format!("{package}[test]"));
+    step::run(install.current_dir(workspace.root()))?;
+    // The same version may have been there, of other sources.
+    let mut again = pip(&python);
+    again.args(["install", "--force-reinstall", "--no-deps"]);
+    again.arg(package);
+    step::run(again.current_dir(workspace.root()))?;
+    Ok(python)
 }
 
 fn pip(python: &Path) -> Command {

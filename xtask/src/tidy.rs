@@ -65,7 +65,17 @@ const SHIPPED: &[&str] = &[
 /// Each folder and file of `host/src`, and what of the others it may name. A name with `::` opens
 /// that much and no more.
 const HOST: &[(&str, &[&str])] = &[
-    ("server", &["transport", "session", "shutdown", "config"]),
+    (
+        "server",
+        &[
+            "transport",
+            "session",
+            "tenant::Shown",
+            "tenant::Starter",
+            "shutdown",
+            "config",
+        ],
+    ),
     (
         "serve",
         &[
@@ -81,6 +91,8 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "outgoing",
             "confinement",
+            "tenant::Starter",
+            "tenant::TenantError",
             "storage",
             "config",
             "clock",
@@ -135,6 +147,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "capability",
             "inspect",
+            "objects",
             "error",
             "tenant",
             "config",
@@ -149,6 +162,7 @@ const HOST: &[(&str, &[&str])] = &[
         "error",
         &[
             "volume",
+            "objects",
             "provider",
             "registry",
             "sandbox",
@@ -246,6 +260,8 @@ const HOST: &[(&str, &[&str])] = &[
     ("confinement", &[]),
     ("volume", &[]),
     ("storage", &[]),
+    // What an object is, and how it ends, is nothing to it.
+    ("objects", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
     ("chain", &["budget", "account"]),

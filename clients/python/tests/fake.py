@@ -107,7 +107,7 @@ class FakeHost:
         elif kind == Kind.REQUEST:
             self.send(Kind.REPLY, id, {"functions": self.functions})
         elif kind == Kind.CALL:
-            header, positional, named = decode_many(payload, 3)
+            header, positional, _ = decode_many(payload, 3)
             try:
                 self._check(header, positional)
                 answer = self.answers[header["function"].rpartition(".")[2]](self, header, positional, {"id": id})

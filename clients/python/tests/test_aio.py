@@ -99,7 +99,7 @@ def test_timeouts_and_cancels_end_the_work_on_the_host(run: Any) -> None:
             await task
         link = conn._current.link
         end = time.monotonic() + 5
-        while link._waiting:
+        while link.waiting:
             assert time.monotonic() < end
             await asyncio.sleep(0.01)
         with pytest.raises(asyncio.TimeoutError):

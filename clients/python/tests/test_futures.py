@@ -49,8 +49,9 @@ def test_cancel_ends_the_call_on_the_host(conn: Any, registered: Any) -> None:
     assert future.cancel() and future.cancelled() and future.cancel()
     with pytest.raises(concurrent.futures.CancelledError):
         future.result(1)
+    assert concurrent.futures.wait([future], timeout=1).done == {future}
     # The place of the call is free when the host has ended it, long before its time would be up.
-    eventually("it is over on the host", lambda: not link._waiting)
+    eventually("it is over on the host", lambda: not link.waiting)
     assert time.monotonic() - began < 5
     assert spin.ping()
     done = async_call(spin.ping)

@@ -11,14 +11,15 @@ from conftest import GOLDEN
 
 from rpc_host import Err, Ok, OutputLine, Some, Trapped, Variant
 from rpc_host import _messages as messages
+from rpc_host._binding import Caller
 from rpc_host._cbor import TAG_CLIENT, TAG_HOST, CBORTag, Malformed, decode, decode_many, encode
-from rpc_host._client import registration_fields, swap_fields
+from rpc_host._codec import codec
 from rpc_host._description import Description, ResourceType
 from rpc_host._errors import error_of
 from rpc_host._frame import FRAGMENT_BYTES, RESULT, Kind, Message, Parser, Violation, fragments, frame
-from rpc_host._modules import output_of
+from rpc_host._operations import registration_fields, swap_fields
+from rpc_host._output import output_of
 from rpc_host._types import Type, parse_functions, parse_type
-from rpc_host._values import Caller, codec
 
 DIGEST = f"sha256:{'ab' * 32}"
 

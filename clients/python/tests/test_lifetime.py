@@ -275,7 +275,7 @@ def test_a_host_that_is_silent_is_given_up(own_host: Any) -> None:
 
 
 def test_a_call_that_gets_no_answer_in_its_time_ends_here(own_host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rpc_host._modules.GRACE_S", 0.2)
+    monkeypatch.setattr("rpc_host._function.GRACE_S", 0.2)
     host = own_host()
     with host.connect() as conn:
         conn.upload_module(component("calc"), name="calc")

@@ -12,9 +12,11 @@ import pytest
 
 import rpc_host
 from rpc_host import ArgumentError, Err, GuestError, Ok, Some, Variant, asdict
+from rpc_host._binding import Caller, Server, untyped_on
 from rpc_host._cbor import decode, encode
+from rpc_host._codec import codec
 from rpc_host._types import Parameter, Signature, Type, parse_type
-from rpc_host._values import Caller, Server, Wrong, codec, untyped_on
+from rpc_host._wrong import Wrong
 
 POINT = Type("record", (Type("s32"), Type("s32")), ("x", "y"))
 PLACE = Type("record", (POINT, Type("option", (Type("string"),))), ("point", "label-text"))

@@ -13,7 +13,7 @@ use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::session::Origin;
-use crate::tenant::{Certificate, Credential, Principal, TenantError, Token};
+use crate::tenant::{Credential, Principal, Shown, TenantError, Token};
 
 const HELLO: &str = "hello";
 const CALL: &str = "call";
@@ -176,7 +176,7 @@ impl Drop for Pending {
 /// Somebody has said hello.
 pub(super) fn hello(
     audit: &Audit,
-    (token, certificate): (Option<&str>, Option<&Certificate>),
+    (token, shown): (Option<&str>, &Shown),
     origin: Origin,
     ended: &Result<Principal, HostError>,
 ) {
@@ -191,7 +191,7 @@ pub(super) fn hello(
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
             let claimed = claimed.map(|token| Credential::Token(token.id()));
-            let entry = match claimed.or_else(|| certificate?.credential()) {
+            let entry = match claimed.or_else(|| shown.credential()) {
                 Some(credential) => entry.credential(credential),
                 None => entry,
             };

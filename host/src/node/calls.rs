@@ -185,7 +185,8 @@ pub(super) async fn call(
     let (account, bytes) = (Arc::clone(&caller.account), arguments.len());
     let work = {
         let (node, outer) = (node.clone(), call.chain);
-        async move {
+        // Boxed as soon as it is there: all that is passed on from here to its thread is small.
+        Box::pin(async move {
             let bounds = Bounds {
                 account: Arc::clone(&caller.account),
                 deadline,
@@ -209,7 +210,7 @@ pub(super) async fn call(
                 }
             };
             reply(called, started, &bounds)
-        }
+        })
     };
     let sandbox = node.targets.sandbox();
     sandbox.work(&account, bytes, deadline, work).await

@@ -18,9 +18,9 @@ use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::config::Limits;
 use crate::error::HostError;
-use crate::objects::Table;
+use crate::objects::{Gone, Table};
 use crate::session::{Origin, Reach, SessionId};
-use crate::tenant::Principal;
+use crate::tenant::{Principal, TenantId};
 
 /// Where an object is that a session holds.
 #[derive(Clone)]
@@ -47,14 +47,16 @@ impl Hash for Spot {
 
 /// What one session holds.
 pub(super) struct Holdings {
+    tenant: TenantId,
     table: Mutex<Table<Spot>>,
     /// Instances that are kept for it.
     pinned: Arc<Quantity>,
 }
 
 impl Holdings {
-    fn new(limits: &Limits) -> Self {
+    fn new(tenant: TenantId, limits: &Limits) -> Self {
         Holdings {
+            tenant,
             table: Mutex::new(Table::new(limits.max_handles_per_session)),
             pinned: Arc::new(Quantity::new(limits.max_pinned_instances_per_session)),
         }
@@ -100,9 +102,32 @@ impl AllHoldings {
         self.sessions().get(&session).map(Arc::clone)
     }
 
-    pub(super) fn begin(&self, session: SessionId, _reach: Reach, limits: &Limits) {
-        let holdings = Arc::new(Holdings::new(limits));
+    pub(super) fn begin(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        _reach: Reach,
+        limits: &Limits,
+    ) {
+        let holdings = Arc::new(Holdings::new(tenant, limits));
         self.sessions().insert(session, holdings);
+    }
+
+    /// Ends what sessions of a tenant hold of a registration that was removed, or of all of them.
+    pub(super) fn removed(&self, tenant: TenantId, name: Option<&str>) {
+        let of_tenant: Vec<_> = {
+            let sessions = self.sessions();
+            let of_tenant = sessions.values().filter(|one| one.tenant == tenant);
+            of_tenant.map(Arc::clone).collect()
+        };
+        for holdings in of_tenant {
+            let spots: Vec<_> = holdings.table().homes().cloned().collect();
+            for (root, _) in by_root(spots.into_iter().map(|spot| (spot.root, ()))) {
+                if name.is_none_or(|name| root.has_part(name)) {
+                    root.end(Gone::Removed);
+                }
+            }
+        }
     }
 
     fn end(&self, session: SessionId) -> Option<Arc<Holdings>> {

@@ -54,7 +54,7 @@ use crate::kv::Buckets;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Certificate, Directory, Principal};
+use crate::tenant::{Directory, Principal, Shown};
 use crate::volume::Volumes;
 use audited::Pending;
 use calls::Begun;
@@ -126,12 +126,12 @@ impl Backend for Node {
     fn authenticate(
         &self,
         token: Option<&str>,
-        certificate: Option<&Certificate>,
+        shown: &Shown,
         origin: Origin,
     ) -> Result<Principal, Failure> {
-        let principal = self.directory.admit(token, certificate);
+        let principal = self.directory.admit(token, shown);
         let principal = principal.map_err(HostError::from);
-        audited::hello(&self.audit, (token, certificate), origin, &principal);
+        audited::hello(&self.audit, (token, shown), origin, &principal);
         Ok(principal?)
     }
 
@@ -142,7 +142,7 @@ impl Backend for Node {
     fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach) {
         let settings = principal.settings();
         self.holdings()
-            .begin(origin.session, reach, settings.limits());
+            .begin(principal.tenant(), origin.session, reach, settings.limits());
     }
 
     fn begin_call(&self, principal: &Principal, call: CallRequest) -> Begun {

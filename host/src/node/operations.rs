@@ -90,9 +90,10 @@ pub(super) async fn operate(
         }
         Operation::Remove(request) => {
             let permit = principal.permit_deploy()?;
-            Ok(encode_envelope(
-                &catalog.remove(&permit, &request.name).await?,
-            ))
+            let removed = catalog.remove(&permit, &request.name).await?;
+            node.holdings()
+                .removed(permit.tenant(), Some(&request.name));
+            Ok(encode_envelope(&removed))
         }
         Operation::Inspect(request) => {
             let permit = principal.permit_read()?;
@@ -162,6 +163,7 @@ pub(super) async fn operate(
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
             node.providers.forget(removed.id());
+            node.holdings().removed(removed.id(), None);
             // Whatever of the two fails, the other is tried, and the next start sweeps.
             let ended = node.volumes.forget(removed.id().number()).await;
             let forgotten = node.registry.forget(removed).await;

@@ -142,7 +142,7 @@ impl Root {
             Ok(())
         };
         let sandbox = self.node().targets.sandbox();
-        sandbox.work(&account, 0, until, work).await
+        sandbox.work(&account, 0, until, Box::pin(work)).await
     }
 
     fn unheld(&self) -> MutexGuard<'_, Unheld> {

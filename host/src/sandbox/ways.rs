@@ -4,6 +4,7 @@
 //! counts. What it leads to is part of it.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -46,10 +47,9 @@ impl Sandbox {
         account: &Arc<Account>,
         bytes: usize,
         deadline: Instant,
-        work: impl Future<Output = T> + Send + 'static,
+        mut work: Pin<Box<impl Future<Output = T> + Send + 'static>>,
     ) -> T {
         let Ways { quick, mill } = &self.ways;
-        let mut work = Box::pin(work);
         let done = poll_fn(|context| {
             if bytes > LARGE_BYTES {
                 return Poll::Ready(None);

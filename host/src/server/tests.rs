@@ -17,7 +17,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::clock::SystemClock;
 use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
 
@@ -56,12 +56,7 @@ impl Backend for Open {
     type Upload = NoUpload;
     type Call = CallRequest;
 
-    fn authenticate(
-        &self,
-        _: Option<&str>,
-        _: Option<&Certificate>,
-        _: Origin,
-    ) -> Result<Principal, Failure> {
+    fn authenticate(&self, _: Option<&str>, _: &Shown, _: Origin) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
     }
     fn still_valid(&self, _: &Principal) -> bool {
@@ -146,8 +141,12 @@ async fn start(limits: Limits) -> Running {
     let listener = Listener::new(socket, Arc::new(tls), Arc::new(nobody), &limits);
     let backend = Arc::new(Open::default());
     let (stop, stopped) = oneshot::channel();
+    let entrances: Entrances<DuplexStream> = Entrances {
+        listener: Some(listener),
+        stdio: None,
+    };
     let server = tokio::spawn(run(
-        listener,
+        entrances,
         Arc::clone(&backend),
         Arc::new(limits),
         async {

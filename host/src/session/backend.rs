@@ -1,5 +1,6 @@
 //! What a session asks of the node behind it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
 use super::{Reach, SessionId, Told};
 use crate::chain::Chain;
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 
 /// The node, as sessions see it.
 ///
@@ -21,15 +22,15 @@ pub trait Backend: Send + Sync + 'static {
     /// A call that has its place among others.
     type Call: Send + 'static;
 
-    /// Who presents this token, this certificate or both. The failure is the same for what is unknown,
-    /// wrong, expired or revoked, and for nothing.
+    /// Who presents this token, shows this, or both. The failure is the same for what is unknown, wrong,
+    /// expired or revoked, and for nothing.
     ///
     /// # Errors
     /// When the peer has to be turned away.
     fn authenticate(
         &self,
         token: Option<&str>,
-        certificate: Option<&Certificate>,
+        shown: &Shown,
         origin: Origin,
     ) -> Result<Principal, Failure>;
 
@@ -117,8 +118,26 @@ pub trait Doorstep: Send {
 pub struct Origin {
     /// The session that it came in by.
     pub session: SessionId,
-    /// The address at the other end.
-    pub peer: IpAddr,
+    /// What is at the other end.
+    pub peer: Peer,
+}
+
+/// What is at the other end of a connection, as far as the node can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever has this address.
+    Address(IpAddr),
+    /// Whoever started the process: the connection is its stdin and stdout.
+    Stdio,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => address.fmt(formatter),
+            Peer::Stdio => formatter.write_str("stdio"),
+        }
+    }
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.

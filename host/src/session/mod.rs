@@ -51,7 +51,9 @@ mod uploads;
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, CallReply, CallRequest, Doorstep, Origin, UploadSink, UploadStart};
+pub use backend::{
+    Backend, CallReply, CallRequest, Doorstep, Origin, Peer, UploadSink, UploadStart,
+};
 pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;

@@ -4,18 +4,23 @@
 //! else goes on in a session, a call gets one turn where it was read. While it has that turn, the
 //! session reads nothing: no cancel, no second call. That is why the turn is one turn only, which the
 //! engine ends at its next tick, and why a session whose calls are not short loses the shortcut for a
-//! while: at most one call in [`SAT_OUT`] can hold up another.
+//! while. A long turn now and then costs nothing: any thread may have to wait for a processor.
 
 use std::time::Duration;
 
 /// What a short turn takes at most.
 const LONGEST_TURN: Duration = Duration::from_micros(100);
-/// After a long turn, so many calls get tasks of their own before it is tried again.
+/// What a long turn adds to the score, from which each short one takes one off.
+const LONG: u32 = 16;
+/// With this score the shortcut is closed: when there was another long turn a few calls ago.
+const CLOSED: u32 = LONG + LONG / 2;
+/// So many calls get tasks of their own then, before it is tried again.
 const SAT_OUT: u32 = 64;
 
 /// Remembers how long turns were.
 #[derive(Debug, Default)]
 pub(super) struct Shortcut {
+    score: u32,
     to_sit_out: u32,
 }
 
@@ -33,7 +38,14 @@ impl Shortcut {
 
     /// A call that took it had a turn of this length.
     pub(super) fn note(&mut self, turn: Duration) {
-        if turn > LONGEST_TURN {
+        if turn <= LONGEST_TURN {
+            self.score = self.score.saturating_sub(1);
+            return;
+        }
+        self.score += LONG;
+        if self.score >= CLOSED {
+            // When it is tried again, one long turn is enough.
+            self.score = LONG;
             self.to_sit_out = SAT_OUT;
         }
     }
@@ -43,14 +55,29 @@ impl Shortcut {
 mod tests {
     use super::*;
 
+    fn refused_in_a_row(shortcut: &mut Shortcut) -> usize {
+        std::iter::from_fn(|| (!shortcut.may()).then_some(())).count()
+    }
+
     #[test]
-    fn a_long_turn_closes_it_for_a_while() {
+    fn long_turns_close_it_for_a_while() {
         let mut shortcut = Shortcut::default();
-        assert!(shortcut.may());
-        shortcut.note(LONGEST_TURN);
-        assert!(shortcut.may());
-        shortcut.note(LONGEST_TURN * 2);
-        let refused = std::iter::from_fn(|| (!shortcut.may()).then_some(())).count();
-        assert_eq!(refused, SAT_OUT as usize);
+        let long = LONGEST_TURN * 2;
+        shortcut.note(long);
+        assert_eq!(refused_in_a_row(&mut shortcut), 0);
+        shortcut.note(long);
+        assert_eq!(refused_in_a_row(&mut shortcut), SAT_OUT as usize);
+        shortcut.note(long);
+        assert_eq!(refused_in_a_row(&mut shortcut), SAT_OUT as usize);
+    }
+
+    #[test]
+    fn a_long_turn_now_and_then_does_not() {
+        let mut shortcut = Shortcut::default();
+        for turn in 0..1_000 {
+            let is_long = turn % (LONG + 1) == 0;
+            shortcut.note(LONGEST_TURN * if is_long { 2 } else { 1 });
+            assert!(shortcut.may());
+        }
     }
 }

@@ -23,7 +23,9 @@
 //! | `lost_providers` | programs that serve a name, killed and stopped |
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
+//! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `handles` | what the numbers of objects mean, on the wire |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -56,6 +58,7 @@ mod deadlines;
 mod drain;
 mod fairness;
 mod grants;
+mod handles;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;
@@ -76,6 +79,7 @@ mod reverse_calls;
 mod runaway;
 mod secrets;
 mod stand_ins;
+mod stdio;
 mod swap_under_load;
 mod swaps;
 mod tenants;

@@ -9,7 +9,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-const DOCUMENTS: [&str; 10] = [
+const DOCUMENTS: [&str; 11] = [
     "LIMITS.md",
     "GRANTS.md",
     "SERVING.md",
@@ -20,6 +20,7 @@ const DOCUMENTS: [&str; 10] = [
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "clients/python/README.md",
+    "clients/python/MIGRATING.md",
 ];
 
 /// A promise names the test that holds it, as `path/to/file.rs#name_of_the_test`, or of a file in Python.

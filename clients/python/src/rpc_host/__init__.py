@@ -13,7 +13,8 @@ name from this program. :func:`async_call` gives futures, and :mod:`rpc_host.aio
 
 from __future__ import annotations
 
-from ._client import Connection, Entry, connect, connect_stdio
+from ._client import Connection
+from ._connect import connect, connect_stdio
 from ._errors import (
     Aborted,
     AlreadyExists,
@@ -46,11 +47,16 @@ from ._errors import (
     Unknown,
     WouldDeadlock,
 )
+from ._function import Function
+from ._future import Future
 from ._lease import Lease
-from ._modules import Function, Future, Interface, Module, Modules, Object, OutputLine, async_call, release
+from ._modules import Interface, Module, Modules, async_call
+from ._operations import Entry
+from ._output import OutputLine
 from ._profile import Profile
-from ._session import ServedCall, current_call
-from ._values import Enum, Err, Ok, Record, Some, Variant, asdict
+from ._resource import Object, release
+from ._serving import ServedCall, current_call
+from ._shapes import Enum, Err, Ok, Record, Some, Variant, asdict
 from ._version import __version__
 
 __all__ = [

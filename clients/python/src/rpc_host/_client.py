@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import subprocess
 import threading
@@ -13,193 +12,35 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from . import _messages as messages
-from ._errors import ConnectError, ConnectionLost, Error, NoAnswer, NotFound, RemoteError
+from ._errors import ConnectError, ConnectionLost, Error, NoAnswer, NotFound, RemoteError, again
+from ._exchange import Answer, Exchange
 from ._frame import FRAGMENT_BYTES, Kind, fragments
+from ._function import Function
 from ._lease import Lease
-from ._link import Answer, Exchange, Link
-from ._modules import (
-    Function,
-    Module,
-    Modules,
-    ModuleState,
-    OutputLine,
-    class_of,
-    output_of,
-)
-from ._names import snake
-from ._profile import Profile
-from ._session import MAX_WINDOW, SERVE_THREADS, SERVED, Pool, Session, Term
-from ._transport import StreamTransport, Transport, context_of, dial
-
-__all__ = ["Connection", "Entry", "connect", "connect_stdio"]
+from ._link import Link
+from ._modules import Module, Modules
+from ._operations import Tenants, Tokens, digest_of, entry_of, is_module, registration_fields, swap_fields, wasm_of
+from ._output import OutputLine, output_of
+from ._pool import SERVE_THREADS, Pool
+from ._serving import SERVED, Term
+from ._session import MAX_WINDOW, Session
+from ._state import ModuleState, class_of
+from ._transport import StreamTransport, Transport
 
 #: Time for TCP, TLS and the first two messages together.
 CONNECT_TIMEOUT_S = 10.0
+
+
 #: After a failed attempt to connect, the next one waits so long; twice as long each time, up to the other.
 FIRST_BACK_OFF_S, MAX_BACK_OFF_S = 0.1, 5.0
+
+
 #: Longer than a host takes to compile a module, which some operations make it do.
 OPERATION_TIMEOUT_S = 300.0
+
+
 #: Of a lease, unless said otherwise.
 LEASE_S, WINDOW = 10.0, 16
-
-
-class Entry(dict[str, Any]):
-    """What the host says of something: a dict whose keys are attributes too. What it does not say is ``None``."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return self.get(name)
-
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *self]
-
-
-#: Their keys are not names of fields.
-_MAPS = ("limits", "bindings")
-
-
-def entry_of(data: Any) -> Any:
-    """The answer to an operation, with names as in Python."""
-    if isinstance(data, dict):
-        return Entry(
-            (snake(key), value if key in _MAPS and isinstance(value, dict) else entry_of(value))
-            for key, value in data.items()
-        )
-    if isinstance(data, list):
-        return [entry_of(item) for item in data]
-    return data
-
-
-def pem(text: str | os.PathLike[str] | None) -> str | None:
-    """PEM text, given as such or as the path of a file."""
-    if text is None or (isinstance(text, str) and "-----BEGIN" in text):
-        return text
-    try:
-        with open(text, encoding="utf-8") as file:
-            return file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        from ._errors import ProfileError
-
-        raise ProfileError(f"cannot read {os.fspath(text)}: {error}") from None
-
-
-def profile_of(
-    host: str | None,
-    port: int | None,
-    profile: Profile | str | os.PathLike[str] | None,
-    *,
-    token: str | None,
-    ca: str | os.PathLike[str] | None,
-    certificate: str | os.PathLike[str] | None,
-    key: str | os.PathLike[str] | None,
-    server_name: str | None,
-    max_reply_bytes: int | None,
-) -> Profile:
-    """The profile of what :func:`connect` is given."""
-    if profile is None:
-        found = Profile.load() if host is None else Profile("")
-    else:
-        found = profile if isinstance(profile, Profile) else Profile.from_file(profile)
-    if host is not None:
-        if port is not None:
-            address: str | None = f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
-        else:
-            address = host if host.rpartition(":")[2].isdigit() and ":" in host else f"{host}:7443"
-    else:
-        address = None
-    return found.but(
-        address=address,
-        token=token,
-        ca=pem(ca),
-        certificate=pem(certificate),
-        key=pem(key),
-        server_name=server_name,
-        max_reply_bytes=max_reply_bytes,
-    )
-
-
-def connect(
-    host: str | None = None,
-    port: int | None = None,
-    *,
-    token: str | None = None,
-    ca: str | os.PathLike[str] | None = None,
-    profile: Profile | str | os.PathLike[str] | None = None,
-    certificate: str | os.PathLike[str] | None = None,
-    key: str | os.PathLike[str] | None = None,
-    server_name: str | None = None,
-    timeout: float = CONNECT_TIMEOUT_S,
-    call_timeout: float | None = None,
-    module: str | None = None,
-    max_reply_bytes: int | None = None,
-    serve_threads: int = SERVE_THREADS,
-) -> Connection:
-    """Connects to a host.
-
-    Without ``host``, to that of the ``profile``, or of the one that is found: ``$RPC_HOST_PROFILE``,
-    ``./rpc-host-data/client.toml``, ``rpc-host/client.toml`` in the user's configuration directory. What is given
-    besides takes the place of what the profile says. ``ca``, ``certificate`` and ``key`` are PEM text or paths.
-
-    ``timeout`` is for connecting, ``call_timeout`` for each call that says nothing itself, both in seconds. ``module``
-    is what ``conn.root`` stands for.
-    """
-    found = profile_of(
-        host,
-        port,
-        profile,
-        token=token,
-        ca=ca,
-        certificate=certificate,
-        key=key,
-        server_name=server_name,
-        max_reply_bytes=max_reply_bytes,
-    )
-    context = context_of(found)
-    return Connection(
-        lambda: dial(found, context, timeout),
-        found.address,
-        token=found.token,
-        timeout=timeout,
-        call_timeout=call_timeout,
-        module=module,
-        max_reply_bytes=found.max_reply_bytes,
-        serve_threads=serve_threads,
-    )
-
-
-def connect_stdio(
-    command: Sequence[str],
-    *,
-    token: str | None = None,
-    timeout: float = CONNECT_TIMEOUT_S,
-    call_timeout: float | None = None,
-    module: str | None = None,
-    max_reply_bytes: int | None = None,
-    serve_threads: int = SERVE_THREADS,
-    **popen: Any,
-) -> Connection:
-    """Starts a host as a child, and speaks to it over its standard input and output: ``["ssh", "machine", "rpc-host",
-    "serve", "--stdio"]``. Closing the connection ends the child. ``conn.process`` is the child."""
-    process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, **popen)
-    assert process.stdin is not None and process.stdout is not None
-    transport = StreamTransport(process.stdout, process.stdin, owned=True)
-    try:
-        return Connection(
-            _once(transport),
-            " ".join(command),
-            token=token,
-            timeout=timeout,
-            call_timeout=call_timeout,
-            module=module,
-            max_reply_bytes=max_reply_bytes,
-            serve_threads=serve_threads,
-            process=process,
-        )
-    except BaseException:
-        transport.close()
-        _end_process(process)
-        raise
 
 
 def _once(transport: Transport) -> Callable[[], Transport]:
@@ -223,134 +64,6 @@ def _end_process(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-class Operations:
-    """A group of operations on one kind of thing."""
-
-    def __init__(self, operate: Callable[..., Any]) -> None:
-        self._operate = operate
-
-
-class Tenants(Operations):
-    """Tenants, for operators."""
-
-    def create(
-        self,
-        name: str,
-        *,
-        allow: Sequence[str] | None = None,
-        limits: Mapping[str, int] | None = None,
-        weight: int | None = None,
-    ) -> Any:
-        """Makes a tenant."""
-        return self._operate("tenant-create", **_settings(name, allow, limits, weight))
-
-    def set(
-        self,
-        name: str,
-        *,
-        allow: Sequence[str] | None = None,
-        limits: Mapping[str, int] | None = None,
-        weight: int | None = None,
-    ) -> Any:
-        """Sets something for a tenant; the rest stays as it is."""
-        return self._operate("tenant-set", **_settings(name, allow, limits, weight))
-
-    def list(self) -> Any:
-        """All tenants."""
-        return self._operate("tenant-list")
-
-    def show(self, name: str) -> Any:
-        """One tenant."""
-        return self._operate("tenant-show", name=name)
-
-    def remove(self, name: str) -> Any:
-        """Removes a tenant with all that it has."""
-        return self._operate("tenant-remove", name=name)
-
-
-class Tokens(Operations):
-    """Tokens, for admins."""
-
-    def create(self, role: str, *, tenant: str | None = None, expires_in: float | None = None) -> Any:
-        """Makes a token; its secret, ``token``, is shown this once. ``expires_in`` is in seconds."""
-        seconds = None if expires_in is None else max(1, int(expires_in))
-        return self._operate("token-create", tenant=tenant, role=role, **{"expires-in-s": seconds})
-
-    def list(self, tenant: str | None = None) -> Any:
-        """The tokens of a tenant."""
-        return self._operate("token-list", tenant=tenant)
-
-    def revoke(self, id: str) -> Any:
-        """Makes a token worthless at once."""
-        return self._operate("token-revoke", id=id)
-
-
-def _settings(
-    name: str, allow: Sequence[str] | None, limits: Mapping[str, int] | None, weight: int | None
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "allow": None if allow is None else list(allow),
-        "limits": None if limits is None else dict(limits),
-        "weight": weight,
-    }
-
-
-def registration_fields(
-    name: str,
-    digest: str,
-    grants: Sequence[str],
-    limits: Mapping[str, int] | None,
-    bindings: Mapping[str, str] | None,
-    sealed: bool,
-    if_revision: int | None,
-    force: bool,
-    instancing: str | None,
-) -> dict[str, Any]:
-    """The fields of ``register`` and ``promote``, in the order of the protocol's text."""
-    return {
-        "name": name,
-        "digest": digest,
-        "grants": list(grants),
-        "limits": dict(sorted((limits or {}).items())),
-        "bindings": dict(sorted((bindings or {}).items())),
-        "sealed": True if sealed else None,
-        "instancing": None if instancing in (None, "call") else instancing,
-        "if-revision": if_revision,
-        "force": True if force else None,
-    }
-
-
-def swap_fields(name: str, to: str | int, if_revision: int | None, force: bool) -> dict[str, Any]:
-    return {
-        "name": name,
-        "to": {"revision": to} if isinstance(to, int) else {"digest": to},
-        "if-revision": if_revision,
-        "force": True if force else None,
-    }
-
-
-def wasm_of(source: Any) -> bytes:
-    """The bytes of a module, given as such, or as the path of a file."""
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return bytes(source)
-    if hasattr(source, "read"):
-        return bytes(source.read())
-    with open(source, "rb") as file:
-        return file.read()
-
-
-def digest_of(wasm: bytes) -> str:
-    return f"sha256:{hashlib.sha256(wasm).hexdigest()}"
-
-
-def is_module(to: Any) -> bool:
-    """Whether a swap's target is a module that has yet to be uploaded."""
-    if isinstance(to, str):
-        return not to.startswith("sha256:")
-    return not isinstance(to, int)
 
 
 class Connection:
@@ -390,6 +103,7 @@ class Connection:
         self._pid = os.getpid()
         self._pool = Pool(serve_threads)
         self._states: dict[str, ModuleState] = {}
+        self._proxies: dict[str, Module] = {}
         self._served: dict[str, Lease] = {}
         #: The registrations.
         self.modules = Modules(self)
@@ -454,7 +168,7 @@ class Connection:
             raise ConnectionLost("this client closed it")
         # A connection whose host has said that it goes away is told so until it is over.
         if self._failed is not None and time.monotonic() < self._failed[1]:
-            raise _fresh(self._failed[0])
+            raise again(self._failed[0])
         try:
             transport = self._dial()
             try:
@@ -469,7 +183,7 @@ class Connection:
             raise
         self._failed = None
         session = Session(link, self._pool, class_of)
-        link.incoming = session
+        link.start(session)
         for state in list(self._states.values()):
             state.forget()
         self._served.clear()
@@ -757,8 +471,12 @@ class Connection:
                 state.describe()
             except NotFound:
                 self._states.pop(name, None)
+                self._proxies.pop(name, None)
                 raise
-        return Module(state)
+        proxy = self._proxies.get(name)
+        if proxy is None or proxy._rpc is not state:
+            proxy = self._proxies[name] = Module(state)
+        return proxy
 
     def _describe_data(self, name: str) -> Any:
         try:
@@ -824,7 +542,7 @@ class Connection:
             raise ArgumentError(f"window: {window} is not from 1 to {MAX_WINDOW}")
         session = self._session_now()
         link = session.link
-        link.keep_slots()
+        link.slots.keep()
         term = Term(name, target, window)
         payload = messages.provide(name, scope, max(1, int(lease * 1000)), window, fallback, wit)
         exchange = Exchange(Kind.PROVIDE, payload)
@@ -882,12 +600,7 @@ class Connection:
 def _let_go(link: Link, pool: Pool) -> None:
     """Nobody holds the connection any more."""
     link.drop()
-
-
-def _fresh(error: Exception) -> Exception:
-    from ._link import _again
-
-    return _again(error)
+    pool.close()
 
 
 def _lines(link: Link, exchange: Exchange) -> Iterator[OutputLine]:

@@ -8,6 +8,7 @@ error (:class:`GuestError`).
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 __all__ = [
@@ -309,3 +310,11 @@ def error_of(failure: object) -> RemoteError:
         retry_after=after / 1000 if isinstance(after, int) else None,
         backtrace=tuple(str(frame) for frame in frames) if isinstance(frames, list) else (),
     )
+
+
+def again(error: Exception) -> Exception:
+    """The same error, without the traceback of whoever had it first."""
+    fresh = copy.copy(error)
+    fresh.__traceback__ = None
+    fresh.__cause__ = error.__cause__
+    return fresh

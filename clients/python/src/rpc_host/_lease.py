@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from . import _messages as messages
 from ._errors import ConnectionLost, NotFound
+from ._exchange import Exchange
 from ._frame import Kind
-from ._link import Exchange
-from ._session import Session, Term
-from ._types import Function
 
 if TYPE_CHECKING:
     from ._client import Connection
+    from ._serving import Term
+    from ._session import Session
+    from ._types import Function
 
 
 class Lease:

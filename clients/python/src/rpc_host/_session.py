@@ -3,71 +3,42 @@ host holds, and the names that this program serves."""
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import queue
 import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from . import _messages as messages
+from ._binding import Server, untyped_on
 from ._cbor import TAG_CLIENT, TAG_HOST, CBORTag, Malformed, decode, decode_many, encode
 from ._errors import (
     ArgumentError,
     GuestError,
-    HandleClosed,
     RemoteError,
     error_of,
 )
 from ._frame import RESULT, Kind, Violation
-from ._link import Link
-from ._names import identifier, snake
+from ._objects import CallContext, Cell, Lent, ObjectBase
+from ._serving import SERVED, ServedCall, Term, Unserved, find_target
 from ._types import Function, Signature, parse_functions
-from ._values import Server, Wrong, kind_of, untyped_on
+from ._wrong import Wrong
+
+if TYPE_CHECKING:
+    from ._link import Link
+    from ._pool import Pool
 
 log = logging.getLogger("rpc_host")
 
+
 #: The most calls that one offer takes at once.
 MAX_WINDOW = 1024
-#: Threads that serve, at most, unless said otherwise.
-SERVE_THREADS = 64
-#: A thread that has nothing to serve for so long ends.
-IDLE_S = 30.0
+
+
 #: Calls of objects of this side that wait for a thread, at most.
 MAX_WAITING_CALLS = 1024
-
-
-class ServedCall:
-    """A call that this program is serving."""
-
-    __slots__ = ("__weakref__", "cancelled", "deadline", "epoch", "function", "id", "link", "module", "term")
-
-    def __init__(self, link: Any, id: int, arrived: float, epoch: int) -> None:
-        self.epoch = epoch
-        self.link = link
-        self.id = id
-        self.deadline: float | None = arrived
-        self.module = ""
-        self.function = ""
-        self.term: Term | None = None
-        #: Set when the host wants no answer any more.
-        self.cancelled = threading.Event()
-
-    @property
-    def time_left(self) -> float | None:
-        """Seconds until the host ends the call."""
-        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
-
-
-SERVED: contextvars.ContextVar[ServedCall | None] = contextvars.ContextVar("rpc_host_served", default=None)
-
-
-def current_call() -> ServedCall | None:
-    """The call of the host's that this code serves; ``None`` anywhere else."""
-    return SERVED.get()
 
 
 def within(link: Any) -> int | None:
@@ -76,285 +47,7 @@ def within(link: Any) -> int | None:
     return served.id if served is not None and served.link is link else None
 
 
-# -------------------------------------------------------------------------------------------------------- threads
-
-
-class Pool:
-    """Threads that serve. They are made as they are needed, and never keep a program from ending."""
-
-    def __init__(self, max_threads: int = SERVE_THREADS) -> None:
-        self._max = max_threads
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._idle: deque[None] = deque()
-        self._count = 0
-        self._lock = threading.Lock()
-        self._is_closed = False
-
-    def submit(self, task: Callable[[], None]) -> None:
-        self._tasks.put(task)
-        try:
-            self._idle.pop()
-        except IndexError:
-            self._grow()
-
-    def _grow(self) -> None:
-        with self._lock:
-            if self._count >= self._max or self._is_closed:
-                return
-            self._count += 1
-        try:
-            threading.Thread(target=self._work, name="rpc-host serving", daemon=True).start()
-        except RuntimeError:  # the program is ending
-            self._count -= 1
-
-    def _work(self) -> None:
-        while True:
-            try:
-                task = self._tasks.get(timeout=IDLE_S)
-            except queue.Empty:
-                try:
-                    self._idle.pop()
-                except IndexError:
-                    continue  # somebody counts on this one
-                task = None
-            if task is None:
-                with self._lock:
-                    self._count -= 1
-                return
-            try:
-                task()
-            except BaseException:
-                log.exception("serving failed")
-            del task
-            self._idle.append(None)
-
-    def close(self) -> None:
-        with self._lock:
-            self._is_closed = True
-            count = self._count
-        for _ in range(count):
-            self._tasks.put(None)
-
-    @property
-    def threads(self) -> int:
-        return self._count
-
-
-# ------------------------------------------------------------------------------------------ objects of the host's
-
-
-class Cell:
-    """What is known of a handle: how often it was received, and whether it is still held."""
-
-    __slots__ = ("count", "interface", "number", "registration", "resource", "session", "state", "weak")
-
-    def __init__(self, session: Session, number: int, registration: Any, interface: str | None, resource: str) -> None:
-        self.session = session
-        self.number = number
-        self.registration = registration
-        self.interface = interface
-        self.resource = resource
-        self.count = 1
-        self.state = ""
-        self.weak: Any = None
-
-    def check(self, session: Session | None = None) -> None:
-        """Refuses what is not held any more, before anything is sent."""
-        if self.state:
-            raise HandleClosed(f"object {self.number} ({self.resource}) {self.state}")
-        if self.session.link.ended is not None:
-            raise HandleClosed(
-                f"object {self.number} ({self.resource}) was held by a session that has ended: "
-                f"{self.session.link.ended}"
-            )
-        if session is not None and session is not self.session:
-            raise HandleClosed(f"object {self.number} ({self.resource}) is held by another session")
-
-    def taken_back(self) -> int:
-        """All that was received, to be given up: nobody holds it any more."""
-        self.session._forget(self)
-        count, self.count = self.count, 0
-        return count
-
-
-class ObjectBase:
-    """An object that lives on the host. Let go of it and its destructor runs there; or say ``close()``."""
-
-    __slots__ = ("__weakref__", "_rpc")
-
-    _rpc: Cell
-
-    def __repr__(self) -> str:
-        cell = self._rpc
-        return f"<{cell.resource} object {cell.number}{' (' + cell.state + ')' if cell.state else ''}>"
-
-    def __del__(self) -> None:
-        # Runs in any thread, within anything: no lock is taken.
-        try:
-            cell = self._rpc
-            link = cell.session.link
-            if not cell.state and link.ended is None:
-                link.release_later(cell.number, cell)
-        except AttributeError:
-            pass
-
-
-class Lent:
-    """An object of this program that the host has, under a number of its own for each time that it was given."""
-
-    __slots__ = ("count", "value")
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-        self.count = 1
-
-
-class CallContext:
-    """The objects that cross in one call."""
-
-    __slots__ = (
-        "borrowed",
-        "consumed",
-        "epoch",
-        "given",
-        "interface",
-        "lent",
-        "on",
-        "registration",
-        "session",
-        "taken",
-    )
-
-    def __init__(self, session: Session, registration: Any, interface: str | None, epoch: int | None = None) -> None:
-        self.session = session
-        #: What the host lets go of from now on is kept until this is done: its answer may have it.
-        self.epoch = session.open_epoch() if epoch is None else epoch
-        self.registration = registration
-        self.interface = interface
-        #: The object that says where the call is done.
-        self.on: int | None = None
-        self.consumed: list[Cell] = []
-        #: Objects of this side, lent for the call and given for good.
-        self.lent: list[int] = []
-        self.given: list[int] = []
-        #: The handles that came, each as often as it did.
-        self.taken: list[int] = []
-        #: Objects that a served function has for the time of its call.
-        self.borrowed: list[Cell] | None = None
-
-    def give(self, value: Any, resource: str, own: bool) -> Any:
-        if isinstance(value, ObjectBase):
-            cell = value._rpc
-            cell.check(self.session)
-            if resource and resource != cell.resource:
-                raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got a {cell.resource}")
-            if self.on is None:
-                self.on = cell.number
-            if own:
-                self.consumed.append(cell)
-            return CBORTag(TAG_HOST, cell.number)
-        if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, Mapping, list, tuple)):
-            raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got {kind_of(value)}")
-        number = self.session._lend(value)
-        (self.given if own else self.lent).append(number)
-        return CBORTag(TAG_CLIENT, number)
-
-    def take(self, raw: Any, resource: str, own: bool) -> Any:
-        if raw.__class__ is CBORTag and raw.value.__class__ is int and raw.value >= 0:
-            if raw.tag == TAG_HOST:
-                return self.session._receive(raw.value, self, resource, own)
-            if raw.tag == TAG_CLIENT:
-                return self.session._own(raw.value)
-        raise Wrong(f"expected a handle of {resource}, got {kind_of(raw)}")
-
-    def succeeded(self) -> None:
-        """The guest has what it was given."""
-        for cell in self.consumed:
-            cell.session._moved(cell)
-        self.given.clear()
-
-    def done(self) -> None:
-        """The call is over. What was not given for good is this side's alone again."""
-        for number in (*self.lent, *self.given):
-            self.session._take_back(number)
-        self.lent.clear()
-        self.given.clear()
-        if self.borrowed:
-            for cell in self.borrowed:
-                self.session._returned(cell)
-            self.borrowed.clear()
-        self.session.close_epoch(self.epoch)
-
-
-# --------------------------------------------------------------------------------------------------------- leases
-
-
-class Term:
-    """An offer to serve a name, from the time it is made until it is over."""
-
-    def __init__(self, name: str, target: Any, window: int) -> None:
-        self.name = name
-        self.target = target
-        self.window = window
-        self.running = 0
-        self.stopping = 0
-        self.lease = 0
-        self.lease_s = 0.0
-        self.answered = threading.Event()
-        self.is_granted = False
-        self.functions: list[Function] = []
-        self.description: dict[str, Any] = {}
-        self.by_path: dict[str, tuple[Function, Server]] = {}
-        self.loss: Exception | None = None
-        self.lost = threading.Event()
-        self.on_lost: Callable[[Exception], None] | None = None
-
-    def grant(self, body: dict[str, Any]) -> None:
-        self.lease = int(body["lease"])
-        self.lease_s = int(body["lease-ms"]) / 1000
-        self.window = int(body["window"])
-        self.functions = parse_functions(body.get("functions"))
-        self.description = {"functions": body.get("functions")}
-        for function in self.functions:
-            self.by_path[function.path] = (function, Server(function.signature))
-        for function in self.functions:
-            self.by_path.setdefault(function.name, self.by_path[function.path])
-        self.is_granted = True
-        self.answered.set()
-
-    def lose(self, why: Exception) -> None:
-        if self.loss is None:
-            self.loss = why
-            self.is_granted = False
-            self.answered.set()
-            self.lost.set()
-            if self.on_lost is not None:
-                self.on_lost(why)
-
-
-def find_target(target: Any, function: Function) -> Callable[..., Any]:
-    """What of a local object answers a function."""
-    name = identifier(function.short_name)
-    if isinstance(target, Mapping):
-        for key in (function.path, function.name, snake(function.short_name), name):
-            if key in target:
-                return target[key]  # type: ignore[no-any-return]
-    else:
-        found = getattr(target, name, None)
-        if found is None:
-            found = getattr(target, snake(function.short_name), None)
-        if callable(found):
-            return found  # type: ignore[no-any-return]
-        if found is None and callable(target) and not isinstance(target, type):
-            return target  # type: ignore[no-any-return]
-    raise _Unserved(f"the program that serves it has no {function.path}")
-
-
 _Found = tuple[Callable[..., Any], "Server | None", "list[Any]", CallContext]
-
-
-class _Unserved(Exception):
-    """What is called is not here."""
 
 
 class Session:
@@ -670,7 +363,7 @@ class Session:
                     error = wrong
         if isinstance(error, RemoteError):
             answer = messages.failure(error.code, error.message, error.fault, error.retryable)
-        elif isinstance(error, _Unserved):
+        elif isinstance(error, Unserved):
             answer = messages.failure("unimplemented", str(error))
         else:
             log.error("serving %s failed", served.function, exc_info=error)

@@ -13,10 +13,12 @@ import ssl
 import sys
 import threading
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ._errors import AuthenticationError, ConnectError, Error, ProfileError
-from ._profile import Profile
+
+if TYPE_CHECKING:
+    from ._profile import Profile
 
 __all__ = ["StreamTransport", "TlsTransport", "Transport", "context_of", "dial", "is_refused_certificate"]
 
@@ -50,6 +52,9 @@ class Transport(Protocol):
 
     def shut(self) -> None:
         """Ends reads and writes that are under way, wherever they are."""
+
+    def farewell(self) -> None:
+        """Says that nothing more will come, between two frames, if it can be said at once."""
 
     def close(self) -> None:
         """Lets go of it, when nobody uses it any more."""

@@ -1,7 +1,7 @@
 //! The two sides of a session under test: a node that is told what to do by the name of the function
 //! that is called, and a client that sees every message.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,12 +19,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::session::Peer as Whence;
 use crate::session::{
     Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
     SessionEnd, SessionId, Told, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 use crate::transport::frames::FrameReader;
 
 pub(super) const TOKEN: &str = "the right one";
@@ -84,7 +85,7 @@ impl Backend for Arc<FakeNode> {
     fn authenticate(
         &self,
         token: Option<&str>,
-        _: Option<&Certificate>,
+        _: &Shown,
         _: Origin,
     ) -> Result<Principal, Failure> {
         match token {
@@ -309,9 +310,9 @@ impl Peer {
         let limits = Arc::new(limits);
         let connection = Connection {
             stream: there,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            peer: Whence::Address(Ipv4Addr::LOCALHOST.into()),
             hello_deadline: Instant::now() + Duration::from_millis(limits.handshake_timeout_ms),
-            certificate: None,
+            shown: Shown::Nothing,
             doorstep: Unhurried,
         };
         let context = SessionContext {
