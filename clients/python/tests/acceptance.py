@@ -14,11 +14,12 @@ import statistics
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cbor2
+import pytest
 from conftest import PATIENCE, Host
 
 import rpc_host
@@ -64,6 +65,14 @@ def timed(work: Callable[[], Any]) -> float:
     """How long it takes, in seconds."""
     began = time.monotonic()
     work()
+    return time.monotonic() - began
+
+
+def refusal(error: type[BaseException], work: Callable[..., Any], *args: Any) -> float:
+    """How long it takes to end with this error, in seconds."""
+    began = time.monotonic()
+    with pytest.raises(error):
+        work(*args)
     return time.monotonic() - began
 
 
@@ -242,10 +251,3 @@ class Peer:
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
-
-
-def spread(values: Iterable[float]) -> str:
-    """Times as a text, for a failure."""
-    ordered = sorted(values)
-    middle, last = ordered[len(ordered) // 2], ordered[-1]
-    return f"median {middle * 1000:.1f} ms, longest {last * 1000:.1f} ms of {len(ordered)}"
