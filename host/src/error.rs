@@ -243,7 +243,6 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::NoSuchRoom(_) => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
-        SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
         SandboxError::Damaged => (ErrorCode::DataLoss, Fault::Host),
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
         SandboxError::Outside(failure) => (failure.code, failure.fault),

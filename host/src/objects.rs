@@ -1,9 +1,9 @@
 //! The objects that a session holds: what each number means that its client was told.
 //!
-//! A number is told of one object only, for as long as the session is. How often it was told is counted, and a
-//! release takes its count off: so one that crosses another telling of the same object does not end it. An
-//! object is let go of once, when its count comes to nothing, when a guest takes it over, or at the end of the
-//! session, whichever comes first; what comes later finds nothing.
+//! How numbers are counted is both sides' affair, and stands in [`rpc_host_protocol::holding`]. Here stands what
+//! only the host has to know: whether a call has an object at this moment, and that a session which has ended
+//! holds nothing. An object is let go of once, when its count comes to nothing, when a guest takes it over, or at
+//! the end of the session, whichever comes first; what comes later finds nothing.
 //!
 //! What an object is, and how it ends, is nothing to this layer: it keeps a home for each, of whatever kind.
 
@@ -11,44 +11,29 @@ mod error;
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::mem;
+
+use rpc_host_protocol::holding::{Given, GivenError};
 
 pub use error::{Gone, ObjectError};
 
-/// Where an object is. Two homes are of the same object when they are equal.
-pub trait Home: Clone + Eq + Hash {}
-
-impl<H: Clone + Eq + Hash> Home for H {}
-
-/// The objects of one session.
+/// The objects of one session, each by its home.
 #[derive(Debug)]
 pub struct Table<H> {
-    held: HashMap<u64, Held<H>>,
-    numbers: HashMap<H, u64>,
-    /// 0 is none.
-    last: u64,
+    given: Given<H>,
+    /// Calls under way that have an object of the session's.
+    lent: HashMap<u64, u32>,
     max: u64,
     is_over: bool,
-    /// Releases of what is not held.
+    /// Releases of what is not held so often.
     ignored: u64,
 }
 
-#[derive(Debug)]
-struct Held<H> {
-    home: H,
-    /// How often the client was told of it, less what it has released.
-    told: u64,
-    /// Calls under way that it is lent to.
-    lent: u32,
-}
-
-impl<H: Home> Table<H> {
+impl<H: Clone + Eq + Hash> Table<H> {
     /// None yet, and so many at most.
     pub fn new(max: u64) -> Self {
         Table {
-            held: HashMap::new(),
-            numbers: HashMap::new(),
-            last: 0,
+            given: Given::new(max),
+            lent: HashMap::new(),
             max,
             is_over: false,
             ignored: 0,
@@ -57,12 +42,12 @@ impl<H: Home> Table<H> {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.held.len()
+        self.given.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+        self.given.is_empty()
     }
 
     /// How often something was released that was not held.
@@ -70,15 +55,29 @@ impl<H: Home> Table<H> {
         self.ignored
     }
 
+    /// Where they are.
+    pub fn homes(&self) -> impl Iterator<Item = &H> {
+        self.given.objects()
+    }
+
+    /// That the session has not ended.
+    ///
+    /// # Errors
+    /// When it has.
+    pub fn check_begun(&self) -> Result<(), ObjectError> {
+        match self.is_over {
+            true => Err(ObjectError::SessionOver),
+            false => Ok(()),
+        }
+    }
+
     /// That there is room for one more.
     ///
     /// # Errors
     /// When there is none, or the session has ended.
     pub fn check_room(&self) -> Result<(), ObjectError> {
-        if self.is_over {
-            return Err(ObjectError::SessionOver);
-        }
-        if self.held.len() as u64 >= self.max {
+        self.check_begun()?;
+        if self.given.len() as u64 >= self.max {
             return Err(ObjectError::TooMany { limit: self.max });
         }
         Ok(())
@@ -89,24 +88,17 @@ impl<H: Home> Table<H> {
     /// # Errors
     /// When there are too many, or the session has ended.
     pub fn tell(&mut self, home: H) -> Result<u64, ObjectError> {
-        if let Some(number) = self.numbers.get(&home)
-            && let Some(held) = self.held.get_mut(number)
-        {
-            held.told = held.told.saturating_add(1);
-            return Ok(*number);
-        }
-        self.check_room()?;
-        // At a billion a second this takes centuries.
-        let number = self.last.saturating_add(1);
-        self.last = number;
-        self.numbers.insert(home.clone(), number);
-        let held = Held {
-            home,
-            told: 1,
-            lent: 0,
-        };
-        self.held.insert(number, held);
-        Ok(number)
+        self.check_begun()?;
+        Ok(self.given.send(home)?)
+    }
+
+    /// A number for an object that the client has for the time of one call only, until [`Table::forget`].
+    ///
+    /// # Errors
+    /// When there are too many, or the session has ended.
+    pub fn tell_for_a_call(&mut self, home: H) -> Result<u64, ObjectError> {
+        self.check_begun()?;
+        Ok(self.given.lend(home)?)
     }
 
     /// Where an object is.
@@ -114,62 +106,51 @@ impl<H: Home> Table<H> {
     /// # Errors
     /// When the session does not hold it.
     pub fn find(&self, number: u64) -> Result<&H, ObjectError> {
-        let held = self.held.get(&number);
-        held.map(|held| &held.home)
-            .ok_or(ObjectError::NotHeld { number })
+        Ok(self.given.get(number)?)
     }
 
-    /// Notes that an object is lent to a call, if the session holds it (still).
+    /// Notes that a call has an object.
     pub fn lend(&mut self, number: u64) {
-        if let Some(held) = self.held.get_mut(&number) {
-            held.lent = held.lent.saturating_add(1);
-        }
+        let lent = self.lent.entry(number).or_default();
+        *lent = lent.saturating_add(1);
     }
 
-    /// The call is over that it was lent to.
+    /// The call is over that had it.
     pub fn take_back(&mut self, number: u64) {
-        if let Some(held) = self.held.get_mut(&number) {
-            held.lent = held.lent.saturating_sub(1);
+        if let Some(lent) = self.lent.get_mut(&number) {
+            *lent = lent.saturating_sub(1);
+            if *lent == 0 {
+                self.lent.remove(&number);
+            }
         }
     }
 
     /// That an object can change hands.
     ///
     /// # Errors
-    /// When the session does not hold it, or it is lent to a call under way.
+    /// When the session does not hold it, has it for the time of a call only, or a call under way has it.
     pub fn check_free(&self, number: u64) -> Result<(), ObjectError> {
-        match self.held.get(&number) {
-            None => Err(ObjectError::NotHeld { number }),
-            Some(held) if held.lent > 0 => Err(ObjectError::Lent { number }),
-            Some(_) => Ok(()),
+        self.given.check_owned(number)?;
+        match self.lent.contains_key(&number) {
+            true => Err(ObjectError::Lent { number }),
+            false => Ok(()),
         }
     }
 
-    /// The number of an object that the session holds.
-    pub fn number(&self, home: &H) -> Option<u64> {
-        self.numbers.get(home).copied()
-    }
-
-    /// A guest has taken an object over: the session holds it no more. Gives it.
-    pub fn give(&mut self, number: u64) -> Option<H> {
-        let held = self.held.remove(&number)?;
-        self.numbers.remove(&held.home);
-        Some(held.home)
+    /// The session holds this number no more. Gives the object if it did.
+    pub fn forget(&mut self, number: u64) -> Option<H> {
+        self.given.end(number)
     }
 
     /// Takes a count off. Gives the object where the session holds it no more.
     pub fn release(&mut self, number: u64, count: u64) -> Option<H> {
-        let Some(held) = self.held.get_mut(&number).filter(|held| held.told >= count) else {
-            self.ignored = self.ignored.saturating_add(1);
-            return None;
-        };
-        held.told -= count;
-        if held.told > 0 {
-            return None;
+        match self.given.release(number, count) {
+            Ok(released) => released,
+            Err(_not_held_so_often) => {
+                self.ignored = self.ignored.saturating_add(1);
+                None
+            }
         }
-        let held = self.held.remove(&number)?;
-        self.numbers.remove(&held.home);
-        Some(held.home)
     }
 
     /// The same of several, or of none of them.
@@ -177,35 +158,26 @@ impl<H: Home> Table<H> {
     /// # Errors
     /// When the session does not hold one of them, or was told of it less often.
     pub fn release_all(&mut self, counts: &[(u64, u32)]) -> Result<Vec<H>, ObjectError> {
-        let mut total: HashMap<u64, u64> = HashMap::with_capacity(counts.len());
-        for (number, count) in counts {
-            let total = total.entry(*number).or_default();
-            *total = total.saturating_add(u64::from(*count));
-        }
-        for (number, count) in &total {
-            match self.held.get(number) {
-                None => return Err(ObjectError::NotHeld { number: *number }),
-                Some(held) if held.told < *count => {
-                    return Err(ObjectError::ReleasedTooOften {
-                        number: *number,
-                        told: held.told,
-                    });
-                }
-                Some(_) => {}
-            }
-        }
-        let released = total
-            .into_iter()
-            .filter_map(|(number, count)| self.release(number, count));
-        Ok(released.collect())
+        Ok(self.given.release_all(counts)?)
     }
 
     /// The session has ended. Gives what it held; from now on it holds nothing.
     pub fn end(&mut self) -> Vec<H> {
         self.is_over = true;
-        self.numbers.clear();
-        let held = mem::take(&mut self.held);
-        held.into_values().map(|held| held.home).collect()
+        self.given.end_all()
+    }
+}
+
+impl From<GivenError> for ObjectError {
+    fn from(error: GivenError) -> Self {
+        match error {
+            GivenError::NotHeld(number) => ObjectError::NotHeld { number },
+            GivenError::TooMany { number, sent, .. } => {
+                ObjectError::ReleasedTooOften { number, told: sent }
+            }
+            GivenError::Lent(number) => ObjectError::Lent { number },
+            GivenError::Full(limit) => ObjectError::TooMany { limit },
+        }
     }
 }
 

@@ -13,6 +13,7 @@
 //! | [`error`] | error codes, faults and the failure message |
 //! | [`types`] | WIT types and signatures as data |
 //! | [`value`] | a value of a WIT type |
+//! | [`holding`] | who holds which object, and how often it was sent |
 //! | [`cbor`] | the strict subset of CBOR, and [`Value`] ↔ CBOR by type |
 //! | [`json`] | [`Value`] ↔ JSON by type |
 //! | [`mod@serde`] | Rust types ↔ CBOR, where no WIT type is at hand |
@@ -23,6 +24,7 @@ pub mod assembler;
 pub mod cbor;
 pub mod error;
 pub mod frame;
+pub mod holding;
 pub mod json;
 pub mod message;
 pub mod operation;

@@ -159,6 +159,7 @@ const HOST: &[(&str, &[&str])] = &[
             "sandbox",
             "capability",
             "inspect",
+            "objects",
             "error",
             "tenant",
             "config",
@@ -173,6 +174,7 @@ const HOST: &[(&str, &[&str])] = &[
         "error",
         &[
             "volume",
+            "objects",
             "provider",
             "registry",
             "sandbox",
@@ -270,6 +272,8 @@ const HOST: &[(&str, &[&str])] = &[
     ("confinement", &[]),
     ("volume", &[]),
     ("storage", &[]),
+    // What an object is, and how it ends, is nothing to it.
+    ("objects", &[]),
     ("shutdown", &[]),
     ("clock", &[]),
     ("chain", &["budget", "account"]),

@@ -7,6 +7,7 @@ use rpc_host_protocol::message::{Provide, ProvideScope, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::{Register, SwapTo, TenantSettings};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
+use super::root::Caller;
 use crate::audit::{Audit, Entry, Outcome, grant};
 use crate::error::HostError;
 use crate::provider::ProviderError;
@@ -25,6 +26,8 @@ const STEAL: &str = "steal";
 const UNGRANTED: &str = "ungranted";
 /// A call met a limit.
 const LIMIT: &str = "limit";
+/// The state of a shared instance did not come to the one that took its place.
+const LOST_STATE: &str = "lost-state";
 
 /// Something that was asked for and has not ended. When it goes before that, nobody waited for its end,
 /// and the log says so.
@@ -216,6 +219,15 @@ pub(super) fn failed_call(
     };
     let entry = asked_by(principal, origin, event).object(module);
     audit.record(ended_by(entry, error).once());
+}
+
+/// A shared instance was swapped, and its state was not handed over.
+pub(super) fn lost_state(audit: &Audit, caller: &Caller, module: &str) {
+    let entry = Entry::new(LOST_STATE, Outcome::Failed)
+        .tenant(Some(caller.tenant.to_string()))
+        .credential(caller.permit.holder())
+        .object(module);
+    audit.record(entry.once());
 }
 
 /// Who asks, and by which way.

@@ -58,9 +58,10 @@ impl Border {
             });
         }
         let mut mentioned = HashMap::new();
+        let mut objects = Vec::with_capacity(mentions.len());
         {
             let table = self.holdings.table();
-            for (handle, _, is_borrowed) in &mut mentions {
+            for (handle, name, is_borrowed) in &mut mentions {
                 let number = handle.number();
                 let is_owned = !*is_borrowed;
                 let is_twice = mentioned
@@ -86,16 +87,13 @@ impl Border {
                     table.check_free(number)?;
                 }
                 **handle = object;
+                objects.push((number, object, *name));
             }
         }
-        for (handle, name, _) in mentions {
-            let fits = member
-                .prepared()
-                .takes(member.id(), name, (self.root.handles(), *handle));
-            fits.map_err(|wanted| {
-                let number = mentioned_as(&self.holdings, &self.root, *handle);
-                ObjectError::OfAnotherResource { number, wanted }
-            })?;
+        for (number, handle, name) in objects {
+            let object = (self.root.handles(), handle);
+            let fits = member.prepared().takes(member.id(), name, object);
+            fits.map_err(|wanted| ObjectError::OfAnotherResource { number, wanted })?;
         }
         if let Some((on, _)) = self.on {
             mentioned.entry(on).or_insert(false);
@@ -123,7 +121,7 @@ impl Border {
             let mut table = self.holdings.table();
             let owned = self.mentioned.iter().filter(|(_, is_owned)| **is_owned);
             owned
-                .filter_map(|(number, _)| table.give(*number))
+                .filter_map(|(number, _)| table.forget(*number))
                 .collect()
         };
         drop(owned);
@@ -191,15 +189,6 @@ impl Drop for Border {
             .keys()
             .for_each(|number| table.take_back(*number));
     }
-}
-
-/// What the session calls an object of the root, for a person.
-fn mentioned_as(holdings: &Holdings, root: &Arc<Root>, object: Handle) -> u64 {
-    let spot = Spot {
-        root: Arc::clone(root),
-        object,
-    };
-    holdings.table().number(&spot).unwrap_or_default()
 }
 
 /// Goes through a value by its type and visits each handle, with the resource that it has to be of and whether

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::cbor::{decode_arguments, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
+use rpc_host_protocol::operation::Instancing;
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Type, Value};
 use tokio::time::{Instant, timeout_at};
@@ -12,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answerer::{Answerer, answerer};
 use super::border::Border;
 use super::holdings::Spot;
+use super::kept::{Kept, Living};
 use super::line::Ticket;
 use super::root::{Caller, Member, Present, Root, Visit};
 use super::{Node, served};
@@ -44,6 +46,9 @@ enum Place {
     Client(Serving),
     /// In instances of its own.
     Fresh(Arc<Registration>),
+    /// In the instance that the session has, or that all share; the line is joined where the call is not part
+    /// of the one that has the turn.
+    Kept(Arc<Kept>, Arc<Registration>, Option<Ticket>),
     /// Where an object lives.
     On(On),
 }
@@ -77,7 +82,7 @@ impl Place {
     fn registration(&self) -> Option<&Arc<Registration>> {
         match self {
             Place::Client(_) => None,
-            Place::Fresh(registration) => Some(registration),
+            Place::Fresh(registration) | Place::Kept(_, registration, _) => Some(registration),
             Place::On(on) => Some(match &on.part {
                 Part::Has(member) => member.registration(),
                 Part::Joins(registration) => registration,
@@ -107,7 +112,13 @@ fn place(
     let name = &header.module;
     let Some(number) = header.on else {
         let place = match answerer(node, &permit, Some(session), name)? {
-            Answerer::Module(registration) => Place::Fresh(registration),
+            Answerer::Module(registration) => match kept(node, session, &registration)? {
+                None => Place::Fresh(registration),
+                Some(kept) => {
+                    let ticket = kept.join(call.chain.as_ref());
+                    Place::Kept(kept, registration, ticket)
+                }
+            },
             Answerer::Client(serving) => Place::Client(serving),
         };
         return Ok((permit, place));
@@ -140,6 +151,23 @@ fn place(
         spot,
     };
     Ok((permit, Place::On(on)))
+}
+
+/// The instance that is there for calls of a registration, where it is not a fresh one for each.
+pub(super) fn kept(
+    node: &Node,
+    session: SessionId,
+    registration: &Registration,
+) -> Result<Option<Arc<Kept>>, ObjectError> {
+    Ok(match registration.current.instancing {
+        Instancing::Call => None,
+        Instancing::Session => {
+            let holdings = node.holdings().of(session);
+            let holdings = holdings.ok_or(ObjectError::SessionOver)?;
+            Some(holdings.kept(&registration.name)?)
+        }
+        Instancing::Shared => Some(node.shared().of(registration)),
+    })
 }
 
 pub(super) async fn call(
@@ -203,6 +231,10 @@ pub(super) async fn call(
                 }
                 Place::Fresh(registration) => {
                     of_module(&node, caller, &registration, &header, arguments, &bounds).await
+                }
+                Place::Kept(kept, registration, ticket) => {
+                    let (caller, place) = (Arc::new(caller), (kept, registration, ticket));
+                    in_kept(&node, &caller, place, &header, arguments, &bounds).await
                 }
                 Place::On(on) => {
                     on_object(&node, &Arc::new(caller), on, &header, arguments, &bounds).await
@@ -345,6 +377,41 @@ async fn loaded(
     Ok(loading
         .await
         .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??)
+}
+
+async fn in_kept(
+    node: &Node,
+    caller: &Arc<Caller>,
+    (kept, registration, ticket): (Arc<Kept>, Arc<Registration>, Option<Ticket>),
+    header: &CallHeader,
+    arguments: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Outcome {
+    let (deadline, late) = (bounds.deadline, || {
+        SandboxError::DeadlineExceeded(left(bounds.deadline))
+    });
+    let prepared = loaded(node, &registration, deadline).await?;
+    let (Living { root, member }, visit) = match ticket {
+        None => (kept.within()?, None),
+        Some(ticket) => {
+            let turn = timeout_at(deadline, ticket).await.map_err(|_| late())?;
+            let entering = kept.enter(node, caller, &registration, &prepared, turn);
+            let (turn, living) = timeout_at(deadline, entering).await.map_err(|_| late())??;
+            let visit = living.root.visit_in(turn);
+            (living, Some(visit))
+        }
+    };
+    let prepared = Arc::clone(member.prepared());
+    let function = prepared.functions().find(&header.function)?;
+    let work = InRoot {
+        node,
+        caller,
+        visit,
+        root: &root,
+        member: &member,
+        on: None,
+    };
+    work.call(function, header, arguments, bounds).await
 }
 
 async fn on_object(

@@ -12,15 +12,17 @@ use tokio::time::Instant;
 
 use super::Node;
 use super::calls::caller_of_session;
+use super::kept::Kept;
 use super::release::{Bounds, by_root};
-use super::root::{Caller, Root};
+use super::root::{Caller, Lasts, Root};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::config::Limits;
 use crate::error::HostError;
-use crate::objects::Table;
+use crate::objects::{Gone, ObjectError, Table};
+use crate::registry::RegistrationName;
 use crate::session::{Origin, Reach, SessionId};
-use crate::tenant::Principal;
+use crate::tenant::{Principal, TenantId};
 
 /// Where an object is that a session holds.
 #[derive(Clone)]
@@ -47,17 +49,41 @@ impl Hash for Spot {
 
 /// What one session holds.
 pub(super) struct Holdings {
+    tenant: TenantId,
     table: Mutex<Table<Spot>>,
-    /// Instances that are kept for it.
+    /// How many instances are there for it.
     pinned: Arc<Quantity>,
+    /// Those of registrations that have one for each session; none when it has ended.
+    kept: Mutex<Option<HashMap<RegistrationName, Arc<Kept>>>>,
 }
 
 impl Holdings {
-    fn new(limits: &Limits) -> Self {
+    fn new(tenant: TenantId, limits: &Limits) -> Self {
         Holdings {
+            tenant,
             table: Mutex::new(Table::new(limits.max_handles_per_session)),
             pinned: Arc::new(Quantity::new(limits.max_pinned_instances_per_session)),
+            kept: Mutex::new(Some(HashMap::new())),
         }
+    }
+
+    /// The instance that a registration has for this session.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub(super) fn kept(&self, name: &RegistrationName) -> Result<Arc<Kept>, ObjectError> {
+        let mut kept = self.all_kept();
+        let kept = kept.as_mut().ok_or(ObjectError::SessionOver)?;
+        if let Some(one) = kept.get(name) {
+            return Ok(Arc::clone(one));
+        }
+        let one = Arc::new(Kept::new(Some(Arc::clone(&self.pinned))));
+        kept.insert(name.clone(), Arc::clone(&one));
+        Ok(one)
+    }
+
+    fn all_kept(&self) -> MutexGuard<'_, Option<HashMap<RegistrationName, Arc<Kept>>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn pinned(&self) -> &Arc<Quantity> {
@@ -100,9 +126,42 @@ impl AllHoldings {
         self.sessions().get(&session).map(Arc::clone)
     }
 
-    pub(super) fn begin(&self, session: SessionId, _reach: Reach, limits: &Limits) {
-        let holdings = Arc::new(Holdings::new(limits));
+    pub(super) fn begin(
+        &self,
+        tenant: TenantId,
+        session: SessionId,
+        _reach: Reach,
+        limits: &Limits,
+    ) {
+        let holdings = Arc::new(Holdings::new(tenant, limits));
         self.sessions().insert(session, holdings);
+    }
+
+    /// Ends what sessions of a tenant hold of a registration that was removed, or of all of them.
+    pub(super) fn removed(&self, tenant: TenantId, name: Option<&str>) {
+        let of_tenant: Vec<_> = {
+            let sessions = self.sessions();
+            let of_tenant = sessions.values().filter(|one| one.tenant == tenant);
+            of_tenant.map(Arc::clone).collect()
+        };
+        for holdings in of_tenant {
+            let kept: Vec<_> = {
+                let mut kept = holdings.all_kept();
+                let is_meant = |of: &RegistrationName| name.is_none_or(|name| of.as_str() == name);
+                let kept = kept.iter_mut();
+                kept.flat_map(|kept| kept.extract_if(|of, _| is_meant(of)))
+                    .collect()
+            };
+            for (_, kept) in kept {
+                kept.end(Gone::Removed);
+            }
+            let spots: Vec<_> = holdings.table().homes().cloned().collect();
+            for (root, _) in by_root(spots.into_iter().map(|spot| (spot.root, ()))) {
+                if name.is_none_or(|name| root.has_part(name)) {
+                    root.end(Gone::Removed);
+                }
+            }
+        }
     }
 
     fn end(&self, session: SessionId) -> Option<Arc<Holdings>> {
@@ -185,6 +244,10 @@ pub(super) fn session_ended(node: &Node, principal: &Principal, session: Session
         );
     }
     let held = holdings.table().end();
+    let kept = holdings.all_kept().take();
+    for kept in kept.into_iter().flat_map(HashMap::into_values) {
+        kept.leave();
+    }
     if held.is_empty() {
         return;
     }
@@ -200,6 +263,11 @@ pub(super) fn session_ended(node: &Node, principal: &Principal, session: Session
     // Each root has its part, so that one that uses up all it gets leaves the others theirs.
     let part = cpu / u32::try_from(roots.len()).unwrap_or(u32::MAX).max(1);
     for (root, objects) in roots {
+        if root.lasts() == Lasts::Ever {
+            // Others wait for it as well, and it does not end with this session.
+            root.let_go(objects, &caller);
+            continue;
+        }
         let Some(ticket) = root.join() else { continue };
         let budget = budget.part(part);
         let bounds = Some(Bounds { until, budget });

@@ -7,17 +7,20 @@ use std::time::Duration;
 use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::answerer::{Answerer, answerer};
-use super::calls::late;
+use super::calls::{kept, late};
+use super::kept::{Kept, Living};
 use super::root::{Caller, Member, Present, Root, told_of};
 use super::served;
 use crate::chain::Chain;
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::{Registration, RegistryError, Revision};
-use crate::sandbox::{Answer, Function, Functions, Imported, Outside, remedy};
+use crate::sandbox::{
+    Answer, Function, Functions, Imported, Outside, Prepared, SandboxError, remedy,
+};
 
 /// The imports of one instance.
 pub(super) struct Imports {
@@ -35,6 +38,8 @@ pub(super) struct Imports {
 enum Called {
     /// A module.
     Member(Known),
+    /// The instance that the session has of a module, or that all share.
+    Kept(Arc<Kept>, Arc<Registration>, Arc<Prepared>),
     /// A client, and the function that it serves.
     Client(Serving, Function),
 }
@@ -113,6 +118,10 @@ impl Imports {
                     told_of(&member, late(error, &who, time, until))
                 })
             }
+            Called::Kept(kept, registration, prepared) => {
+                let of = (kept, registration, prepared);
+                self.in_kept(root, present, of, imported, arguments).await
+            }
             Called::Client(serving, function) => {
                 let (node, tenant) = (root.node(), &caller.tenant);
                 let arguments = encode_arguments(&arguments, &[]);
@@ -122,6 +131,56 @@ impl Imports {
                 Ok(ended.await?)
             }
         }
+    }
+
+    /// In an instance that is not of this root: it has a line of its own.
+    async fn in_kept(
+        &self,
+        root: &Arc<Root>,
+        present: &Present,
+        (kept, registration, prepared): (Arc<Kept>, Arc<Registration>, Arc<Prepared>),
+        imported: &Imported,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let name = registration.name.as_str();
+        let Present { caller, chain } = present;
+        let until = chain.deadline();
+        let late = || {
+            let text = format!("`{name}` did not have a turn for another call in time");
+            Failure::new(ErrorCode::DeadlineExceeded, Fault::Tenant, text)
+        };
+        if imported.function.signature.holds_handles() {
+            let function = imported.function.to_string();
+            let foreign = SandboxError::ForeignObject { function };
+            return Err(HostError::from(foreign).into());
+        }
+        let (living, visit) = match kept.join(Some(chain)) {
+            None => (kept.within().map_err(HostError::from)?, None),
+            Some(ticket) => {
+                let turn = timeout_at(until, ticket).await.map_err(|_| late())?;
+                let entering = kept.enter(root.node(), caller, &registration, &prepared, turn);
+                let (turn, living) = timeout_at(until, entering).await.map_err(|_| late())??;
+                let visit = living.root.visit_in(turn);
+                (living, Some(visit))
+            }
+        };
+        let Living { root, member } = &living;
+        root.check_grants(caller).map_err(HostError::from)?;
+        let offered = member.prepared().functions();
+        let (index, _) = self.matching(name, offered, imported)?;
+        let inner = chain
+            .then(member.name().into(), None, until)
+            .map_err(|error| told_of(member, error.into()))?;
+        let chain = match &visit {
+            Some(_) => inner.with_turn(root.line_number()),
+            None => inner,
+        };
+        let present = Present {
+            caller: Arc::clone(caller),
+            chain,
+        };
+        let ended = root.enter(member, index, arguments, present, || {}).await;
+        ended.map_err(|error| told_of(member, error))
     }
 
     /// A method is called where its object lives, whoever answers the import by now.
@@ -161,6 +220,10 @@ impl Imports {
                 return Ok(Called::Client(serving, function));
             }
         };
+        if let Some(kept) = kept(root.node(), caller.session, &registration)? {
+            let prepared = root.node().targets.load(&registration).await?;
+            return Ok(Called::Kept(kept, registration, prepared));
+        }
         let known = self.known(imported.index);
         if let Some(known) = known
             && Arc::ptr_eq(known.member.registration(), &registration)

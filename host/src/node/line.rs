@@ -68,7 +68,8 @@ impl Line {
     }
 
     /// Whether nobody has the turn.
-    pub(super) fn is_free(&self) -> bool {
+    #[cfg(test)]
+    fn is_free(&self) -> bool {
         !self.state().is_taken
     }
 

@@ -11,6 +11,7 @@
 //! | `answerer` | who answers for a name now: a client or a module |
 //! | `root`, `imports` | what a call leads to: its instances, and from an import to whoever answers it |
 //! | `line`, `pins` | whose turn it is in a root of several calls, and what it takes that outlives one |
+//! | `kept` | instances that are there for a session, or for all |
 //! | `holdings`, `border`, `release` | what sessions hold, what passes between them and roots, and how it ends |
 //! | `served` | a call of what a client serves |
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
@@ -28,6 +29,7 @@ mod contract;
 mod holdings;
 mod imports;
 mod inspection;
+mod kept;
 mod limits;
 mod line;
 mod operations;
@@ -51,15 +53,17 @@ use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
 use crate::kv::Buckets;
+use crate::objects::Gone;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Directory, Principal, Shown};
+use crate::tenant::{Directory, Principal, Shown, TenantId};
 use crate::volume::Volumes;
 use audited::Pending;
 use calls::Begun;
 pub(crate) use calls::tenant_volume_limits;
 use holdings::AllHoldings;
+use kept::Shared;
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]
@@ -70,6 +74,7 @@ pub struct Node {
 struct Inner {
     parts: Parts,
     holdings: AllHoldings,
+    shared: Shared,
 }
 
 /// The parts of a node.
@@ -99,9 +104,28 @@ pub struct Parts {
 impl Node {
     /// A node of these parts.
     pub fn new(parts: Parts) -> Self {
-        let holdings = AllHoldings::default();
         Node {
-            inner: Arc::new(Inner { parts, holdings }),
+            inner: Arc::new(Inner {
+                parts,
+                holdings: AllHoldings::default(),
+                shared: Shared::default(),
+            }),
+        }
+    }
+
+    /// Instances that sessions share.
+    fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    /// What a registration that was removed leaves behind ends, or all that a removed tenant does.
+    fn removed(&self, tenant: TenantId, name: Option<&str>) {
+        self.shared().removed(tenant, name);
+        self.holdings().removed(tenant, name);
+        for root in self.shared().of_tenant(tenant) {
+            if name.is_none_or(|name| root.has_part(name)) {
+                root.end(Gone::Removed);
+            }
         }
     }
 
@@ -142,7 +166,7 @@ impl Backend for Node {
     fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach) {
         let settings = principal.settings();
         self.holdings()
-            .begin(origin.session, reach, settings.limits());
+            .begin(principal.tenant(), origin.session, reach, settings.limits());
     }
 
     fn begin_call(&self, principal: &Principal, call: CallRequest) -> Begun {

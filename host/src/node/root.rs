@@ -17,6 +17,7 @@ use tokio::time::timeout_at;
 use super::Node;
 use super::calls::{call_budget, mounts};
 use super::imports::Imports;
+use super::kept::Kept;
 use super::line::{Line, Ticket, Turn};
 use super::pins::{Payer, Pins};
 use crate::account::{Account, Quantity};
@@ -70,6 +71,8 @@ pub(super) struct Root {
     /// The turn of the first call, if there is a line.
     first_turn: Mutex<Option<Turn>>,
     pins: Mutex<Pins>,
+    /// How long it is to be there.
+    lasts: Lasts,
     gone: OnceLock<Gone>,
     /// Objects that nobody holds any more, until their destructors ran.
     pub(super) unheld: Mutex<super::release::Unheld>,
@@ -92,17 +95,45 @@ struct Made {
     grants: Arc<Grants>,
 }
 
+/// How long a root is to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// As long as its call, or somebody holds something of it.
+    Call,
+    /// As long as the session.
+    Session,
+    /// For all sessions.
+    Ever,
+}
+
 impl Root {
     pub(super) fn new(node: Node) -> Arc<Self> {
+        Self::made(node, Self::next_line_number(), OnceLock::new(), Lasts::Call)
+    }
+
+    /// One that is there beyond its calls, which take turns in a line that is there beyond it.
+    pub(super) fn kept(node: Node, kept: &Kept) -> Arc<Self> {
+        let (line, number) = kept.line();
+        let line = OnceLock::from(Arc::clone(line));
+        Self::made(node, number, line, kept.lasts())
+    }
+
+    /// A number that no other line has.
+    pub(super) fn next_line_number() -> u64 {
         static LAST: AtomicU64 = AtomicU64::new(0);
+        LAST.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn made(node: Node, line_number: u64, line: OnceLock<Arc<Line>>, lasts: Lasts) -> Arc<Self> {
         let limits = &node.limits;
         Arc::new(Root {
-            line_number: LAST.fetch_add(1, Ordering::Relaxed),
+            line_number,
+            line,
+            lasts,
             handles: Arc::new(Handles::new(limits.max_objects_per_call)),
             passing: Arc::new(Quantity::new(limits.max_value_bytes_per_call)),
             node,
             members: Mutex::default(),
-            line: OnceLock::new(),
             first_turn: Mutex::default(),
             pins: Mutex::default(),
             gone: OnceLock::new(),
@@ -120,6 +151,11 @@ impl Root {
 
     pub(super) fn line_number(&self) -> u64 {
         self.line_number
+    }
+
+    /// How long it is to be there.
+    pub(super) fn lasts(&self) -> Lasts {
+        self.lasts
     }
 
     /// Why it is gone, if it is.
@@ -175,13 +211,18 @@ impl Root {
         }
     }
 
-    /// Waits for the turn that a ticket is for.
-    pub(super) async fn visit(self: &Arc<Self>, ticket: Ticket) -> Visit {
-        let turn = Some(ticket.await);
+    /// A call that has the turn begins in it.
+    pub(super) fn visit_in(self: &Arc<Self>, turn: Turn) -> Visit {
         Visit {
             root: Arc::clone(self),
-            turn,
+            turn: Some(turn),
         }
+    }
+
+    /// Waits for the turn that a ticket is for.
+    pub(super) async fn visit(self: &Arc<Self>, ticket: Ticket) -> Visit {
+        let turn = ticket.await;
+        self.visit_in(turn)
     }
 
     /// The one that stands for a registration at its present revision.
@@ -261,17 +302,13 @@ impl Root {
             let made = members.iter().filter_map(|member| member.made());
             made.map(|made| made.grants).collect()
         };
-        let policies = |allow| Policies {
-            node: &self.node.policy,
-            tenant: caller.permit.settings().allow(),
-            caller: allow,
-        };
         for grants in made {
-            let withheld = policies(&caller.allow).withheld(&grants);
+            let withheld = self.policies(caller, &caller.allow).withheld(&grants);
             let Some(withheld) = withheld.into_iter().next() else {
                 continue;
             };
-            let is_callers = policies(&Policy::Any).withheld(&grants).is_empty();
+            let of_all = self.policies(caller, &Policy::Any).withheld(&grants);
+            let is_callers = of_all.is_empty();
             if !is_callers {
                 self.end(Gone::Narrowed);
             }
@@ -370,7 +407,7 @@ impl Root {
         }
         let sandbox = self.node.targets.sandbox();
         let is_pinned = self.pins().pay(sandbox, &member.prepared)?;
-        let grants = caller.in_force(&self.node, registration);
+        let grants = self.granted(&caller, registration)?;
         let setting = Setting {
             account: Arc::clone(&caller.account),
             terms: terms(),
@@ -389,6 +426,41 @@ impl Root {
         let id = live.id();
         *member.made_mut() = Some(Made { id, grants });
         Ok(live)
+    }
+
+    /// What an instance is made with.
+    ///
+    /// # Errors
+    /// When it is to be there for other calls as well, and this one does not allow all that it may have.
+    fn granted(
+        &self,
+        caller: &Caller,
+        registration: &Registration,
+    ) -> Result<Arc<Grants>, ObjectError> {
+        let granted = &registration.current.grants;
+        let in_force = self.policies(caller, &caller.allow).in_force(granted);
+        // What is made for other calls as well is not made by what this one allows.
+        if self.lasts == Lasts::Call {
+            return Ok(in_force);
+        }
+        let of_all = self.policies(caller, &Policy::Any).in_force(granted);
+        let withheld = self.policies(caller, &caller.allow).withheld(&of_all);
+        match withheld.into_iter().next() {
+            None => Ok(of_all),
+            Some(withheld) => Err(ObjectError::Narrowed {
+                grant: withheld.grant.redacted(),
+                by: withheld.by.as_str(),
+                is_callers: true,
+            }),
+        }
+    }
+
+    fn policies<'p>(&'p self, caller: &'p Caller, allow: &'p Policy) -> Policies<'p> {
+        Policies {
+            node: &self.node.policy,
+            tenant: caller.permit.settings().allow(),
+            caller: allow,
+        }
     }
 
     /// Ends an object that nobody holds any more, as a call like any other, which may lead to others.
@@ -466,7 +538,7 @@ impl Root {
     }
 
     /// What a turn leaves behind.
-    fn end_of_turn(&self) {
+    pub(super) fn end_of_turn(&self) {
         if !self.is_pinned() {
             return;
         }

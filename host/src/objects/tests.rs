@@ -61,11 +61,17 @@ fn what_is_given_away_is_held_no_more_and_what_is_lent_cannot_be_given() {
     assert_eq!(table.check_free(1), Err(ObjectError::Lent { number: 1 }));
     table.take_back(1);
     assert_eq!(table.check_free(1), Ok(()));
-    table.give(1);
+    assert_eq!(table.forget(1), Some("a"));
     assert_eq!(table.release(1, 1), None);
     assert_eq!(table.check_free(1), Err(ObjectError::NotHeld { number: 1 }));
     // It comes back as another one.
     assert_eq!(table.tell("a"), Ok(2));
+    // And what the client has for a call only is not its to give.
+    let number = table.tell_for_a_call("a").unwrap();
+    assert_eq!(number, 3, "a number of its own");
+    assert_eq!(table.check_free(3), Err(ObjectError::Lent { number }));
+    assert_eq!(table.forget(3), Some("a"));
+    assert_eq!(table.find(2), Ok(&"a"));
 }
 
 #[test]
@@ -76,6 +82,8 @@ fn there_are_so_many_and_no_more_and_none_after_the_end() {
     }
     assert_eq!(table.tell("d"), Err(ObjectError::TooMany { limit: 3 }));
     assert_eq!(table.tell("a"), Ok(1), "what is held is told again");
+    let full = table.tell_for_a_call("a");
+    assert_eq!(full, Err(ObjectError::TooMany { limit: 3 }));
     let mut held = table.end();
     held.sort_unstable();
     assert_eq!(held, ["a", "b", "c"]);

@@ -68,10 +68,19 @@ impl Function {
         }
     }
 
+    /// Its name as a call may say it: a method or static of a resource without the word that says so.
+    fn spoken_name(&self) -> &str {
+        let of_resource = ["[method]", "[static]"];
+        let mut spoken = of_resource
+            .iter()
+            .filter_map(|word| self.name.strip_prefix(word));
+        spoken.next().unwrap_or(&self.name)
+    }
+
     /// Whether a call may say `path` for this function: its name alone, or behind the interface in any
     /// of the forms `demo:calc/calc@0.1.0`, `demo:calc/calc`, `calc@0.1.0` and `calc`.
     fn answers_to(&self, path: &str) -> bool {
-        if path == &*self.name {
+        if path == &*self.name || path == self.spoken_name() {
             return true;
         }
         let without_version = |name| str::split_once(name, '@').map_or(name, |(name, _)| name);
@@ -91,7 +100,9 @@ impl Function {
     /// What stands before this function's name in `path`, and what its interface is called, in full and
     /// without the package.
     fn behind<'p>(&self, path: &'p str) -> Option<(&'p str, [&str; 2])> {
-        let before = path.strip_suffix(&*self.name)?.strip_suffix('.')?;
+        let before = path.strip_suffix(&*self.name);
+        let before = before.or_else(|| path.strip_suffix(self.spoken_name()));
+        let before = before?.strip_suffix('.')?;
         let full = self.interface.as_deref()?;
         let short = full.rsplit_once('/').map_or(full, |(_, short)| short);
         Some((before, [full, short]))
@@ -308,6 +319,32 @@ mod tests {
                 matches!(all.find(path), Err(SandboxError::NoFunction { .. })),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_resource_is_named_with_the_word_for_it_or_without() {
+        let all = functions(&[
+            ("a:b/counters@0.1.0", "[constructor]counter"),
+            ("a:b/counters@0.1.0", "[method]counter.add"),
+            ("a:b/counters@0.1.0", "[static]counter.merge"),
+            ("a:b/counters@0.1.0", "counter"),
+        ]);
+        for (path, index) in [
+            ("[constructor]counter", 0),
+            ("counters.[constructor]counter", 0),
+            ("[method]counter.add", 1),
+            ("counter.add", 1),
+            ("counters.counter.add", 1),
+            ("a:b/counters@0.1.0.counter.add", 1),
+            ("a:b/counters@0.1.0.[method]counter.add", 1),
+            ("counter.merge", 2),
+            ("counter", 3),
+        ] {
+            assert_eq!(all.find(path).unwrap().0, index, "{path}");
+        }
+        for path in ["[static]counter.add", "add", "counter.new"] {
+            assert!(all.find(path).is_err(), "{path}");
         }
     }
 

@@ -26,6 +26,8 @@
 //! | `stand_ins` | what those have in common |
 //! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `handles` | what the numbers of objects mean, on the wire |
+//! | `instancing` | instances for a session, or for all |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -59,10 +61,12 @@ mod describe;
 mod drain;
 mod fairness;
 mod grants;
+mod handles;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;
 mod imports;
+mod instancing;
 mod isolation;
 mod leases;
 mod limits;
