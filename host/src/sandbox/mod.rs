@@ -13,6 +13,7 @@
 //! | `turns` | who may compile when, and how many may wait |
 //! | `artifact` | compiled code on disk, under a MAC |
 //! | `wit` | a component's world as WIT text |
+//! | `docs` | what the author of a component says about its exports |
 //! | `described` | an interface that is there as WIT text alone |
 //! | `types`, `function` | its exports as types, and how a call names one |
 //! | `import` | what stands behind each of its imports |
@@ -37,6 +38,7 @@ mod compile;
 mod count;
 mod crossing;
 mod described;
+mod docs;
 mod engine;
 mod error;
 mod fixed;
@@ -80,7 +82,7 @@ pub(crate) use interface::stands_for;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
-pub use wit::{World, inspect_component};
+pub use wit::{World, describe_component, inspect_component};
 pub use worker::{
     compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,
 };

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::Description;
 use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::Opened;
+use super::docs::Docs;
 use super::import::Imports;
 use super::types::Converter;
 use super::types::same_resource;
@@ -26,6 +28,7 @@ pub struct Prepared {
     /// The resources that it exports.
     exported: Arc<[Resource]>,
     wit: String,
+    docs: Docs,
     /// How many places of live instances one of its instances takes.
     pub(super) places: u32,
     size_bytes: u64,
@@ -38,7 +41,11 @@ impl Prepared {
         opened: Opened,
         kinds: Kinds,
     ) -> Result<Prepared, SandboxError> {
-        let Opened { component, wit } = opened;
+        let Opened {
+            component,
+            wit,
+            docs,
+        } = opened;
         let mut converter = Converter::new();
         let imports = import::define(runtime, &mut linker, &component, kinds, &mut converter)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
@@ -48,6 +55,7 @@ impl Prepared {
         })?;
         let imported = converter.introduced().count();
         let functions = types::functions(runtime, &component, &mut converter)?;
+        let functions = docs.added_to(functions);
         let exported = converter.introduced().skip(imported).cloned().collect();
         if functions.is_empty() {
             return Err(SandboxError::NotAComponent(
@@ -71,12 +79,15 @@ impl Prepared {
         Ok(Prepared {
             pre,
             places: engine::places(&component),
-            size_bytes: code_bytes.saturating_add(wit.len()) as u64,
+            size_bytes: code_bytes
+                .saturating_add(wit.len())
+                .saturating_add(docs.size_bytes()) as u64,
             exports,
             functions: Functions::new(functions),
             imports,
             exported,
             wit,
+            docs,
         })
     }
 
@@ -138,6 +149,16 @@ impl Prepared {
                 .find(of_name)
                 .map_or_else(|| name.to_string(), Resource::to_string)),
         }
+    }
+
+    /// What it exports, as data: all of it, or the one function that a call of this path would mean.
+    ///
+    /// # Errors
+    /// When there is no such function.
+    pub fn describe(&self, function: Option<&str>) -> Result<Description, SandboxError> {
+        let mut description = self.functions.describe(function, &self.exported)?;
+        self.docs.add_to(&mut description);
+        Ok(description)
     }
 
     /// Its world as WIT text; empty where WIT cannot express it.

@@ -13,6 +13,7 @@
 //! | `swaps` | another target for a name, and what holds it back |
 //! | `swap_under_load` | what clients see of swaps, all at once |
 //! | `programs` | names served by programs, from the command line |
+//! | `describe` | what is told about the exports of a module |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
@@ -56,6 +57,7 @@ mod cli;
 mod client;
 mod confinement;
 mod deadlines;
+mod describe;
 mod drain;
 mod fairness;
 mod grants;

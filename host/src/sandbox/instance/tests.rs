@@ -6,6 +6,7 @@ use super::*;
 use crate::account::Allowance;
 use crate::capability::Kinds;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
+use crate::sandbox::docs::Docs;
 use crate::sandbox::{SandboxLimits, State};
 
 /// An interface that every module is served, so that its name needs no grant. Here it is another one.
@@ -77,6 +78,7 @@ impl Bench {
         let opened = Opened {
             component: Component::from_binary(&sandbox.engine, &wasm).unwrap(),
             wit: String::new(),
+            docs: Docs::default(),
         };
         let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
         let allowance = Allowance::for_tests(1 << 30);
