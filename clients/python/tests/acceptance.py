@@ -6,6 +6,7 @@ Nothing here comes from the package but what its users have.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -20,7 +21,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from conftest import PATIENCE, Host
+from conftest import PATIENCE, Host, eventually
 
 import rpc_host
 
@@ -247,6 +248,77 @@ class Peer:
         socket.socket(fileno=self.socket.detach()).close()
 
     def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+
+class Hostile:
+    """A host that does whatever a test tells it to: over streams, as one that is started as a child."""
+
+    def __init__(self, **welcome: Any) -> None:
+        near, self.far = socket.socketpair()
+        self.near = near
+        self.welcome = {"version": 1, "host": "hostile/1", "session": "0", "tenant": "t", "role": "admin"}
+        self.welcome |= {"max-message-bytes": 1 << 24, "max-calls-in-flight": 64, "idle-timeout-ms": 60_000}
+        self.welcome |= {name.replace("_", "-"): value for name, value in welcome.items()}
+        #: What it answers to: a request, a call, an offer. Each gets the items of the message.
+        self.on: dict[int, Callable[..., Any]] = {}
+        self.answers: dict[int, tuple[int, Any]] = {}
+        self._next_id = 2
+        threading.Thread(target=self._run, name="hostile", daemon=True).start()
+
+    def connect(self) -> rpc_host.Connection:
+        return rpc_host.Connection.from_streams(self.near.fileno(), self.near.fileno(), timeout=5)
+
+    def send(self, kind: int, id: int, *items: Any, flags: int = 0) -> None:
+        payload = b"".join(item if isinstance(item, bytes) else cbor2.dumps(item) for item in items)
+        parts = [payload[at : at + 65536] for at in range(0, len(payload), 65536)] or [b""]
+        for part in parts[:-1]:
+            self.far.sendall(frame(kind, id, part, flags | MORE))
+        self.far.sendall(frame(kind, id, parts[-1], flags))
+
+    def call(self, module: str, function: str, *args: Any, **header: Any) -> tuple[int, Any]:
+        """Calls into the client, and gives what it answers."""
+        id, self._next_id = self._next_id, self._next_id + 2
+        self.send(CALL, id, {"module": module, "function": function, "timeout-ms": 5000, **header}, list(args), {})
+        return eventually("it is answered", lambda: self.answers.pop(id, None))
+
+    def _run(self) -> None:
+        buffer = b""
+        try:
+            while data := self.far.recv(1 << 18):
+                buffer += data
+                while len(buffer) >= HEADER.size:
+                    length, kind, _, _, id = HEADER.unpack_from(buffer)
+                    if len(buffer) < HEADER.size + length:
+                        break
+                    payload = buffer[HEADER.size : HEADER.size + length]
+                    buffer = buffer[HEADER.size + length :]
+                    self._take(kind, id, payload)
+        except OSError:
+            pass
+
+    def _take(self, kind: int, id: int, payload: bytes) -> None:
+        items = io.BytesIO(payload)
+        body = cbor2.load(items) if payload else None
+        if kind == HELLO:
+            self.send(WELCOME, 0, self.welcome)
+        elif kind in (REPLY, FAILURE):
+            self.answers[id] = (kind, body)
+        elif kind == PING:
+            self.send(PONG, 0, body)
+        elif kind in self.on:
+            answer = self.on[kind](id, body, *([cbor2.load(items)] if kind == CALL else []))
+            if answer is not None:
+                self.send(REPLY, id, answer)
+
+    def close(self) -> None:
+        self.far.close()
+        self.near.close()
+
+    def __enter__(self) -> Hostile:
         return self
 
     def __exit__(self, *_exception: object) -> None:

@@ -58,8 +58,8 @@ def test_case_19_an_upload_sends_the_module_and_nothing_else(own_host: Any, tmp_
 
 
 def test_case_20_a_bad_upload_is_refused_and_the_old_module_goes_on_to_serve(own_host: Any, tmp_path: Path) -> None:
-    """Bytes that are cut, no component, of imports that the node does not have, with grants that are not to be had, over
-    the limits of size or of time to compile: each is refused by name, and the old module keeps serving."""
+    """Bytes that are cut, no component, of imports that the node does not have, with grants that are not to be had,
+    over the limits of size or of time to compile: each is refused by name, and the old module keeps serving."""
     host = own_host("[limits]\nmax-upload-bytes = 120000\n")
     wasm = component("calc").read_bytes()
     with host.connect() as conn:

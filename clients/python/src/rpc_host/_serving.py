@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -86,8 +87,14 @@ class Term:
                 self.on_lost(why)
 
 
+#: A name as WIT has them. What is private to an object, or Python's own, has none.
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(-[A-Za-z0-9]+)*")
+
+
 def find_target(target: Any, function: Function) -> Callable[..., Any]:
-    """What of a local object answers a function."""
+    """What of a local object answers a function. The name is the host's word, and may be anything."""
+    if not _NAME.fullmatch(function.short_name):
+        raise Unserved("the program that serves it has nothing of a name that is none of WIT's")
     name = identifier(function.short_name)
     if isinstance(target, Mapping):
         for key in (function.path, function.name, snake(function.short_name), name):
