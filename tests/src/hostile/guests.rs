@@ -146,8 +146,8 @@ fn on_their_own() -> Vec<Program> {
             Written("r08-lists"), NO_LIMIT, "wraps-around" => trapped(&["out of bounds"]);
         "R8" "answer-at-an-odd-place" Cheap, "answers with a list that is not aligned",
             Written("r08-lists"), NO_LIMIT, "odd-place" => trapped(&["aligned"]);
-        "R8" "answer-of-many" Slow, "answers with more elements than may pass at once",
-            Written("r08-lists"), NO_LIMIT, "many" => too_much(&["passed more than 16777216 bytes at once"]);
+        "R8" "answer-of-many" Slow, "answers with more bytes than a reply may have",
+            Written("r08-lists"), NO_LIMIT, "many" => too_much(&["returned more than the limit of 1048576 bytes"]);
         "R8" "answer-of-many-flags" Slow, "the same in values of a byte each",
             Written("r08-lists"), NO_LIMIT, "many-flags" => too_much(&["passed more than 16777216 bytes at once"]);
         "R8" "answer-of-shared-lists" Slow, "answers with thousands of lists that are all the same bytes",

@@ -137,7 +137,7 @@ async fn a_name_is_swapped_by_file_digest_and_revision() {
     again.ok();
     assert_eq!(again.stderr, "it is now revision 4\n", "it is so already");
     let shown = tenant.cli(["show", "it"]).run().await;
-    assert!(shown.ok().contains("restores:  2\n"), "{shown:?}");
+    assert!(shown.ok().contains("restores:    2\n"), "{shown:?}");
     let history = tenant.cli(["history", "it"]).run().await;
     let restores: Vec<_> = history
         .ok()
