@@ -64,5 +64,20 @@ macro_rules! __generate {
             runtime_path: "::rpc_guest::__private::wit_bindgen::rt",
             $($options)*
         });
+        $crate::__private::docs_section! { $($options)* }
+    };
+}
+
+/// What the WIT says about its exports, as a section of the component: `rpc-host describe` shows it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __docs_section {
+    ($docs:literal) => {
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            #[used]
+            #[unsafe(link_section = "rpc-host:docs")]
+            static DOCS: [u8; $docs.len()] = *$docs;
+        };
     };
 }

@@ -57,5 +57,6 @@ pub use rpc_guest_macros::module;
 
 #[doc(hidden)]
 pub mod __private {
+    pub use rpc_guest_macros::docs_section;
     pub use wit_bindgen;
 }

@@ -27,6 +27,8 @@ struct Link {
     max_depth: u32,
     deadline: Instant,
     budget: Budget,
+    /// The line of calls that it has the turn of.
+    line: Option<u64>,
     outer: Option<Chain>,
 }
 
@@ -65,6 +67,7 @@ impl Chain {
             max_depth,
             deadline,
             budget,
+            line: None,
             outer: None,
         }))
     }
@@ -92,8 +95,28 @@ impl Chain {
             max_depth: self.0.max_depth,
             deadline: deadline.min(self.0.deadline),
             budget: self.0.budget.clone(),
+            line: None,
             outer: Some(self.clone()),
         })))
+    }
+
+    /// The same call, which has the turn of a line of calls. Only for one that nobody has seen yet.
+    #[must_use]
+    pub fn with_turn(mut self, line: u64) -> Self {
+        if let Some(link) = Arc::get_mut(&mut self.0) {
+            link.line = Some(line);
+        }
+        self
+    }
+
+    /// Whether one of its calls has the turn of this line.
+    pub fn has_turn(&self, line: u64) -> bool {
+        self.links().any(|link| link.line == Some(line))
+    }
+
+    /// Whether this is the innermost of `self`, or a call that waits for it.
+    pub fn includes(&self, other: &Chain) -> bool {
+        self.links().any(|link| std::ptr::eq(link, &*other.0))
     }
 
     /// How many calls it is, this one included.
@@ -157,6 +180,10 @@ mod tests {
         assert_eq!((outer.depth(), inner.depth()), (1, 3));
         assert_eq!(inner.deadline(), soon, "no later than the outermost");
         assert!(inner.rests_on(7) && !outer.rests_on(7) && !inner.rests_on(8));
+        assert!(inner.includes(&outer) && inner.includes(&inner) && !outer.includes(&inner));
+        let turn = outer.then("x".into(), None, late).unwrap().with_turn(5);
+        let within = turn.then("y".into(), None, late).unwrap();
+        assert!(within.has_turn(5) && !within.has_turn(6) && !inner.has_turn(5));
         let refused = inner.then("x".into(), None, late).unwrap_err();
         assert_eq!(
             refused.to_string(),

@@ -9,6 +9,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault};
 
 use crate::capability::{GrantError, PolicyError};
 use crate::chain::ChainError;
+use crate::objects::ObjectError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
@@ -34,6 +35,9 @@ pub enum HostError {
     /// What clients serve.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// What sessions hold.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
     /// What may be granted.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -57,6 +61,7 @@ impl HostError {
             HostError::Sandbox(error) => sandbox(error),
             HostError::Chain(error) => chain(error),
             HostError::Provider(error) => provider(error),
+            HostError::Object(error) => object(error),
             // A guest hears of these otherwise; this is the node clearing up.
             HostError::Volume(_) => (ErrorCode::Internal, Fault::Host),
             HostError::Policy(_) | HostError::Value(_) => (ErrorCode::InvalidArgument, Fault::Peer),
@@ -117,6 +122,31 @@ fn chain(error: &ChainError) -> (ErrorCode, Fault) {
             (ErrorCode::ResourceExhausted, Fault::Tenant)
         }
         ChainError::WouldDeadlock { .. } => (ErrorCode::WouldDeadlock, Fault::Tenant),
+    }
+}
+
+fn object(error: &ObjectError) -> (ErrorCode, Fault) {
+    match error {
+        ObjectError::NotHeld { .. } => (ErrorCode::NotFound, Fault::Peer),
+        ObjectError::Gone { .. } | ObjectError::InstanceGone { .. } => {
+            (ErrorCode::FailedPrecondition, Fault::Guest)
+        }
+        ObjectError::Elsewhere { .. } | ObjectError::NoPlace { .. } | ObjectError::Lent { .. } => {
+            (ErrorCode::FailedPrecondition, Fault::Peer)
+        }
+        ObjectError::Twice { .. }
+        | ObjectError::OfAnotherResource { .. }
+        | ObjectError::ReleasedTooOften { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
+        ObjectError::TooMany { .. } | ObjectError::TooManyPinned { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Peer)
+        }
+        ObjectError::TooManyPinnedOfTenant { .. } => (ErrorCode::ResourceExhausted, Fault::Tenant),
+        ObjectError::NoRoomToPin => (ErrorCode::Unavailable, Fault::Host),
+        ObjectError::Narrowed { is_callers, .. } => match is_callers {
+            true => (ErrorCode::FailedPrecondition, Fault::Peer),
+            false => (ErrorCode::FailedPrecondition, Fault::Tenant),
+        },
+        ObjectError::SessionOver => (ErrorCode::Cancelled, Fault::Peer),
     }
 }
 
@@ -213,7 +243,6 @@ fn sandbox(error: &SandboxError) -> (ErrorCode, Fault) {
         | SandboxError::NoSuchRoom(_) => (ErrorCode::ResourceExhausted, Fault::Peer),
         SandboxError::RefusedImport { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
         SandboxError::ForeignObject { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
-        SandboxError::HoldsHandles(_) => (ErrorCode::Unimplemented, Fault::Host),
         SandboxError::Damaged => (ErrorCode::DataLoss, Fault::Host),
         SandboxError::Trapped { .. } => (ErrorCode::Trapped, Fault::Guest),
         SandboxError::Outside(failure) => (failure.code, failure.fault),

@@ -1,6 +1,6 @@
 //! A component in a file, looked at without a node.
 
-use rpc_host_protocol::operation::{FunctionEntry, ImportEntry, Inspection};
+use rpc_host_protocol::operation::{Description, FunctionEntry, ImportEntry, Inspection};
 
 use crate::capability::Kinds;
 use crate::registry::Digest;
@@ -22,6 +22,17 @@ pub fn inspect_component(bytes: &[u8]) -> Result<Inspection, SandboxError> {
         exports: world.functions.iter().map(function_entry).collect(),
         imports: imports.collect(),
     })
+}
+
+/// What can be called of a component: all of it, or the one function that a call of this path would mean.
+///
+/// # Errors
+/// When the bytes are no component, or one that is too complex, or there is no such function.
+pub fn describe_component(
+    bytes: &[u8],
+    function: Option<&str>,
+) -> Result<Description, SandboxError> {
+    sandbox::describe_component(bytes, function)
 }
 
 pub(crate) fn function_entry(function: &Function) -> FunctionEntry {

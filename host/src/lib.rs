@@ -27,6 +27,7 @@ mod hex;
 mod inspect;
 pub mod kv;
 pub mod node;
+pub mod objects;
 #[cfg(feature = "http")]
 pub mod outgoing;
 mod processor;
@@ -43,7 +44,7 @@ pub mod tenant;
 pub mod transport;
 pub mod volume;
 
-pub use inspect::inspect_component;
+pub use inspect::{describe_component, inspect_component};
 pub use node::node_limits;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};
-pub use serve::{Confined, ServeError, confine, serve};
+pub use serve::{Confined, ServeError, Ways, confine, serve};

@@ -13,6 +13,7 @@ use crate::audit::{Audit, Entry, Outcome};
 use crate::bootstrap::{BootstrapError, Foundation, ProfileOutcome};
 use crate::clock::{SystemClock, Timestamp, WallClock};
 use crate::config::{Config, Limits, ListenAddress, SandboxDemand, count};
+use crate::confinement::standard_streams::StandardStreams;
 use crate::confinement::{self, Enforcement, Use};
 use crate::kv::Buckets;
 use crate::node::{Node, Parts, tenant_volume_limits};
@@ -21,9 +22,10 @@ use crate::outgoing::Outgoing;
 use crate::provider::Providers;
 use crate::registry::{Registry, RegistryError, Targets};
 use crate::sandbox::{ArtifactKey, Sandbox, SandboxError, SandboxLimits};
-use crate::server;
+use crate::server::{self, Entrances};
 use crate::storage::{StorageError, blocking, file};
-use crate::transport::{IdentityError, Listener, server_config};
+use crate::tenant::{Starter, TenantError};
+use crate::transport::{IdentityError, Listener, duplex_stdio, server_config};
 use crate::volume::{HostDirectory, OpenVolumesError, VolumeLimits, Volumes};
 
 /// How often the server's certificate is looked at.
@@ -53,6 +55,12 @@ pub enum ServeError {
     /// Directories for modules.
     #[error(transparent)]
     Volumes(#[from] OpenVolumesError),
+    /// The streams of the process.
+    #[error("cannot speak over stdin and stdout: {0}")]
+    Stdio(std::io::Error),
+    /// Who is at their other end.
+    #[error("nobody can be served over stdin and stdout: {0}")]
+    Starter(TenantError),
     /// The address.
     #[error("cannot listen on {address}: {source}; choose another --listen")]
     Listen {
@@ -130,14 +138,35 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
 #[derive(Clone, Debug)]
 pub struct Confined(Option<Enforcement>);
 
-/// Serves until `shutdown` is done, then drains. Calls `ready` once connections are taken. Whenever
-/// `reload` is notified, it reads the operator's certificates anew.
+/// By which ways clients come to a node.
+#[derive(Debug)]
+pub struct Ways {
+    /// Whether it listens, where its configuration says.
+    pub listens: bool,
+    /// A connection over the streams that the process was started with, and who is at its other end. When it ends,
+    /// so does the node.
+    pub stdio: Option<(StandardStreams, Starter)>,
+}
+
+impl Ways {
+    /// The usual one: it listens.
+    pub fn listening() -> Self {
+        Ways {
+            listens: true,
+            stdio: None,
+        }
+    }
+}
+
+/// Serves until `shutdown` is done, then drains. Calls `ready` once it listens. Whenever `reload` is notified, it
+/// reads the operator's certificates anew.
 ///
 /// # Errors
 /// When the node cannot start. Nothing that happens after `ready` is an error.
 pub async fn serve(
     config: Config,
     confined: Confined,
+    ways: Ways,
     ready: impl FnOnce(SocketAddr),
     reload: &Notify,
     shutdown: impl Future<Output = ()>,
@@ -148,7 +177,7 @@ pub async fn serve(
     let outgoing = Arc::new(Outgoing::new(&config.http, &limits)?);
     let audit_file = config.audit.clone();
     let policy = config.policy.clone();
-    let (listen, config_of_blocking, clock_of_blocking) =
+    let (address, config_of_blocking, clock_of_blocking) =
         (config.listen.clone(), config, Arc::clone(&clock));
     let (foundation, registry, volumes) =
         blocking(move || lay(&config_of_blocking, &clock_of_blocking))
@@ -156,7 +185,7 @@ pub async fn serve(
             .map_err(StorageError::from)??;
 
     let audit = open_audit(audit_file, &limits, &clock).await?;
-    audit.record(started(demand));
+    audit.record(started(demand, &ways));
     audit.record(confined_entry("node", confined.0.as_ref()));
     let key = ArtifactKey::new(foundation.node_key.as_bytes());
     let sandbox = Sandbox::new(sandbox_limits(&limits), &key)?;
@@ -186,38 +215,33 @@ pub async fn serve(
         clock: Arc::clone(&clock),
     });
 
-    let listening = async {
-        let socket = TcpListener::bind((listen.host().as_str(), listen.port())).await?;
-        let address = socket.local_addr()?;
-        Ok((socket, address))
-    };
-    let (socket, address) = listening.await.map_err(|source| ServeError::Listen {
-        address: listen.clone(),
-        source,
-    })?;
-    #[cfg(feature = "http")]
-    outgoing.listens_on(address);
-    let clients = Arc::clone(&foundation.clients);
-    let tls = server_config(
-        foundation.identity.certificate(),
-        Arc::clone(&clients),
-        Arc::clone(&clock),
-    )?;
-    let profile = foundation.data.client_profile();
     let foundation = Arc::new(foundation);
-    let publishing = Arc::clone(&foundation);
-    let outcome = blocking(move || publishing.publish_profile(address))
-        .await
-        .map_err(StorageError::from)??;
-    note(outcome, &profile);
-    ready(address);
-
-    let listener = Listener::new(socket, tls, clients, &limits);
+    let stdio = match ways.stdio {
+        Some((streams, starter)) => {
+            let principal = foundation.directory.starter(&starter);
+            principal.map_err(ServeError::Starter)?;
+            let StandardStreams { input, output } = streams;
+            let stream = duplex_stdio(input, output).map_err(ServeError::Stdio)?;
+            Some((stream, starter))
+        }
+        None => None,
+    };
+    let listener = match ways.listens {
+        true => {
+            let (listener, address) = listen(&foundation, &address, &limits, &clock).await?;
+            #[cfg(feature = "http")]
+            outgoing.listens_on(address);
+            ready(address);
+            Some(listener)
+        }
+        false => None,
+    };
+    let entrances = Entrances { listener, stdio };
     let shutdown = async {
         shutdown.await;
         audit.record(Entry::new("drain", Outcome::Allowed).kept());
     };
-    let serving = server::run(listener, Arc::new(node), Arc::new(limits), shutdown);
+    let serving = server::run(entrances, Arc::new(node), Arc::new(limits), shutdown);
     tokio::select! {
         () = serving => {}
         never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
@@ -232,6 +256,37 @@ pub async fn serve(
         .await
         .map_err(StorageError::from)?;
     Ok(())
+}
+
+/// Listens, and says so in the profile for clients of this machine.
+async fn listen(
+    foundation: &Arc<Foundation>,
+    address: &ListenAddress,
+    limits: &Limits,
+    clock: &Arc<dyn WallClock>,
+) -> Result<(Listener, SocketAddr), ServeError> {
+    let listening = async {
+        let socket = TcpListener::bind((address.host().as_str(), address.port())).await?;
+        let bound = socket.local_addr()?;
+        Ok((socket, bound))
+    };
+    let (socket, bound) = listening.await.map_err(|source| ServeError::Listen {
+        address: address.clone(),
+        source,
+    })?;
+    let clients = Arc::clone(&foundation.clients);
+    let tls = server_config(
+        foundation.identity.certificate(),
+        Arc::clone(&clients),
+        Arc::clone(clock),
+    )?;
+    let profile = foundation.data.client_profile();
+    let publishing = Arc::clone(foundation);
+    let outcome = blocking(move || publishing.publish_profile(bound))
+        .await
+        .map_err(StorageError::from)??;
+    note(outcome, &profile);
+    Ok((Listener::new(socket, tls, clients, limits), bound))
 }
 
 /// Nothing is recorded where the configuration says so.
@@ -251,8 +306,14 @@ async fn open_audit(
         .map_err(ServeError::Audit)
 }
 
-fn started(demand: SandboxDemand) -> Entry {
-    let detail = format!("version {}, --sandbox {demand}", env!("CARGO_PKG_VERSION"));
+fn started(demand: SandboxDemand, ways: &Ways) -> Entry {
+    let stdio = if ways.stdio.is_some() {
+        ", --stdio"
+    } else {
+        ""
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let detail = format!("version {version}, --sandbox {demand}{stdio}");
     Entry::new("start", Outcome::Allowed).detail(&detail).kept()
 }
 

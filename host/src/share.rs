@@ -28,8 +28,7 @@ pub(crate) struct Taken {
     _of_tenant: OwnedSemaphorePermit,
 }
 
-/// What there is no unit of.
-#[cfg(feature = "http")]
+/// What there are no units of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Full {
     /// The tenant's share.
@@ -53,18 +52,17 @@ impl Shares {
         }
     }
 
-    /// One unit, if there is one now, for a tenant that may hold so many.
-    #[cfg(feature = "http")]
-    pub(crate) fn try_take(&self, tenant: &Arc<str>, most: u32) -> Result<Taken, Full> {
+    /// So many units, if they are free now, for a tenant that may hold so many.
+    pub(crate) fn try_take(&self, tenant: &Arc<str>, units: u32, most: u32) -> Result<Taken, Full> {
         let share = self.share(tenant);
-        let of_tenant = Arc::clone(&share).try_acquire_owned();
+        let of_tenant = Arc::clone(&share).try_acquire_many_owned(units);
         let of_tenant = of_tenant.map_err(|_none| Full::Tenant)?;
-        // This one included.
+        // These included.
         let held = (self.of_tenant as usize).saturating_sub(share.available_permits());
         if held > most as usize {
             return Err(Full::Tenant);
         }
-        let of_node = Arc::clone(&self.node).try_acquire_owned();
+        let of_node = Arc::clone(&self.node).try_acquire_many_owned(units);
         let of_node = of_node.map_err(|_none| Full::Node)?;
         Ok(Taken {
             _of_node: of_node,
@@ -128,22 +126,22 @@ mod tests {
         assert!(take(&shares, "greedy", 1).await.is_some());
     }
 
-    #[cfg(feature = "http")]
     #[tokio::test]
     async fn whoever_does_not_wait_is_told_at_once() {
         let (greedy, other): (Arc<str>, Arc<str>) = ("greedy".into(), "other".into());
         let shares = Shares::with_share(3, 2);
         let held = [
-            shares.try_take(&greedy, 2).unwrap(),
-            shares.try_take(&greedy, 2).unwrap(),
+            shares.try_take(&greedy, 1, 2).unwrap(),
+            shares.try_take(&greedy, 1, 2).unwrap(),
         ];
-        assert_eq!(shares.try_take(&greedy, 2).unwrap_err(), Full::Tenant);
-        let _other = shares.try_take(&other, 2).unwrap();
-        assert_eq!(shares.try_take(&other, 2).unwrap_err(), Full::Node);
+        assert_eq!(shares.try_take(&greedy, 1, 2).unwrap_err(), Full::Tenant);
+        let _other = shares.try_take(&other, 1, 2).unwrap();
+        assert_eq!(shares.try_take(&other, 1, 2).unwrap_err(), Full::Node);
         let narrowed: Arc<str> = "narrowed".into();
-        assert_eq!(shares.try_take(&narrowed, 0).unwrap_err(), Full::Tenant);
+        assert_eq!(shares.try_take(&narrowed, 1, 0).unwrap_err(), Full::Tenant);
         drop(held);
-        let _again = shares.try_take(&other, 2).unwrap();
+        assert_eq!(shares.try_take(&greedy, 3, 3).unwrap_err(), Full::Tenant);
+        let _again = shares.try_take(&other, 1, 2).unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -490,8 +490,11 @@ pub struct FunctionDescription {
     pub interface: Option<String>,
     /// The function.
     pub name: String,
-    /// What it takes and gives.
+    /// What it takes and gives; empty where that is not told as data.
     pub signature: Signature,
+    /// Why that is not told, for people, where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undescribed: Option<String>,
     /// What the WIT says about it, if it says something.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub docs: Option<String>,

@@ -206,7 +206,49 @@ impl Type {
     }
 }
 
+impl Type {
+    /// How many levels of arrays and maps it takes as data.
+    fn levels(&self) -> u32 {
+        let deepest = |types: &mut dyn Iterator<Item = &Type>| {
+            types.map(Type::levels).max().unwrap_or_default()
+        };
+        match self {
+            Type::List(inner) | Type::Option(inner) => 1 + inner.levels(),
+            Type::FixedList(inner, _) => 2 + inner.levels(),
+            Type::Map(key, value) => 2 + deepest(&mut [&**key, &**value].into_iter()),
+            Type::Record(fields) => 3 + deepest(&mut fields.iter().map(|field| &field.ty)),
+            Type::Tuple(types) => 2 + deepest(&mut types.iter()),
+            Type::Variant(cases) => 3 + deepest(&mut cases.iter().filter_map(|it| it.ty.as_ref())),
+            Type::Result(ResultType { ok, err }) => {
+                2 + deepest(&mut [ok, err].into_iter().flatten().map(|ty| &**ty))
+            }
+            Type::Enum(_) | Type::Flags(_) => 2,
+            Type::Own(_) | Type::Borrow(_) => 1,
+            Type::Bool
+            | Type::S8
+            | Type::U8
+            | Type::S16
+            | Type::U16
+            | Type::S32
+            | Type::U32
+            | Type::S64
+            | Type::U64
+            | Type::F32
+            | Type::F64
+            | Type::Char
+            | Type::String => 0,
+        }
+    }
+}
+
 impl Signature {
+    /// How many levels of arrays and maps it takes as data.
+    pub fn levels(&self) -> u32 {
+        let parameters = self.parameters.iter().map(|one| 3 + one.ty.levels());
+        let result = self.result.iter().map(|ty| 1 + ty.levels());
+        parameters.chain(result).max().unwrap_or_default().max(2)
+    }
+
     /// Whether the function takes or gives live objects.
     pub fn holds_handles(&self) -> bool {
         self.parameters
@@ -314,6 +356,79 @@ fn braced<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_are_those_of_the_data() {
+        let depth = |signature: &Signature| {
+            let bytes = crate::cbor::encode_envelope(signature);
+            (0..).find(|most| {
+                crate::cbor::Reader::new(&bytes, 1 << 20)
+                    .item(*most)
+                    .is_ok()
+            })
+        };
+        let field = |ty| Field {
+            name: "f".into(),
+            ty,
+        };
+        let nested: [fn(Arc<Type>) -> Type; 8] = [
+            Type::List,
+            Type::Option,
+            |ty| Type::FixedList(ty, 3),
+            |ty| Type::Map(Arc::new(Type::U8), ty),
+            |ty| Type::Tuple([Type::U8, (*ty).clone()].into()),
+            |ty| {
+                Type::Variant(Arc::from([Case {
+                    name: "c".into(),
+                    ty: Some((*ty).clone()),
+                }]))
+            },
+            |ty| {
+                Type::Result(ResultType {
+                    ok: None,
+                    err: Some(ty),
+                })
+            },
+            |ty| {
+                Type::Record(Arc::from([Field {
+                    name: "r".into(),
+                    ty: (*ty).clone(),
+                }]))
+            },
+        ];
+        let flat = [
+            Type::U8,
+            Type::Enum(Arc::from(["e".into()])),
+            Type::Flags(Arc::from(["e".into()])),
+            Type::Own("r".into()),
+        ];
+        let mut types = flat.to_vec();
+        for wrap in nested {
+            types.extend(flat.iter().map(|ty| wrap(Arc::new(ty.clone()))));
+            types.extend(
+                nested
+                    .iter()
+                    .map(|inner| wrap(Arc::new(inner(Arc::new(Type::U8))))),
+            );
+        }
+        for ty in types {
+            let taking = Signature {
+                parameters: vec![field(Type::Bool), field(ty.clone())],
+                result: None,
+            };
+            let giving = Signature {
+                parameters: Vec::new(),
+                result: Some(ty),
+            };
+            for signature in [taking, giving] {
+                assert_eq!(depth(&signature), Some(signature.levels()), "{signature}");
+            }
+        }
+        assert_eq!(
+            depth(&Signature::default()),
+            Some(Signature::default().levels())
+        );
+    }
 
     #[test]
     fn few_and_many_names_are_found_alike() {

@@ -124,7 +124,7 @@ impl HostOptions {
         self
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let format = if self.is_log_for_people {
             "human"
         } else {
@@ -397,7 +397,7 @@ impl TestHost {
     }
 }
 
-fn data(directory: &Path) -> PathBuf {
+pub(crate) fn data(directory: &Path) -> PathBuf {
     directory.join("rpc-host-data")
 }
 

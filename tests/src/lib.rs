@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `host` | a node, its log, its profile, and how it is started, stopped and killed |
+//! | `stdio` | a node that serves one client over its streams |
 //! | `tenant` | a tenant of its own for a test, so that tests can share a node |
 //! | `cli` | the command line, run as a person would |
 //! | `log` | the node's log, line by line, and waiting for a line |
@@ -38,6 +39,7 @@ mod operations;
 mod pki;
 mod raw_peer;
 mod register_history;
+mod stdio;
 mod tenant;
 mod web;
 
@@ -53,6 +55,7 @@ pub use operations::operation_names;
 pub use pki::{Certified, Pki};
 pub use raw_peer::{RawPeer, envelope, hello, tls_config, tls_connect};
 pub use register_history::{NoRegister, Reading, RegisterHistory, Span, Writing};
+pub use stdio::{StdioHost, StdioStream};
 pub use tenant::TestTenant;
 pub use web::{Answer, WebServer};
 

@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -24,9 +24,10 @@ use crate::host::TestHost;
 use crate::hostile::connect_from;
 use crate::in_time;
 
-/// A connection to a node over TLS, and nothing that would keep its user from breaking a rule.
-pub struct RawPeer {
-    stream: TlsStream<TcpStream>,
+/// A connection to a node, over TLS if nothing else is said, and nothing that would keep its user from breaking a
+/// rule.
+pub struct RawPeer<S = TlsStream<TcpStream>> {
+    stream: S,
     assembler: Assembler,
     next_id: u32,
 }
@@ -93,7 +94,24 @@ impl RawPeer {
         Self::over(stream.expect("TLS"))
     }
 
-    fn over(stream: TlsStream<TcpStream>) -> Self {
+    /// A connection after hello and welcome.
+    pub async fn welcomed(host: &TestHost, token: &str) -> Self {
+        let mut peer = Self::connect(host).await;
+        let welcome = peer.enter(Some(token)).await;
+        assert!(welcome.is_ok(), "{welcome:?}");
+        peer
+    }
+
+    /// Goes away without a word: the node gets a reset.
+    pub fn reset(self) {
+        let (tcp, _) = self.stream.into_inner();
+        let _closed = tcp.set_zero_linger();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
+    /// A connection over any stream of bytes, on which nothing was said yet.
+    pub fn over(stream: S) -> Self {
         let limits = AssemblerLimits {
             max_message_bytes: 256 << 20,
             max_buffered_bytes: 256 << 20,
@@ -104,14 +122,6 @@ impl RawPeer {
             assembler: Assembler::new(limits),
             next_id: 1,
         }
-    }
-
-    /// A connection after hello and welcome.
-    pub async fn welcomed(host: &TestHost, token: &str) -> Self {
-        let mut peer = Self::connect(host).await;
-        let welcome = peer.enter(Some(token)).await;
-        assert!(welcome.is_ok(), "{welcome:?}");
-        peer
     }
 
     /// Says hello, and gives the answer.
@@ -162,12 +172,6 @@ impl RawPeer {
             self.stream.flush().await
         };
         in_time("room to write", write).await
-    }
-
-    /// Goes away without a word: the node gets a reset.
-    pub fn reset(self) {
-        let (tcp, _) = self.stream.into_inner();
-        let _closed = tcp.set_zero_linger();
     }
 
     /// Begins a call with positional arguments.

@@ -1,7 +1,8 @@
 //! The attribute macro of `rpc-guest`, which documents it: depend on that crate instead.
 //!
 //! A `mod` of plain Rust is read (`interface`), written down as WIT (`wit`), and given a child
-//! `mod` (`glue`) with bindings generated from that WIT. This crate deliberately knows nothing of
+//! `mod` (`glue`) with bindings generated from that WIT; and the doc comments of any WIT become a section of
+//! what is built (`section`). This crate deliberately knows nothing of
 //! the component model's binary form: that is wit-bindgen's business.
 
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ mod functions;
 mod glue;
 mod interface;
 mod names;
+mod section;
 mod types;
 mod wit;
 
@@ -30,6 +32,13 @@ pub fn module(
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
     expand(arguments.into(), item.into()).into()
+}
+
+/// A section with the doc comments of the WIT that these options of `generate!` mean.
+#[doc(hidden)]
+#[proc_macro]
+pub fn docs_section(options: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    section::of_options(options.into()).into()
 }
 
 fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {

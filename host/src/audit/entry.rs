@@ -1,7 +1,6 @@
 //! What a line says.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use rpc_host_protocol::ErrorCode;
@@ -146,7 +145,7 @@ impl Entry {
     }
 
     /// By way of this session.
-    pub fn origin(mut self, session: impl ToString, address: IpAddr) -> Self {
+    pub fn origin(mut self, session: impl ToString, address: impl ToString) -> Self {
         self.session = Some(session.to_string());
         self.address = Some(address.to_string());
         self
@@ -318,7 +317,7 @@ mod tests {
                 .role("deployer")
                 .origin(
                     "0123456789abcdef",
-                    "ff02:1111:2222:3333:4444:5555:6666:7777".parse().unwrap(),
+                    "ff02:1111:2222:3333:4444:5555:6666:7777",
                 )
                 .object(&long)
                 .of_tenant(&long)

@@ -1,6 +1,8 @@
 //! Clocks of one millisecond: enough to tell the time by, too coarse to time a neighbour with. And those
 //! that a grant puts in their place: as good as the system's, or standing still.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock};
@@ -87,8 +89,26 @@ impl HostMonotonicClock for PreciseMonotonicClock {
     }
 }
 
+/// Where a clock stands, in nanoseconds since 1970.
+#[derive(Clone)]
+pub(crate) struct FrozenAt(Arc<AtomicU64>);
+
+impl FrozenAt {
+    pub(super) fn new(at: Duration) -> Self {
+        let frozen = FrozenAt(Arc::default());
+        frozen.set(at);
+        frozen
+    }
+
+    /// It stands here from now on.
+    pub(crate) fn set(&self, at: Duration) {
+        let ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
+        self.0.store(ns, Ordering::Relaxed);
+    }
+}
+
 /// A clock that stands at the time at which the call began.
-pub(super) struct FrozenClock(pub(super) Duration);
+pub(super) struct FrozenClock(pub(super) FrozenAt);
 
 impl HostWallClock for FrozenClock {
     fn resolution(&self) -> Duration {
@@ -96,7 +116,7 @@ impl HostWallClock for FrozenClock {
     }
 
     fn now(&self) -> Duration {
-        self.0
+        Duration::from_nanos(self.0.0.load(Ordering::Relaxed))
     }
 }
 

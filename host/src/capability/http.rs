@@ -108,6 +108,15 @@ impl HttpCtx {
         }
     }
 
+    /// Another call begins, which may make as many requests as the first.
+    pub(crate) fn begin(&mut self, label: CallLabel, limits: &CallLimits) {
+        let requests = &mut self.requests;
+        requests.label = label;
+        requests.max_of_tenant = limits.max_http_requests_of_tenant;
+        requests.allowance = None;
+        requests.is_spent = false;
+    }
+
     /// Gives it the node's way out.
     pub(crate) fn open(&mut self, outgoing: Arc<Outgoing>) {
         let bytes = outgoing.limits().max_header_bytes;

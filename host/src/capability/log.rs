@@ -47,6 +47,16 @@ impl LogCtx {
             lines: 0,
         }
     }
+
+    /// Another call begins, of the same account.
+    pub(crate) fn begin(&mut self, label: CallLabel, limits: &CallLimits) {
+        *self = LogCtx::new(label, Arc::clone(&self.account), limits);
+    }
+
+    /// Whose call it is.
+    pub(crate) fn label(&self) -> &CallLabel {
+        &self.label
+    }
 }
 
 /// The log, and whether it is granted.

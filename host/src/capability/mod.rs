@@ -38,6 +38,7 @@ mod wasi_base;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
+pub(crate) use clock::FrozenAt;
 pub(crate) use files::{Files, FilesCtx};
 pub use force::{Authority, Policies, Withheld};
 pub use grant::Grant;

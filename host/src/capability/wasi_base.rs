@@ -15,7 +15,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiView as _};
 use wasmtime_wasi_io::bindings::wasi::io;
 
-use super::clock::{self, CoarseMonotonicClock, CoarseWallClock};
+use super::clock::{self, CoarseMonotonicClock, CoarseWallClock, FrozenAt};
 use super::{Clock, Grants, random};
 use crate::sandbox::State;
 
@@ -79,13 +79,15 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 /// What stands behind these interfaces for one instance. Everything that is not set here is closed or
-/// empty by default. `began_at` is when the call began, since 1970.
+/// empty by default. `began_at` is when the call began, since 1970; where the clock stands still, what is
+/// given sets it.
 pub(crate) fn wasi_ctx(
     stdout: impl StdoutStream + 'static,
     stderr: impl StdoutStream + 'static,
     grants: &Grants,
     began_at: Duration,
-) -> WasiCtx {
+) -> (WasiCtx, Option<FrozenAt>) {
+    let mut frozen_at = None;
     let mut wasi = WasiCtxBuilder::new();
     wasi.stdout(stdout)
         .stderr(stderr)
@@ -100,12 +102,14 @@ pub(crate) fn wasi_ctx(
         Some(Clock::Precise) => wasi
             .wall_clock(clock::PreciseWallClock)
             .monotonic_clock(clock::PreciseMonotonicClock::new()),
-        Some(Clock::Frozen) => wasi
-            .wall_clock(clock::FrozenClock(began_at))
-            .monotonic_clock(clock::FrozenClock(began_at)),
+        Some(Clock::Frozen) => {
+            let at = frozen_at.insert(FrozenAt::new(began_at));
+            wasi.wall_clock(clock::FrozenClock(at.clone()))
+                .monotonic_clock(clock::FrozenClock(at.clone()))
+        }
     };
     if let Some(seed) = grants.seed() {
         random::seed(&mut wasi, seed);
     }
-    wasi.build()
+    (wasi.build(), frozen_at)
 }

@@ -25,13 +25,8 @@ pub(crate) struct Inspect {
 }
 
 impl Inspect {
-    /// Whether a file is meant: a path, or the name of a file of WebAssembly. The name of an interface
-    /// has a slash too, but a colon before it.
     pub(crate) fn is_offline(&self) -> bool {
-        let target = &self.target;
-        target.starts_with(['.', '/'])
-            || target.ends_with(".wasm")
-            || target.contains('/') && !target.contains(':')
+        is_file(&self.target)
     }
 
     pub(crate) fn run_offline(self) -> Result<(), Problem> {
@@ -65,7 +60,15 @@ fn inspect_component(bytes: &[u8]) -> Result<Inspection, String> {
     rpc_host::inspect_component(bytes).map_err(|error| error.to_string())
 }
 
-fn in_file(path: &Path, problem: &str) -> Problem {
+/// Whether a file is meant: a path, or the name of a file of WebAssembly. The name of an interface
+/// has a slash too, but a colon before it.
+pub(crate) fn is_file(target: &str) -> bool {
+    target.starts_with(['.', '/'])
+        || target.ends_with(".wasm")
+        || target.contains('/') && !target.contains(':')
+}
+
+pub(crate) fn in_file(path: &Path, problem: &str) -> Problem {
     Problem::new(format!("{}: {problem}", path.display()))
 }
 
@@ -129,19 +132,11 @@ mod tests {
 
     #[test]
     fn a_file_is_told_from_a_registration() {
-        let is_offline = |target: &str| {
-            let inspect = Inspect {
-                target: target.to_owned(),
-                wit: false,
-                output: Output::default(),
-            };
-            inspect.is_offline()
-        };
         for file in ["calc.wasm", "./calc", "../calc", "/tmp/calc", "target/calc"] {
-            assert!(is_offline(file), "{file}");
+            assert!(is_file(file), "{file}");
         }
         for name in ["calc", "acme:log/logger@1.0.0"] {
-            assert!(!is_offline(name), "{name}");
+            assert!(!is_file(name), "{name}");
         }
     }
 

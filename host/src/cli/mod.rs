@@ -12,6 +12,7 @@ mod certificate;
 mod compile_worker;
 mod completions;
 mod connect;
+mod describe;
 mod inspect;
 mod limits;
 mod print;
@@ -74,6 +75,8 @@ enum Command {
     Show(registrations::Show),
     /// Show what a registered module, or a file, exports and imports
     Inspect(inspect::Inspect),
+    /// Show what can be called under a name, with its docs, or as a stub for Python
+    Describe(describe::Describe),
     /// Show what is allowed, and how much of it is in use
     Limits(limits::Limits),
     /// List the revisions of a registration
@@ -130,6 +133,7 @@ fn run(cli: Cli) -> Result<(), Problem> {
         Command::Certificate(certificate) => return certificate.run(),
         Command::Limits(limits) if limits.is_offline() => return limits.run_offline(),
         Command::Inspect(inspect) if inspect.is_offline() => return inspect.run_offline(),
+        Command::Describe(describe) if describe.is_offline() => return describe.run_offline(),
         _ => {}
     }
     connect::log_to_stderr(verbose);
@@ -162,6 +166,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::List(list) => list.run(connect).await,
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
+        Command::Describe(describe) => describe.run(connect).await,
         Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,

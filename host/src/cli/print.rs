@@ -59,7 +59,8 @@ impl Output {
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Problem> {
+/// Prints `value` for programs.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Problem> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Problem::new(format!("cannot write json: {error}")))?;
     stdout(&(text + "\n"))

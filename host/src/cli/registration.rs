@@ -25,6 +25,9 @@ pub(crate) struct Registration {
     /// Let nothing that a session serves to itself answer its imports
     #[arg(long, requires = "name")]
     sealed: bool,
+    /// How long its instances live: for a call each, for a session, or one for all
+    #[arg(long, value_name = "WHAT", value_parser = instancing, requires = "name")]
+    instancing: Option<Instancing>,
     /// Do it even if others that depend on the name then lack something
     #[arg(long, requires = "name")]
     force: bool,
@@ -37,7 +40,7 @@ impl Registration {
             limits: once_each("limit", self.limits)?,
             bindings: once_each("bind", self.bindings)?,
             sealed: self.sealed,
-            instancing: Instancing::default(),
+            instancing: self.instancing.unwrap_or_default(),
             if_revision: self.if_revision,
             force: self.force,
         })
@@ -53,6 +56,12 @@ fn pair(text: &str) -> Result<(&str, &str), String> {
 
 fn binding(text: &str) -> Result<(String, String), String> {
     pair(text).map(|(import, name)| (import.to_owned(), name.to_owned()))
+}
+
+fn instancing(text: &str) -> Result<Instancing, String> {
+    const ALL: [Instancing; 3] = [Instancing::Call, Instancing::Session, Instancing::Shared];
+    let found = ALL.into_iter().find(|one| one.name() == text);
+    found.ok_or_else(|| format!("it is one of {}", ALL.map(Instancing::name).join(", ")))
 }
 
 pub(crate) fn limit(text: &str) -> Result<(String, u64), String> {
@@ -114,6 +123,9 @@ mod tests {
             binding("acme:log/logger@1.0.0=my-logger"),
             Ok(("acme:log/logger@1.0.0".to_owned(), "my-logger".to_owned()))
         );
+        assert_eq!(instancing("shared"), Ok(Instancing::Shared));
+        let wrong = instancing("forever").unwrap_err();
+        assert_eq!(wrong, "it is one of call, session, shared");
         let twice = vec![("a".to_owned(), 1), ("a".to_owned(), 2)];
         assert!(once_each("limit", twice).is_err());
     }

@@ -318,7 +318,7 @@ mod tests {
         assert!(text.starts_with("NAME  REVISION"), "{text}");
         assert!(text.contains("\n\nSERVED BY CLIENT  SESSION"), "{text}");
         let shown = show_text(&listed[1]);
-        assert!(shown.starts_with("name:      calc\n"), "{shown}");
+        assert!(shown.starts_with("name:        calc\n"), "{shown}");
         assert!(shown.contains("\n\nSERVED BY CLIENT  SESSION"), "{shown}");
         let shown = show_text(&listed[0]);
         assert!(shown.starts_with("SERVED BY CLIENT"), "{shown}");
@@ -332,7 +332,7 @@ mod tests {
     fn one_registration_is_shown_whole() {
         assert_eq!(
             registration_text(&entry()),
-            "name:      calc\n\
+            "name:        calc\n\
              revision:    12\n\
              module:      sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n\
              size:        61.5 KiB\n\

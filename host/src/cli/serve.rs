@@ -1,11 +1,15 @@
 //! `serve`: the only verb that is a node.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
+use rpc_host::Ways;
 use rpc_host::config::{Config, Flags, ListenAddress, LogFormat, LogLevel, SandboxDemand};
+use rpc_host::confinement::standard_streams::{self, StandardStreams};
+use rpc_host::tenant::{Role, Starter, TenantName};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -33,9 +37,48 @@ pub(crate) struct Serve {
     /// [default: best-effort]
     #[arg(long, value_name = "DEMAND")]
     sandbox: Option<SandboxDemand>,
+    /// Serve one client over stdin and stdout, until it closes them, and nobody else unless --listen is
+    /// said as well. Whoever can start this is the node's operator, without a token
+    #[arg(long)]
+    stdio: bool,
+    /// The tenant that the client of --stdio acts for [default: default]
+    #[arg(long, value_name = "NAME", requires = "stdio")]
+    tenant: Option<TenantName>,
+    /// The most that the client of --stdio may do: reader, caller, deployer or admin [default: admin]
+    #[arg(long, value_name = "ROLE", requires = "stdio")]
+    role: Option<Role>,
+    /// Stdin and stdout were set aside
+    #[arg(long = STREAMS_ARE_ASIDE, hide = true, requires = "stdio")]
+    streams_are_aside: bool,
 }
 
+const STREAMS_ARE_ASIDE: &str = "streams-are-aside";
+/// How long what blocks may take to end after the node: at the end of a connection something may still wait to read
+/// or write its streams.
+const LAST_READ_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Serve {
+    /// What the process was given as stdin and stdout, if they are a connection. Afterwards nobody comes upon them by
+    /// printing or reading.
+    fn streams(&self) -> Result<Option<StandardStreams>, Problem> {
+        let unusable =
+            |error: io::Error| Problem::new(format!("cannot serve over stdin and stdout: {error}"));
+        if !self.stdio {
+            return Ok(None);
+        }
+        if self.streams_are_aside {
+            return standard_streams::take().map(Some).map_err(unusable);
+        }
+        if io::stdin().is_terminal() || io::stdout().is_terminal() {
+            return Err(Problem::usage(
+                "--stdio is for a program at the other end of stdin and stdout, and one of them is a \
+                 terminal",
+            ));
+        }
+        let mark = format!("--{STREAMS_ARE_ASIDE}");
+        Err(unusable(standard_streams::set_aside(&mark)))
+    }
+
     fn flags(self, verbose: u8) -> Flags {
         Flags {
             config: self.config,
@@ -52,6 +95,16 @@ impl Serve {
     }
 
     pub(crate) fn run(self, verbose: u8) -> Result<(), Problem> {
+        let starter = Starter {
+            tenant: self.tenant.clone(),
+            role: self.role,
+        };
+        let stdio = self.streams()?.map(|streams| (streams, starter));
+        let is_stdio = stdio.is_some();
+        let ways = Ways {
+            listens: !is_stdio || self.listen.is_some(),
+            stdio,
+        };
         let config =
             Config::load(self.flags(verbose)).map_err(|error| Problem::usage(error.to_string()))?;
         log_to_stderr(&config);
@@ -65,18 +118,23 @@ impl Serve {
             .enable_all()
             .build()
             .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             let shutdown = shutdown()?;
-            // The one line on stdout: whoever started the node waits for it, and reads the port.
+            // The one line on stdout: whoever started the node waits for it, and reads the port. Where
+            // stdout is a connection, it goes to stderr.
             let ready = |bound| {
                 // Whether anybody reads it is not the node's business.
                 let _unread = print::stdout(&format!("listening on {bound}\n"));
             };
             let reload = reload()?;
-            rpc_host::serve(config, confined, ready, &reload, shutdown)
+            rpc_host::serve(config, confined, ways, ready, &reload, shutdown)
                 .await
                 .map_err(|error| Problem::new(error.to_string()))
-        })
+        });
+        if is_stdio {
+            runtime.shutdown_timeout(LAST_READ_TIMEOUT);
+        }
+        served
     }
 }
 
@@ -127,8 +185,8 @@ fn log_to_stderr(config: &Config) {
         .with_target("guest", level);
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match config.log_format {
         LogFormat::Human => subscriber.finish().with(targets).init(),
         LogFormat::Json => subscriber.json().finish().with(targets).init(),
@@ -147,6 +205,10 @@ mod tests {
             data: Some("data".into()),
             log_format: Some(LogFormat::Json),
             sandbox: Some(SandboxDemand::Off),
+            stdio: false,
+            tenant: None,
+            role: None,
+            streams_are_aside: false,
         };
         let flags = serve.flags(1);
         assert_eq!(flags.config, Some("node.toml".into()));

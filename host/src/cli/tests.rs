@@ -22,6 +22,7 @@ fn every_documented_form_is_understood() {
         "upload calc.wasm --name calc --grant log --grant kv --limit max-memory-bytes=1MiB \
          --bind acme:log/logger=log --if-revision 0 --output json",
         "upload calc.wasm --name calc --sealed --force",
+        "upload counter.wasm --name counter --instancing shared",
         "swap calc --to calc.wasm",
         "swap calc --to revision:3 --if-revision 7 --force --output json",
         "rollback calc",

@@ -167,17 +167,29 @@ limits! {
     max_value_bytes_per_call, "max-value-bytes-per-call" = 512 * MIB, at most 16 * GIB;
     /// Handles that one instance holds.
     max_handles_per_instance, "max-handles-per-instance" = 10_000, at most 1_000_000;
+    /// Objects of the host that one session holds.
+    max_handles_per_session, "max-handles-per-session" = 65_536, at most 1_000_000;
+    /// Instances that outlive their calls for the objects that one session holds of them, or because they are
+    /// the session's; a large one counts as several.
+    max_pinned_instances_per_session, "max-pinned-instances-per-session" = 64, at most 16_384;
+    /// The same of all sessions of one tenant, and those that they share; never more than a quarter of
+    /// `max-live-instances`.
+    max_pinned_instances_per_tenant, "max-pinned-instances-per-tenant" = 128, at most 16_384;
+    /// Time for the destructors of all that a session holds at its end.
+    session_end_timeout_ms, "session-end-timeout-ms" = 2 * SECOND, at most MINUTE;
+    /// Processor time for the same.
+    max_cpu_ms_per_session_end, "max-cpu-ms-per-session-end" = SECOND, at most MINUTE;
     /// Resources of the host, streams and the like, that one instance holds.
     max_host_resources_per_instance, "max-host-resources-per-instance" = 1024, at most 65_536;
-    /// Objects that the instances of one call hold of one another.
+    /// Objects that the instances of one call hold of one another, and sessions of them.
     max_objects_per_call, "max-objects-per-call" = 10_000, at most 1_000_000;
     /// Bytes of one reply.
     max_reply_bytes, "max-reply-bytes" = 16 * MIB, at most GIB;
     /// Bytes of one line that a guest logs; the rest of the line is cut off.
     max_log_line_bytes, "max-log-line-bytes" = 8 * KIB, at most MIB;
-    /// Lines that one instance logs; the rest is dropped.
+    /// Lines that one instance logs in one call; the rest is dropped.
     max_log_lines_per_instance, "max-log-lines-per-instance" = 1000, at most 1_000_000;
-    /// Bytes that one instance prints on stdout, and as many on stderr; the rest is dropped.
+    /// Bytes that one instance prints on stdout in one call, and as many on stderr; the rest is dropped.
     max_output_bytes_per_instance, "max-output-bytes-per-instance" = 64 * KIB, at most 16 * MIB;
     /// Bytes that the guests of one tenant log and print in one second; the rest is dropped.
     max_log_bytes_per_second_per_tenant, "max-log-bytes-per-second-per-tenant" = MIB, at most GIB;

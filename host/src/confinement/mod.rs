@@ -1,5 +1,6 @@
 //! What a process gives up before it touches what strangers sent: [`worker`] for the compiler's, which
-//! needs hardly anything, and [`node`] for the one that serves.
+//! needs hardly anything, and [`node`] for the one that serves; and its standard streams, where they are a
+//! connection ([`standard_streams`]).
 //!
 //! Each measure stands for itself. What the kernel does not offer is told, in [`Enforcement`], and the
 //! rest holds all the same.
@@ -7,6 +8,7 @@
 mod descriptors;
 mod files;
 mod node;
+pub mod standard_streams;
 mod system_calls;
 #[cfg(test)]
 mod tests;

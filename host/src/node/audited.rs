@@ -7,13 +7,14 @@ use rpc_host_protocol::message::{Provide, ProvideScope, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::{Register, SwapTo, TenantSettings};
 use rpc_host_protocol::{ErrorCode, Fault, Operation};
 
+use super::root::Caller;
 use crate::audit::{Audit, Entry, Outcome, grant};
 use crate::error::HostError;
 use crate::provider::ProviderError;
 use crate::registry::RegistryError;
 use crate::sandbox::SandboxError;
 use crate::session::Origin;
-use crate::tenant::{Certificate, Credential, Principal, TenantError, Token};
+use crate::tenant::{Credential, Principal, Shown, TenantError, Token};
 
 const HELLO: &str = "hello";
 const CALL: &str = "call";
@@ -25,6 +26,8 @@ const STEAL: &str = "steal";
 const UNGRANTED: &str = "ungranted";
 /// A call met a limit.
 const LIMIT: &str = "limit";
+/// The state of a shared instance did not come to the one that took its place.
+const LOST_STATE: &str = "lost-state";
 
 /// Something that was asked for and has not ended. When it goes before that, nobody waited for its end,
 /// and the log says so.
@@ -176,7 +179,7 @@ impl Drop for Pending {
 /// Somebody has said hello.
 pub(super) fn hello(
     audit: &Audit,
-    (token, certificate): (Option<&str>, Option<&Certificate>),
+    (token, shown): (Option<&str>, &Shown),
     origin: Origin,
     ended: &Result<Principal, HostError>,
 ) {
@@ -191,7 +194,7 @@ pub(super) fn hello(
             // What it claims to be, of which nothing is secret.
             let claimed = token.and_then(|token| token.parse::<Token>().ok());
             let claimed = claimed.map(|token| Credential::Token(token.id()));
-            let entry = match claimed.or_else(|| certificate?.credential()) {
+            let entry = match claimed.or_else(|| shown.credential()) {
                 Some(credential) => entry.credential(credential),
                 None => entry,
             };
@@ -216,6 +219,15 @@ pub(super) fn failed_call(
     };
     let entry = asked_by(principal, origin, event).object(module);
     audit.record(ended_by(entry, error).once());
+}
+
+/// A shared instance was swapped, and its state was not handed over.
+pub(super) fn lost_state(audit: &Audit, caller: &Caller, module: &str) {
+    let entry = Entry::new(LOST_STATE, Outcome::Failed)
+        .tenant(Some(caller.tenant.to_string()))
+        .credential(caller.permit.holder())
+        .object(module);
+    audit.record(entry.once());
 }
 
 /// Who asks, and by which way.
@@ -340,7 +352,7 @@ fn is_told(error: &HostError) -> bool {
         HostError::Registry(error) => {
             !matches!(error, RegistryError::Grant(_) | RegistryError::Storage(_))
         }
-        HostError::Chain(_) | HostError::Unimplemented(_) => true,
+        HostError::Chain(_) | HostError::Object(_) | HostError::Unimplemented(_) => true,
         HostError::Provider(error) => !matches!(
             error,
             ProviderError::Failed { .. } | ProviderError::Differs { .. }

@@ -5,12 +5,17 @@ use std::time::Duration;
 
 use rpc_host_protocol::cbor::{decode_arguments, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
-use rpc_host_protocol::value::ValueLimits;
-use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
-use tokio::time::Instant;
+use rpc_host_protocol::operation::Instancing;
+use rpc_host_protocol::value::{Handle, ValueLimits};
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Type, Value};
+use tokio::time::{Instant, timeout_at};
 
 use super::answerer::{Answerer, answerer};
-use super::root::{Caller, Root};
+use super::border::Border;
+use super::holdings::Spot;
+use super::kept::{Kept, Living};
+use super::line::Ticket;
+use super::root::{Caller, Member, Present, Root, Visit};
 use super::{Node, served};
 use crate::account::Account;
 use crate::budget::Budget;
@@ -18,35 +23,174 @@ use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::{Limits, count};
 use crate::error::HostError;
+use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
-use crate::sandbox::{ArgumentRoom, CallLabel, CallLimits, Function, SandboxError, Setting};
-use crate::session::{CallReply, CallRequest};
-use crate::tenant::Principal;
+use crate::sandbox::{
+    ArgumentRoom, CallLabel, CallLimits, Function, Prepared, SandboxError, Setting, Terms,
+};
+use crate::session::{CallReply, CallRequest, Origin, SessionId, Told};
+use crate::tenant::{CallPermit, Principal};
 use crate::volume::{Mount, TenantLimits};
+
+/// A call that has its place among others.
+pub struct Begun {
+    started: Instant,
+    call: CallRequest,
+    place: Result<(CallPermit, Place), HostError>,
+}
+
+/// Where a call is done.
+enum Place {
+    /// By a client that serves the name.
+    Client(Serving),
+    /// In instances of its own.
+    Fresh(Arc<Registration>),
+    /// In the instance that the session has, or that all share; the line is joined where the call is not part
+    /// of the one that has the turn.
+    Kept(Arc<Kept>, Arc<Registration>, Option<Ticket>),
+    /// Where an object lives.
+    On(On),
+}
+
+/// Where a call is done that is done on an object.
+struct On {
+    number: u64,
+    spot: Spot,
+    /// None where the call is part of the one that has the turn.
+    ticket: Option<Ticket>,
+    part: Part,
+}
+
+/// The part of a root that a call is of.
+enum Part {
+    Has(Arc<Member>),
+    Joins(Arc<Registration>),
+}
+
+impl Begun {
+    pub(super) fn origin(&self) -> Origin {
+        self.call.origin
+    }
+
+    pub(super) fn module(&self) -> &str {
+        &self.call.header.module
+    }
+}
+
+impl Place {
+    fn registration(&self) -> Option<&Arc<Registration>> {
+        match self {
+            Place::Client(_) => None,
+            Place::Fresh(registration) | Place::Kept(_, registration, _) => Some(registration),
+            Place::On(on) => Some(match &on.part {
+                Part::Has(member) => member.registration(),
+                Part::Joins(registration) => registration,
+            }),
+        }
+    }
+}
+
+/// Finds out where a call is done, and gets its place in the line there.
+pub(super) fn begin(node: &Node, principal: &Principal, call: CallRequest) -> Begun {
+    let started = Instant::now();
+    let place = place(node, principal, &call);
+    Begun {
+        started,
+        call,
+        place,
+    }
+}
+
+fn place(
+    node: &Node,
+    principal: &Principal,
+    call: &CallRequest,
+) -> Result<(CallPermit, Place), HostError> {
+    let permit = principal.permit_call()?;
+    let (session, header) = (call.origin.session, &call.header);
+    let name = &header.module;
+    let Some(number) = header.on else {
+        let place = match answerer(node, &permit, Some(session), name)? {
+            Answerer::Module(registration) => match kept(node, session, &registration)? {
+                None => Place::Fresh(registration),
+                Some(kept) => {
+                    let ticket = kept.join(call.chain.as_ref());
+                    Place::Kept(kept, registration, ticket)
+                }
+            },
+            Answerer::Client(serving) => Place::Client(serving),
+        };
+        return Ok((permit, place));
+    };
+    let not_held = ObjectError::NotHeld { number };
+    let holdings = node.holdings().of(session).ok_or(not_held)?;
+    let spot = holdings.table().find(number)?.clone();
+    let root = &spot.root;
+    if let Some(why) = root.gone() {
+        return Err(ObjectError::Gone { number, why }.into());
+    }
+    let part = match root.named(name, spot.object) {
+        Some(member) => Part::Has(member),
+        None => match answerer(node, &permit, Some(session), name)? {
+            Answerer::Module(registration) => Part::Joins(registration),
+            Answerer::Client(_) => {
+                return Err(HostError::Unimplemented("objects of the host at a client"));
+            }
+        },
+    };
+    let is_within = |chain: &Chain| chain.has_turn(root.line_number());
+    let ticket = match call.chain.as_ref().is_some_and(is_within) {
+        true => None,
+        false => root.join(),
+    };
+    let on = On {
+        number,
+        ticket,
+        part,
+        spot,
+    };
+    Ok((permit, Place::On(on)))
+}
+
+/// The instance that is there for calls of a registration, where it is not a fresh one for each.
+pub(super) fn kept(
+    node: &Node,
+    session: SessionId,
+    registration: &Registration,
+) -> Result<Option<Arc<Kept>>, ObjectError> {
+    Ok(match registration.current.instancing {
+        Instancing::Call => None,
+        Instancing::Session => {
+            let holdings = node.holdings().of(session);
+            let holdings = holdings.ok_or(ObjectError::SessionOver)?;
+            Some(holdings.kept(&registration.name)?)
+        }
+        Instancing::Shared => Some(node.shared().of(registration)),
+    })
+}
 
 pub(super) async fn call(
     node: &Node,
     principal: &Principal,
-    call: CallRequest,
+    begun: Begun,
 ) -> Result<CallReply, HostError> {
-    let started = Instant::now();
-    let permit = principal.permit_call()?;
-    if call.header.on.is_some() {
-        return Err(HostError::Unimplemented("calls on objects"));
-    }
+    let Begun {
+        started,
+        call,
+        place,
+    } = begun;
+    let (permit, place) = place?;
     if call.header.output {
         return Err(HostError::Unimplemented("output while a call runs"));
     }
-    let name = &call.header.module;
     let allow = allowed(node, call.header.allow.as_deref())?;
-    let answerer = answerer(node, &permit, Some(call.origin.session), name)?;
-    let limits = match &answerer {
-        Answerer::Module(registration) => registration
+    let limits = match place.registration() {
+        Some(registration) => registration
             .current
             .narrowing
             .apply(permit.settings().limits()),
-        Answerer::Client(_) => permit.settings().limits().clone(),
+        None => permit.settings().limits().clone(),
     };
     let timeout_ms = call
         .header
@@ -71,7 +215,7 @@ pub(super) async fn call(
         let (node, outer) = (node.clone(), call.chain);
         async move {
             let bounds = Bounds {
-                account: &caller.account,
+                account: Arc::clone(&caller.account),
                 deadline,
                 limits: &limits,
                 outer,
@@ -81,12 +225,19 @@ pub(super) async fn call(
                 let late = SandboxError::DeadlineExceeded(deadline - started);
                 return reply(Err(late.into()), started, &bounds);
             }
-            let called = match answerer {
-                Answerer::Module(registration) => {
-                    of_module(&node, &caller, &registration, &header, arguments, &bounds).await
-                }
-                Answerer::Client(serving) => {
+            let called = match place {
+                Place::Client(serving) => {
                     of_client(&node, &caller, &serving, &header, arguments, &bounds).await
+                }
+                Place::Fresh(registration) => {
+                    of_module(&node, caller, &registration, &header, arguments, &bounds).await
+                }
+                Place::Kept(kept, registration, ticket) => {
+                    let (caller, place) = (Arc::new(caller), (kept, registration, ticket));
+                    in_kept(&node, &caller, place, &header, arguments, &bounds).await
+                }
+                Place::On(on) => {
+                    on_object(&node, &Arc::new(caller), on, &header, arguments, &bounds).await
                 }
             };
             reply(called, started, &bounds)
@@ -98,19 +249,26 @@ pub(super) async fn call(
 
 fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallReply, HostError> {
     let time = bounds.deadline - started;
-    let (value, is_result) =
-        called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
+    let Called {
+        value,
+        is_result,
+        told,
+    } = called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
     let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
     let limit_bytes = bounds.limits.max_reply_bytes;
     if value.len() as u64 > limit_bytes {
         return Err(SandboxError::ResultTooLarge { limit_bytes }.into());
     }
-    Ok(CallReply { value, is_result })
+    Ok(CallReply {
+        value,
+        is_result,
+        told,
+    })
 }
 
 /// What a call may take.
 struct Bounds<'a> {
-    account: &'a Arc<Account>,
+    account: Arc<Account>,
     deadline: Instant,
     limits: &'a Limits,
     /// What it is part of, if a client makes it for another call.
@@ -121,7 +279,7 @@ impl Bounds<'_> {
     fn budget(&self) -> Budget {
         match &self.outer {
             Some(outer) => outer.budget().part(call_budget(self.limits)),
-            None => Budget::new(call_budget(self.limits), Arc::clone(self.account)),
+            None => Budget::new(call_budget(self.limits), Arc::clone(&self.account)),
         }
     }
 
@@ -139,61 +297,254 @@ impl Bounds<'_> {
     }
 }
 
-/// What a call gives, and whether its function returns a WIT `result`.
-type Outcome = Result<(Option<Value>, bool), HostError>;
+/// What a call gives.
+struct Called {
+    value: Option<Value>,
+    /// Whether its function returns a WIT `result`.
+    is_result: bool,
+    told: Told,
+}
+
+impl Called {
+    fn plain(value: Option<Value>, function: &Function) -> Self {
+        Called {
+            value,
+            is_result: function.signature.returns_result(),
+            told: Told::default(),
+        }
+    }
+}
+
+type Outcome = Result<Called, HostError>;
 
 async fn of_module(
     node: &Node,
-    caller: &Caller,
+    caller: Caller,
     registration: &Arc<Registration>,
     header: &CallHeader,
     arguments: Vec<u8>,
     bounds: &Bounds<'_>,
 ) -> Outcome {
     let deadline = bounds.deadline;
-    // The first call of a component may have to load it; the time for that is the caller's too.
-    let loading = tokio::time::timeout_at(deadline, node.targets.load(registration));
-    let prepared = loading
-        .await
-        .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??;
+    let prepared = loaded(node, registration, deadline).await?;
     let (index, function) = prepared.functions().find(&header.function)?;
-    let (arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
-    if function.signature.holds_handles() {
-        // What a client holds for an object is no object of this call.
-        return Err(SandboxError::HoldsHandles(function.to_string()).into());
+    if prepared.leads_on() || function.signature.holds_handles() {
+        let root = Root::new(node.clone());
+        let member = root.member(registration, &prepared)?;
+        let work = InRoot {
+            node,
+            caller: &Arc::new(caller),
+            visit: Some(root.first_visit()),
+            root: &root,
+            member: &member,
+            on: None,
+        };
+        let function = (index, function);
+        return work.call(function, header, arguments, bounds).await;
     }
+    let (arguments, _room) = decoded(node, &caller, function, arguments, bounds).await?;
     node.registry
         .catalog
         .note_call(registration, &header.function);
-    let value = if prepared.leads_on() {
-        let chain = bounds.chain(registration.name.as_str())?;
-        let root = Root::new(node.clone(), caller.clone());
-        root.call(registration, &prepared, index, arguments, chain)
-            .await?
-    } else {
-        if let Some(outer) = &bounds.outer {
-            // It leads nowhere, but may be too deep itself.
-            outer.then(registration.name.as_str().into(), None, deadline)?;
-        }
-        // Nothing else has a part in it, so nothing needs to be kept for others.
-        let grants = caller.in_force(node, registration);
-        let setting = Setting {
-            label: caller.label(registration),
-            account: Arc::clone(&caller.account),
-            limits: call_limits(bounds.limits, deadline),
-            buckets: caller.buckets(node, &grants),
-            mounts: mounts(node, caller, &grants),
-            grants,
-            began_at: caller.began_at,
-            deadline,
-            budget: bounds.budget(),
-            outside: None,
-            is_inner: bounds.outer.is_some(),
-        };
-        let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
-        instance?.call(index, arguments, deadline).await?
+    if let Some(outer) = &bounds.outer {
+        // It leads nowhere, but may be too deep itself.
+        outer.then(registration.name.as_str().into(), None, deadline)?;
+    }
+    // Nothing else has a part in it, so nothing needs to be kept for others.
+    let grants = caller.in_force(node, registration);
+    let setting = Setting {
+        account: Arc::clone(&caller.account),
+        terms: caller.terms(registration, bounds.limits, deadline, bounds.budget()),
+        buckets: caller.buckets(node, &grants),
+        mounts: mounts(node, &caller, &grants),
+        grants,
+        outside: None,
+        is_inner: bounds.outer.is_some(),
+        is_pinned: false,
     };
-    Ok((value, function.signature.returns_result()))
+    let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
+    let value = instance?.call(index, arguments, deadline).await?;
+    Ok(Called::plain(value, function))
+}
+
+/// The first call of a component may have to load it; the time for that is the caller's too.
+async fn loaded(
+    node: &Node,
+    registration: &Registration,
+    deadline: Instant,
+) -> Result<Arc<Prepared>, HostError> {
+    let loading = timeout_at(deadline, node.targets.load(registration));
+    Ok(loading
+        .await
+        .map_err(|_| SandboxError::DeadlineExceeded(left(deadline)))??)
+}
+
+async fn in_kept(
+    node: &Node,
+    caller: &Arc<Caller>,
+    (kept, registration, ticket): (Arc<Kept>, Arc<Registration>, Option<Ticket>),
+    header: &CallHeader,
+    arguments: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Outcome {
+    let (deadline, late) = (bounds.deadline, || {
+        SandboxError::DeadlineExceeded(left(bounds.deadline))
+    });
+    let prepared = loaded(node, &registration, deadline).await?;
+    let (Living { root, member }, visit) = match ticket {
+        None => (kept.within()?, None),
+        Some(ticket) => {
+            let turn = timeout_at(deadline, ticket).await.map_err(|_| late())?;
+            let entering = kept.enter(node, caller, &registration, &prepared, turn);
+            let (turn, living) = timeout_at(deadline, entering).await.map_err(|_| late())??;
+            let visit = living.root.visit_in(turn);
+            (living, Some(visit))
+        }
+    };
+    let prepared = Arc::clone(member.prepared());
+    let function = prepared.functions().find(&header.function)?;
+    let work = InRoot {
+        node,
+        caller,
+        visit,
+        root: &root,
+        member: &member,
+        on: None,
+    };
+    work.call(function, header, arguments, bounds).await
+}
+
+async fn on_object(
+    node: &Node,
+    caller: &Arc<Caller>,
+    on: On,
+    header: &CallHeader,
+    arguments: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Outcome {
+    let On {
+        number,
+        spot: Spot { root, object },
+        ticket,
+        part,
+    } = on;
+    let visit = match ticket {
+        None => None,
+        Some(ticket) => {
+            let visit = timeout_at(bounds.deadline, root.visit(ticket)).await;
+            Some(visit.map_err(|_| SandboxError::DeadlineExceeded(left(bounds.deadline)))?)
+        }
+    };
+    if let Some(why) = root.gone() {
+        return Err(ObjectError::Gone { number, why }.into());
+    }
+    let member = match part {
+        Part::Has(member) => member,
+        Part::Joins(registration) => {
+            let prepared = loaded(node, &registration, bounds.deadline).await?;
+            root.member(&registration, &prepared)?
+        }
+    };
+    let prepared = Arc::clone(member.prepared());
+    let function = prepared.functions().find(&header.function)?;
+    let work = InRoot {
+        node,
+        caller,
+        visit,
+        root: &root,
+        member: &member,
+        on: Some((number, object)),
+    };
+    work.call(function, header, arguments, bounds).await
+}
+
+/// A call that is done in a root, when it is its turn.
+struct InRoot<'a> {
+    node: &'a Node,
+    caller: &'a Arc<Caller>,
+    /// None where it is part of the call that has the turn.
+    visit: Option<Visit>,
+    root: &'a Arc<Root>,
+    member: &'a Arc<Member>,
+    on: Option<(u64, Handle)>,
+}
+
+impl InRoot<'_> {
+    async fn call(
+        self,
+        (index, function): (usize, &Function),
+        header: &CallHeader,
+        arguments: Vec<u8>,
+        bounds: &Bounds<'_>,
+    ) -> Outcome {
+        let InRoot {
+            node,
+            caller,
+            visit,
+            root,
+            member,
+            on,
+        } = self;
+        root.check_grants(caller)?;
+        let (mut arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
+        let signature = &function.signature;
+        let mut border = match signature.holds_handles() {
+            true => {
+                let over = ObjectError::SessionOver;
+                let holdings = node.holdings().of(caller.session).ok_or(over)?;
+                Some(Border::new(holdings, Arc::clone(root), on))
+            }
+            false => None,
+        };
+        let result = signature.result.as_ref();
+        if let Some(border) = &mut border {
+            border.take(&mut arguments, signature, member)?;
+            if result.is_some_and(Type::holds_handles) {
+                border.make_room(caller)?;
+            }
+        }
+        let called_under = member.registration();
+        node.registry
+            .catalog
+            .note_call(called_under, &header.function);
+        let mut chain = bounds.chain(member.name())?;
+        if visit.is_some() {
+            chain = chain.with_turn(root.line_number());
+        }
+        let present = Present {
+            caller: Arc::clone(caller),
+            chain,
+        };
+        let begun = || {
+            if let Some(border) = &border {
+                border.begun();
+            }
+        };
+        let entered = root.enter(member, index, arguments, present, begun);
+        let mut called = Called::plain(entered.await?, function);
+        if let (Some(border), Some(value), Some(ty)) = (&border, &mut called.value, result) {
+            called.told = border.give(value, ty, caller)?;
+        }
+        drop(visit);
+        Ok(called)
+    }
+}
+
+/// A client that asks for something without calling.
+pub(super) fn caller_of_session(
+    node: &Node,
+    principal: &Principal,
+    session: SessionId,
+) -> Result<Arc<Caller>, HostError> {
+    Ok(Arc::new(Caller {
+        permit: principal.permit_call()?,
+        account: Arc::clone(principal.account()),
+        tenant: Arc::clone(principal.account().name()),
+        call: Arc::from(session.to_string()),
+        session,
+        allow: Arc::new(Policy::Any),
+        began_at: Duration::from_millis(node.clock.now().unix_ms()),
+    }))
 }
 
 async fn of_client(
@@ -215,7 +566,7 @@ async fn of_client(
     let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
     let (tenant, until) = (&caller.tenant, bounds.deadline);
     let value = served::call(node, tenant, serving, function, arguments, until, &chain).await?;
-    Ok((value, function.signature.returns_result()))
+    Ok(Called::plain(value, function))
 }
 
 /// Where a chain begins that leads from a client to a client.
@@ -287,18 +638,30 @@ impl Caller {
         is_granted.then(|| node.buckets.of(self.permit.tenant(), limits))
     }
 
-    /// The label of what it calls.
-    pub(super) fn label(&self, registration: &Registration) -> CallLabel {
-        CallLabel {
-            tenant: Arc::clone(&self.tenant),
-            module: Arc::from(registration.name.as_str()),
-            call: Arc::clone(&self.call),
+    /// What a module works under in this call.
+    pub(super) fn terms(
+        &self,
+        registration: &Registration,
+        limits: &Limits,
+        deadline: Instant,
+        budget: Budget,
+    ) -> Terms {
+        Terms {
+            label: CallLabel {
+                tenant: Arc::clone(&self.tenant),
+                module: Arc::from(registration.name.as_str()),
+                call: Arc::clone(&self.call),
+            },
+            limits: call_limits(limits, deadline),
+            began_at: self.began_at,
+            deadline,
+            budget,
         }
     }
 }
 
 /// What an instance may use, of all that its registration may.
-pub(super) fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
+fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
     CallLimits {
         timeout: left(deadline),
         max_memory_bytes: limits.max_memory_bytes,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::operation::{Instancing, Register, Rollback, Swap, SwapTo};
+use rpc_host_protocol::operation::{Register, Rollback, Swap, SwapTo};
 
 use super::Node;
 use super::contract::check;
@@ -36,9 +36,6 @@ impl Wanted {
         limits: &Limits,
         request: Register,
     ) -> Result<Self, HostError> {
-        if request.instancing != Instancing::Call {
-            return Err(HostError::Unimplemented("instances that outlive a call"));
-        }
         let bindings = request
             .bindings
             .iter()
@@ -49,6 +46,7 @@ impl Wanted {
                 .map_err(RegistryError::from)?,
             bindings: Bindings::collect(bindings.collect::<Result<Vec<_>, RegistryError>>()?)?,
             sealed: request.sealed,
+            instancing: request.instancing,
         };
         Ok(Wanted {
             name: request.name.parse()?,
@@ -162,6 +160,7 @@ pub(super) async fn change(
         let gone = check(node, &proposal.registration, &concerned, force).await?;
         if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {
             providers.registered(tenant, name.as_str(), promoted);
+            node.shared().changed(&changed);
             tracing::info!(
                 name = %changed.name, revision = changed.current.number,
                 digest = %changed.current.digest, "registration changed"

@@ -1,23 +1,26 @@
 //! What a module calls that it imports: from the name of the import to whoever answers it now.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::answerer::{Answerer, answerer};
-use super::calls::late;
-use super::root::{Member, Root, told_of};
+use super::calls::{kept, late};
+use super::kept::{Kept, Living};
+use super::root::{Caller, Member, Present, Root, told_of};
 use super::served;
 use crate::chain::Chain;
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::{Registration, RegistryError, Revision};
-use crate::sandbox::{Answer, Function, Functions, Imported, Outside, remedy};
+use crate::sandbox::{
+    Answer, Function, Functions, Imported, Outside, Prepared, SandboxError, remedy,
+};
 
 /// The imports of one instance.
 pub(super) struct Imports {
@@ -25,8 +28,8 @@ pub(super) struct Imports {
     root: Weak<Root>,
     /// Whose imports.
     registration: Arc<Registration>,
-    /// The call that the instance works on, and those that wait for it.
-    chain: Mutex<Option<Chain>>,
+    /// What the instance works on, or worked on last.
+    present: Mutex<Option<Present>>,
     /// Who answered last, by the place of the function: most of the time it is the same again.
     known: Mutex<HashMap<usize, (Weak<Member>, usize)>>,
 }
@@ -35,6 +38,8 @@ pub(super) struct Imports {
 enum Called {
     /// A module.
     Member(Known),
+    /// The instance that the session has of a module, or that all share.
+    Kept(Arc<Kept>, Arc<Registration>, Arc<Prepared>),
     /// A client, and the function that it serves.
     Client(Serving, Function),
 }
@@ -50,19 +55,35 @@ impl Imports {
         Imports {
             root,
             registration,
-            chain: Mutex::default(),
+            present: Mutex::default(),
             known: Mutex::default(),
         }
     }
 
-    /// The instance begins to work on the innermost call of `chain`.
-    pub(super) fn begin(&self, chain: Chain) {
-        *self.chain.lock().unwrap_or_else(PoisonError::into_inner) = Some(chain);
+    /// The instance begins to work on the innermost call of a chain. Tells whether that is of another call
+    /// from outside than the one before.
+    pub(super) fn begin(&self, present: Present) -> bool {
+        let mut known = self.known_present();
+        let is_same = |before: &Present| Arc::ptr_eq(&before.caller, &present.caller);
+        let is_another = !known.as_ref().is_some_and(is_same);
+        *known = Some(present);
+        is_another
     }
 
-    fn present(&self) -> Result<(Arc<Root>, Chain), Failure> {
-        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let both = self.root.upgrade().zip(chain.clone());
+    /// Whether the call that the instance works on waits for the innermost of `chain`.
+    pub(super) fn is_within(&self, chain: &Chain) -> bool {
+        let known = self.known_present();
+        known
+            .as_ref()
+            .is_some_and(|present| chain.includes(&present.chain))
+    }
+
+    fn known_present(&self) -> MutexGuard<'_, Option<Present>> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn present(&self) -> Result<(Arc<Root>, Present), Failure> {
+        let both = self.root.upgrade().zip(self.known_present().clone());
         // Nothing runs of a call that is over.
         both.ok_or_else(|| Failure::new(ErrorCode::Cancelled, Fault::Peer, "the call is over"))
     }
@@ -70,29 +91,39 @@ impl Imports {
     async fn lead(
         &self,
         root: &Arc<Root>,
-        chain: &Chain,
+        present: &Present,
         imported: &Imported,
         arguments: Vec<Value>,
     ) -> Result<Option<Value>, Failure> {
+        let Present { caller, chain } = present;
         let called = match self.home(root, imported, &arguments)? {
             Some(home) => Called::Member(home),
-            None => self.answering(root, imported).await?,
+            None => self.answering(root, caller, imported).await?,
         };
         match called {
             Called::Member(Known { member, index }) => {
-                let time = max_time(root, &member);
+                let time = max_time(caller, &member);
                 let until = Instant::now() + time;
                 let inner = chain
                     .then(member.name().into(), None, until)
                     .map_err(|error| told_of(&member, error.into()))?;
-                let ended = root.enter(&member, index, arguments, inner).await;
+                let present = Present {
+                    caller: Arc::clone(caller),
+                    chain: inner,
+                };
+                let ended = root.enter(&member, index, arguments, present, || {});
+                let ended = ended.await;
                 ended.map_err(|error| {
                     let who = format!("`{}`", member.name());
                     told_of(&member, late(error, &who, time, until))
                 })
             }
+            Called::Kept(kept, registration, prepared) => {
+                let of = (kept, registration, prepared);
+                self.in_kept(root, present, of, imported, arguments).await
+            }
             Called::Client(serving, function) => {
-                let (node, tenant) = (root.node(), &root.caller().tenant);
+                let (node, tenant) = (root.node(), &caller.tenant);
                 let arguments = encode_arguments(&arguments, &[]);
                 let until = chain.deadline();
                 let ended =
@@ -100,6 +131,56 @@ impl Imports {
                 Ok(ended.await?)
             }
         }
+    }
+
+    /// In an instance that is not of this root: it has a line of its own.
+    async fn in_kept(
+        &self,
+        root: &Arc<Root>,
+        present: &Present,
+        (kept, registration, prepared): (Arc<Kept>, Arc<Registration>, Arc<Prepared>),
+        imported: &Imported,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let name = registration.name.as_str();
+        let Present { caller, chain } = present;
+        let until = chain.deadline();
+        let late = || {
+            let text = format!("`{name}` did not have a turn for another call in time");
+            Failure::new(ErrorCode::DeadlineExceeded, Fault::Tenant, text)
+        };
+        if imported.function.signature.holds_handles() {
+            let function = imported.function.to_string();
+            let foreign = SandboxError::ForeignObject { function };
+            return Err(HostError::from(foreign).into());
+        }
+        let (living, visit) = match kept.join(Some(chain)) {
+            None => (kept.within().map_err(HostError::from)?, None),
+            Some(ticket) => {
+                let turn = timeout_at(until, ticket).await.map_err(|_| late())?;
+                let entering = kept.enter(root.node(), caller, &registration, &prepared, turn);
+                let (turn, living) = timeout_at(until, entering).await.map_err(|_| late())??;
+                let visit = living.root.visit_in(turn);
+                (living, Some(visit))
+            }
+        };
+        let Living { root, member } = &living;
+        root.check_grants(caller).map_err(HostError::from)?;
+        let offered = member.prepared().functions();
+        let (index, _) = self.matching(name, offered, imported)?;
+        let inner = chain
+            .then(member.name().into(), None, until)
+            .map_err(|error| told_of(member, error.into()))?;
+        let chain = match &visit {
+            Some(_) => inner.with_turn(root.line_number()),
+            None => inner,
+        };
+        let present = Present {
+            caller: Arc::clone(caller),
+            chain,
+        };
+        let ended = root.enter(member, index, arguments, present, || {}).await;
+        ended.map_err(|error| told_of(member, error))
     }
 
     /// A method is called where its object lives, whoever answers the import by now.
@@ -124,8 +205,13 @@ impl Imports {
     }
 
     /// Who answers now, by name.
-    async fn answering(&self, root: &Arc<Root>, imported: &Imported) -> Result<Called, HostError> {
-        let registration = match self.resolve(root, &imported.import)? {
+    async fn answering(
+        &self,
+        root: &Arc<Root>,
+        caller: &Caller,
+        imported: &Imported,
+    ) -> Result<Called, HostError> {
+        let registration = match self.resolve(root, caller, &imported.import)? {
             Answerer::Module(registration) => registration,
             Answerer::Client(serving) => {
                 let offered = serving.contract();
@@ -134,6 +220,10 @@ impl Imports {
                 return Ok(Called::Client(serving, function));
             }
         };
+        if let Some(kept) = kept(root.node(), caller.session, &registration)? {
+            let prepared = root.node().targets.load(&registration).await?;
+            return Ok(Called::Kept(kept, registration, prepared));
+        }
         let known = self.known(imported.index);
         if let Some(known) = known
             && Arc::ptr_eq(known.member.registration(), &registration)
@@ -151,8 +241,8 @@ impl Imports {
 
     /// Who answers an import: whoever has the name that is bound to it, or else the name that it has
     /// itself, with its version or without.
-    fn resolve(&self, root: &Root, import: &str) -> Result<Answerer, HostError> {
-        let (node, caller) = (root.node(), root.caller());
+    fn resolve(&self, root: &Root, caller: &Caller, import: &str) -> Result<Answerer, HostError> {
+        let node = root.node();
         let Revision {
             bindings, sealed, ..
         } = &self.registration.current;
@@ -217,9 +307,9 @@ fn differs(offered: &Function, wanted: &Function) -> String {
 }
 
 /// How long a call of a member may take at most, if the chain has more time.
-fn max_time(root: &Root, member: &Member) -> Duration {
+fn max_time(caller: &Caller, member: &Member) -> Duration {
     let narrowing = &member.registration().current.narrowing;
-    let of_tenant = root.caller().permit.settings().limits();
+    let of_tenant = caller.permit.settings().limits();
     Duration::from_millis(narrowing.apply(of_tenant).max_call_timeout_ms)
 }
 
@@ -230,15 +320,15 @@ impl Outside for Imports {
         arguments: Vec<Value>,
     ) -> Answer<'a, Option<Value>> {
         Box::pin(async move {
-            let (root, chain) = self.present()?;
-            self.lead(&root, &chain, imported, arguments).await
+            let (root, present) = self.present()?;
+            self.lead(&root, &present, imported, arguments).await
         })
     }
 
     fn release(&self, object: Handle) -> Answer<'_, ()> {
         Box::pin(async move {
-            let (root, chain) = self.present()?;
-            root.release(object, &chain).await
+            let (root, present) = self.present()?;
+            root.release(object, &present).await
         })
     }
 }

@@ -10,7 +10,7 @@ use crate::error::HostError;
 use crate::inspect::{function_entry, import_entry};
 use crate::provider::Found;
 use crate::registry::Registration;
-use crate::sandbox::{Function, Functions, Prepared, SandboxError};
+use crate::sandbox::Prepared;
 use crate::session::SessionId;
 use crate::tenant::ReadPermit;
 
@@ -39,12 +39,14 @@ pub(super) async fn describe(
 ) -> Result<Description, HostError> {
     let name = &request.name;
     match node.providers.find(permit.tenant(), Some(session), name) {
-        Some(Found::Serving(serving)) => Ok(description(serving.contract(), request)?),
+        Some(Found::Serving(serving)) => Ok(serving
+            .contract()
+            .describe(request.function.as_deref(), &[])?),
         Some(Found::Lost(error)) => Err(error.into()),
         None => {
             let found = node.registry.catalog.show(permit, name)?;
             let prepared = node.targets.load(&found).await?;
-            Ok(description(prepared.functions(), request)?)
+            Ok(prepared.describe(request.function.as_deref())?)
         }
     }
 }
@@ -91,15 +93,4 @@ fn name_answers(
             import.note = format!("bound to `{bound}`, which is not registered");
         }
     }
-}
-
-fn description(functions: &Functions, request: Describe) -> Result<Description, SandboxError> {
-    let functions = match request.function {
-        Some(path) => vec![functions.find(&path)?.1.describe()],
-        None => functions.iter().map(Function::describe).collect(),
-    };
-    Ok(Description {
-        functions,
-        ..Description::default()
-    })
 }

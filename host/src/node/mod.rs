@@ -10,6 +10,9 @@
 //! | `calls` | a call, from its permit to its reply |
 //! | `answerer` | who answers for a name now: a client or a module |
 //! | `root`, `imports` | what a call leads to: its instances, and from an import to whoever answers it |
+//! | `line`, `pins` | whose turn it is in a root of several calls, and what it takes that outlives one |
+//! | `kept` | instances that are there for a session, or for all |
+//! | `holdings`, `border`, `release` | what sessions hold, what passes between them and roots, and how it ends |
 //! | `served` | a call of what a client serves |
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
@@ -19,14 +22,20 @@
 
 mod answerer;
 mod audited;
+mod border;
 mod calls;
 mod changes;
 mod contract;
+mod holdings;
 mod imports;
 mod inspection;
+mod kept;
 mod limits;
+mod line;
 mod operations;
+mod pins;
 mod provide;
+mod release;
 mod root;
 mod served;
 mod uploads;
@@ -35,7 +44,7 @@ pub use limits::node_limits;
 
 use std::sync::Arc;
 
-use rpc_host_protocol::message::{Leased, Provide, UploadHeader, Withdraw};
+use rpc_host_protocol::message::{Leased, Provide, Release, UploadHeader, Withdraw};
 use rpc_host_protocol::{Failure, Operation};
 
 use crate::audit::Audit;
@@ -44,18 +53,28 @@ use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
 use crate::kv::Buckets;
+use crate::objects::Gone;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
 use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
-use crate::tenant::{Certificate, Directory, Principal};
+use crate::tenant::{Directory, Principal, Shown, TenantId};
 use crate::volume::Volumes;
 use audited::Pending;
+use calls::Begun;
 pub(crate) use calls::tenant_volume_limits;
+use holdings::AllHoldings;
+use kept::Shared;
 
 /// What a node consists of. A clone is another handle to the same.
 #[derive(Clone)]
 pub struct Node {
-    inner: Arc<Parts>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    parts: Parts,
+    holdings: AllHoldings,
+    shared: Shared,
 }
 
 /// The parts of a node.
@@ -86,8 +105,33 @@ impl Node {
     /// A node of these parts.
     pub fn new(parts: Parts) -> Self {
         Node {
-            inner: Arc::new(parts),
+            inner: Arc::new(Inner {
+                parts,
+                holdings: AllHoldings::default(),
+                shared: Shared::default(),
+            }),
         }
+    }
+
+    /// Instances that sessions share.
+    fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    /// What a registration that was removed leaves behind ends, or all that a removed tenant does.
+    fn removed(&self, tenant: TenantId, name: Option<&str>) {
+        self.shared().removed(tenant, name);
+        self.holdings().removed(tenant, name);
+        for root in self.shared().of_tenant(tenant) {
+            if name.is_none_or(|name| root.has_part(name)) {
+                root.end(Gone::Removed);
+            }
+        }
+    }
+
+    /// What sessions hold.
+    fn holdings(&self) -> &AllHoldings {
+        &self.inner.holdings
     }
 }
 
@@ -95,22 +139,23 @@ impl std::ops::Deref for Node {
     type Target = Parts;
 
     fn deref(&self) -> &Parts {
-        &self.inner
+        &self.inner.parts
     }
 }
 
 impl Backend for Node {
     type Upload = uploads::NodeUpload;
+    type Call = Begun;
 
     fn authenticate(
         &self,
         token: Option<&str>,
-        certificate: Option<&Certificate>,
+        shown: &Shown,
         origin: Origin,
     ) -> Result<Principal, Failure> {
-        let principal = self.directory.admit(token, certificate);
+        let principal = self.directory.admit(token, shown);
         let principal = principal.map_err(HostError::from);
-        audited::hello(&self.audit, (token, certificate), origin, &principal);
+        audited::hello(&self.audit, (token, shown), origin, &principal);
         Ok(principal?)
     }
 
@@ -118,13 +163,36 @@ impl Backend for Node {
         self.directory.still_valid(principal)
     }
 
-    async fn call(&self, principal: &Principal, call: CallRequest) -> Result<CallReply, Failure> {
-        let (origin, module) = (call.origin, call.header.module.clone());
+    fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach) {
+        let settings = principal.settings();
+        self.holdings()
+            .begin(principal.tenant(), origin.session, reach, settings.limits());
+    }
+
+    fn begin_call(&self, principal: &Principal, call: CallRequest) -> Begun {
+        calls::begin(self, principal, call)
+    }
+
+    async fn call(&self, principal: &Principal, call: Begun) -> Result<CallReply, Failure> {
+        let (origin, module) = (call.origin(), call.module().to_owned());
         let called = calls::call(self, principal, call).await;
         if let Err(error) = &called {
             audited::failed_call(&self.audit, principal, origin, &module, error);
         }
         Ok(called?)
+    }
+
+    fn release(
+        &self,
+        principal: &Principal,
+        origin: Origin,
+        release: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure> {
+        Ok(holdings::release(self, principal, origin, release)?)
+    }
+
+    fn release_unanswered(&self, principal: &Principal, origin: Origin, release: &Release) {
+        holdings::release_unanswered(self, principal, origin, release);
     }
 
     async fn operate(
@@ -180,5 +248,6 @@ impl Backend for Node {
 
     fn session_ended(&self, principal: &Principal, session: SessionId) {
         self.providers.session_ended(principal.tenant(), session);
+        holdings::session_ended(self, principal, session);
     }
 }

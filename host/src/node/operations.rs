@@ -90,9 +90,9 @@ pub(super) async fn operate(
         }
         Operation::Remove(request) => {
             let permit = principal.permit_deploy()?;
-            Ok(encode_envelope(
-                &catalog.remove(&permit, &request.name).await?,
-            ))
+            let removed = catalog.remove(&permit, &request.name).await?;
+            node.removed(permit.tenant(), Some(&request.name));
+            Ok(encode_envelope(&removed))
         }
         Operation::Inspect(request) => {
             let permit = principal.permit_read()?;
@@ -162,6 +162,7 @@ pub(super) async fn operate(
             let removed = node.directory.remove_tenant(&permit, &name).await?;
             node.targets.forget(removed.id());
             node.providers.forget(removed.id());
+            node.removed(removed.id(), None);
             // Whatever of the two fails, the other is tried, and the next start sweeps.
             let ended = node.volumes.forget(removed.id().number()).await;
             let forgotten = node.registry.forget(removed).await;
@@ -220,7 +221,12 @@ fn entry_of(changed: &Changed, asked: &mut Pending) -> RevisionEntry {
     let entry = revision(name.as_str(), current, true);
     asked.note(|told| {
         let forced = told.detail.as_deref().map(|detail| format!(", {detail}"));
-        let detail = format!("revision {}{}", current.number, forced.unwrap_or_default());
+        let instancing = match current.instancing {
+            Instancing::Call => String::new(),
+            other => format!(", instancing {}", other.name()),
+        };
+        let forced = forced.unwrap_or_default();
+        let detail = format!("revision {}{instancing}{forced}", current.number);
         told.digest(&entry.digest)
             .grants(&entry.grants)
             .detail(&detail)
@@ -285,7 +291,7 @@ fn revision(name: &str, revision: &Revision, sees_values: bool) -> RevisionEntry
             .map(|(import, name)| (import.to_string(), name.to_string()))
             .collect::<BTreeMap<_, _>>(),
         sealed: revision.sealed,
-        instancing: Instancing::Call,
+        instancing: revision.instancing,
         restores: revision.restores,
         created_at_ms: revision.created_at.unix_ms(),
         created_by: revision.created_by.to_string(),

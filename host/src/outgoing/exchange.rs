@@ -131,7 +131,7 @@ impl Outgoing {
     fn place(&self, tenant: &Arc<str>, allowance: &Allowance) -> Result<Place, OutgoingError> {
         let of_instance = allowance.try_begin()?;
         let most = allowance.max_of_tenant();
-        let of_node = self.places.try_take(tenant, most).map_err(|full| {
+        let of_node = self.places.try_take(tenant, 1, most).map_err(|full| {
             let (limit, value) = match full {
                 Full::Tenant => ("max-http-requests-at-once-per-tenant", most),
                 Full::Node => ("max-http-requests-at-once", self.limits.max_at_once),

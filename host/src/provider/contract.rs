@@ -83,6 +83,7 @@ mod tests {
                 parameters,
                 result: None,
             },
+            docs: None,
         }
     }
 

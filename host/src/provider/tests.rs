@@ -79,6 +79,7 @@ fn function() -> Function {
         interface: Some("acme:log/logger@0.1.0".into()),
         name: "log".into(),
         signature: Signature::default(),
+        docs: None,
     }
 }
 

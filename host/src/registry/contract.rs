@@ -250,6 +250,7 @@ mod tests {
                 parameters: parameters.into_iter().collect(),
                 result: None,
             },
+            docs: None,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::Instancing;
 use serde::{Deserialize, Serialize};
 
 use super::called::Called;
@@ -44,6 +45,9 @@ pub(super) struct RevisionRecord {
     bindings: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     sealed: bool,
+    /// Absent where each call has a fresh instance.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instancing: Option<Instancing>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     restores: Option<u64>,
     created_at_ms: u64,
@@ -121,6 +125,7 @@ impl From<&Revision> for RevisionRecord {
                 .map(|(from, to)| (from.to_string(), to.to_string()))
                 .collect(),
             sealed: revision.sealed,
+            instancing: Some(revision.instancing).filter(|one| *one != Instancing::Call),
             restores: revision.restores,
             created_at_ms: revision.created_at.unix_ms(),
             created_by: revision.created_by.to_string(),
@@ -196,6 +201,7 @@ impl RevisionRecord {
                 .map_err(|error| broken(error.into()))?,
             bindings: Bindings::collect(bindings).map_err(broken)?,
             sealed: self.sealed,
+            instancing: self.instancing.unwrap_or_default(),
             restores: self.restores,
             created_at: Timestamp::from_unix_ms(self.created_at_ms),
             created_by: self

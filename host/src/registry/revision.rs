@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::Instancing;
+
 use super::called::Called;
 use super::{Bindings, Digest, RegistrationName};
 use crate::capability::Grants;
@@ -25,6 +27,8 @@ pub struct Revision {
     /// Whether the tenant's registrations alone answer its imports, whatever a session serves to
     /// itself.
     pub sealed: bool,
+    /// How long its instances live.
+    pub instancing: Instancing,
     /// The earlier revision that it brought back, if it did.
     pub restores: Option<u64>,
     /// When it was made.
@@ -72,6 +76,8 @@ pub struct RegisterOptions {
     pub bindings: Bindings,
     /// Whether the tenant's registrations alone answer its imports.
     pub sealed: bool,
+    /// How long its instances live.
+    pub instancing: Instancing,
 }
 
 /// What a registration has to be for a change to be made.
@@ -104,5 +110,6 @@ impl Revision {
             && self.narrowing == other.narrowing
             && self.bindings == other.bindings
             && self.sealed == other.sealed
+            && self.instancing == other.instancing
     }
 }

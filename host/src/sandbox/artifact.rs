@@ -17,10 +17,11 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::SandboxError;
+use super::docs::Docs;
 use crate::storage::file::{LEFTOVER_PREFIX, create_directory};
 
 /// First bytes of the file; the digit is the version of its layout.
-const MAGIC: &[u8; 8] = b"rpchart1";
+const MAGIC: &[u8; 8] = b"rpchart2";
 const TAG_BYTES: usize = 32;
 
 /// The node's key for artifacts: 32 random bytes that never leave the data directory.
@@ -37,32 +38,43 @@ impl ArtifactKey {
 pub(super) struct Compiled {
     /// Its world as WIT text; empty where WIT cannot express it.
     pub(super) wit: String,
+    /// What its author says about it.
+    pub(super) docs: Docs,
     /// Machine code.
     pub(super) code: Vec<u8>,
 }
 
 impl Compiled {
     pub(super) fn write_to(&self, output: &mut impl Write) -> std::io::Result<()> {
-        output.write_all(&(self.wit.len() as u64).to_be_bytes())?;
-        output.write_all(self.wit.as_bytes())?;
+        for part in [self.wit.as_bytes(), &self.docs.to_bytes()] {
+            output.write_all(&(part.len() as u64).to_be_bytes())?;
+            output.write_all(part)?;
+        }
         output.write_all(&self.code)
     }
 
     pub(super) fn read_from(mut bytes: Vec<u8>) -> Result<Compiled, SandboxError> {
         let malformed = || SandboxError::Artifact("is cut off");
-        let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(malformed)?;
-        let length = usize::try_from(u64::from_be_bytes(*length)).map_err(|_| malformed())?;
-        let wit = rest.get(..length).ok_or_else(malformed)?;
+        let (wit, rest) = part(&bytes).ok_or_else(malformed)?;
         let wit = String::from_utf8(wit.to_vec()).map_err(|_| malformed())?;
-        let code = bytes.split_off(8 + length);
-        Ok(Compiled { wit, code })
+        let (docs, code) = part(rest).ok_or_else(malformed)?;
+        let docs = Docs::from_bytes(docs);
+        let code = bytes.split_off(bytes.len() - code.len());
+        Ok(Compiled { wit, docs, code })
     }
+}
+
+/// What comes after its length, and the rest.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_be_bytes(*length)).ok()?)
 }
 
 /// A component loaded from an artifact that verified.
 pub(super) struct Opened {
     pub(super) component: Component,
     pub(super) wit: String,
+    pub(super) docs: Docs,
 }
 
 /// Seals artifacts, and opens those that it sealed.
@@ -150,7 +162,7 @@ impl Sealer {
         binding: &[u8],
     ) -> Result<SealedArtifact, SandboxError> {
         let io = || SandboxError::io("cannot store the compiled code");
-        let mut body = Vec::with_capacity(compiled.code.len() + compiled.wit.len() + 8);
+        let mut body = Vec::with_capacity(compiled.code.len() + compiled.wit.len());
         compiled.write_to(&mut body).map_err(io())?;
         let mut context = self.context(binding);
         context.update(&body);
@@ -219,6 +231,7 @@ impl Sealer {
         Ok(Opened {
             component,
             wit: compiled.wit,
+            docs: compiled.docs,
         })
     }
 }
@@ -244,6 +257,7 @@ mod tests {
             .unwrap();
         let compiled = Compiled {
             wit: "package a:b;".to_owned(),
+            docs: Docs::of_component(b"no component"),
             code,
         };
         let parent = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use wit_parser::{FunctionKind, Interface, Resolve};
 
 use super::interface::stands_for;
 use super::wit::Types;
-use super::{Function, Functions, SandboxError};
+use super::{Function, Functions, SandboxError, docs};
 
 /// Nodes of all types of one interface, and names. Each offer keeps its own, some hundred bytes for each.
 const MAX_TYPE_NODES: u32 = 16_384;
@@ -50,7 +50,9 @@ pub(super) fn functions(input: &[u8]) -> Result<Vec<Function>, SandboxError> {
                 function.name
             )));
         };
-        functions.push(converted);
+        let docs = function.docs.contents.as_deref();
+        let docs = docs.and_then(docs::tidied);
+        functions.push(converted.with_docs(docs.as_deref()));
     }
     Ok(functions)
 }
@@ -107,10 +109,14 @@ pub(super) fn decode(output: &[u8]) -> Result<Functions, SandboxError> {
     let description: Description = decode_envelope(output)
         .map_err(|error| refused(format!("its types are too deep to be told: {error}")))?;
     let functions = description.functions.into_iter().map(|one| {
+        if let Some(why) = one.undescribed {
+            return Err(refused(format!("its types are too deep to be told: {why}")));
+        }
         let interface = one.interface.map(Arc::from);
-        Function::new(interface, one.name.into(), one.signature)
+        let function = Function::new(interface, one.name.into(), one.signature);
+        Ok(function.with_docs(one.docs.as_deref()))
     });
-    Ok(functions.collect())
+    functions.collect()
 }
 
 #[cfg(test)]
@@ -201,7 +207,7 @@ mod tests {
         let huge: String = (1..30)
             .map(|n| format!("type t{n} = tuple<t{}, t{}>;", n - 1, n - 1))
             .collect();
-        let deep: String = (1..90)
+        let deep: String = (1..130)
             .map(|n| format!("type t{n} = option<t{}>;", n - 1))
             .collect();
         for (wit, problem) in [
@@ -231,7 +237,7 @@ mod tests {
                 "too large",
             ),
             (
-                format!("package a:b; interface i {{ type t0 = u8; {deep} f: func(x: t89); }}"),
+                format!("package a:b; interface i {{ type t0 = u8; {deep} f: func(x: t129); }}"),
                 "too deep",
             ),
         ] {

@@ -101,11 +101,6 @@ pub enum SandboxError {
         /// The full names that it may stand for.
         candidates: Vec<String>,
     },
-    /// A function with live objects, which cannot be called from outside yet.
-    #[error(
-        "`{0}` takes or returns a resource; live objects cannot cross the connection in this version"
-    )]
-    HoldsHandles(String),
     /// The arguments do not fit the function.
     #[error("{0}")]
     Arguments(#[from] ValueError),

@@ -2,6 +2,7 @@
 //! has to be like to be run at all.
 
 use super::call::MAX_ARGUMENT_ROOM_KIB;
+use super::docs::{MAX_DOC_BYTES, MAX_DOCS_BYTES};
 use super::engine::{
     MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_STACK_BYTES, MAX_TABLE_ELEMENTS, MAX_TABLES,
 };
@@ -60,6 +61,16 @@ pub const FIXED: &[FixedLimit] = &[
         (MAX_ARGUMENT_ROOM_KIB as u64) << 10,
         "Bytes that the arguments of all calls take once they are decoded, of one tenant half of it; and as \
          much the answers of clients.",
+    ),
+    row(
+        "doc-bytes-per-export",
+        MAX_DOC_BYTES as u64,
+        "Bytes of what is told of what an author says about one export; the rest is cut off.",
+    ),
+    row(
+        "doc-bytes-per-component",
+        MAX_DOCS_BYTES as u64,
+        "Bytes of what is kept of what an author says about all exports, names included.",
     ),
     row(
         "linked-items-per-component",

@@ -1,13 +1,15 @@
 //! The functions of a component, and how a call names one of them.
 
-use std::fmt;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::{fmt, slice};
 
 use rpc_host_protocol::Signature;
-use rpc_host_protocol::operation::FunctionDescription;
+use rpc_host_protocol::cbor::MAX_ENVELOPE_DEPTH;
+use rpc_host_protocol::operation::{Description, FunctionDescription, ResourceDescription};
 
-use super::SandboxError;
 use super::interface::is_compatible;
+use super::{Resource, SandboxError};
 
 /// A function that a component exports.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct Function {
     pub name: Arc<str>,
     /// What it takes and gives.
     pub signature: Signature,
+    /// What its author says about it.
+    pub docs: Option<Arc<str>>,
 }
 
 impl Function {
@@ -26,23 +30,57 @@ impl Function {
             interface,
             name,
             signature,
+            docs: None,
         }
     }
 
-    /// The same as data.
+    /// The same, about which its author says this.
+    pub(super) fn with_docs(mut self, docs: Option<&str>) -> Self {
+        self.docs = docs.map(Arc::from);
+        self
+    }
+
+    /// The same as data. Types may be deeper than a message: then that is said in their place, so that the other
+    /// functions can be told.
     pub fn describe(&self) -> FunctionDescription {
+        let levels = self.signature.levels();
+        let fits = levels <= MAX_ENVELOPE_DEPTH - LEVELS_AROUND;
+        let signature = fits.then(|| self.signature.clone());
         FunctionDescription {
             interface: self.interface.as_deref().map(str::to_owned),
             name: self.name.to_string(),
-            signature: self.signature.clone(),
-            docs: None,
+            signature: signature.unwrap_or_default(),
+            undescribed: (!fits).then(|| {
+                let most = MAX_ENVELOPE_DEPTH - LEVELS_AROUND;
+                format!("its types take {levels} levels as data, and {most} can be told")
+            }),
+            docs: self.docs.as_deref().map(str::to_owned),
         }
+    }
+
+    /// The resource that it is of: whose constructor, method or static it is.
+    pub fn resource(&self) -> Option<&str> {
+        let (kind, rest) = self.name.strip_prefix('[')?.split_once(']')?;
+        match kind {
+            "constructor" => Some(rest),
+            "method" | "static" => rest.split_once('.').map(|(resource, _)| resource),
+            _ => None,
+        }
+    }
+
+    /// Its name as a call may say it: a method or static of a resource without the word that says so.
+    fn spoken_name(&self) -> &str {
+        let of_resource = ["[method]", "[static]"];
+        let mut spoken = of_resource
+            .iter()
+            .filter_map(|word| self.name.strip_prefix(word));
+        spoken.next().unwrap_or(&self.name)
     }
 
     /// Whether a call may say `path` for this function: its name alone, or behind the interface in any
     /// of the forms `demo:calc/calc@0.1.0`, `demo:calc/calc`, `calc@0.1.0` and `calc`.
     fn answers_to(&self, path: &str) -> bool {
-        if path == &*self.name {
+        if path == &*self.name || path == self.spoken_name() {
             return true;
         }
         let without_version = |name| str::split_once(name, '@').map_or(name, |(name, _)| name);
@@ -62,7 +100,9 @@ impl Function {
     /// What stands before this function's name in `path`, and what its interface is called, in full and
     /// without the package.
     fn behind<'p>(&self, path: &'p str) -> Option<(&'p str, [&str; 2])> {
-        let before = path.strip_suffix(&*self.name)?.strip_suffix('.')?;
+        let before = path.strip_suffix(&*self.name);
+        let before = before.or_else(|| path.strip_suffix(self.spoken_name()));
+        let before = before?.strip_suffix('.')?;
         let full = self.interface.as_deref()?;
         let short = full.rsplit_once('/').map_or(full, |(_, short)| short);
         Some((before, [full, short]))
@@ -89,6 +129,9 @@ impl FromIterator<Function> for Functions {
     }
 }
 
+/// Levels of a description around a signature: of all of it, of its functions, and of one of them.
+const LEVELS_AROUND: u32 = 3;
+
 /// How many functions an error lists.
 const MAX_HINTS: usize = 8;
 
@@ -114,6 +157,41 @@ impl Functions {
 
     pub(super) fn get(&self, index: usize) -> Option<&Function> {
         self.0.get(index)
+    }
+
+    /// All of them as data, or the one that `path` names, with the resources that they are of; with all of them,
+    /// these resources as well.
+    ///
+    /// # Errors
+    /// When there is no such function.
+    pub fn describe(
+        &self,
+        path: Option<&str>,
+        more: &[Resource],
+    ) -> Result<Description, SandboxError> {
+        let (functions, more) = match path {
+            None => (self.0.as_slice(), more),
+            Some(path) => (slice::from_ref(self.find(path)?.1), &[][..]),
+        };
+        let of_functions = functions.iter().filter_map(|function| {
+            let resource = function.resource()?;
+            Some((function.interface.as_deref(), resource))
+        });
+        let more = more
+            .iter()
+            .map(|one| (one.interface.as_deref(), &*one.name));
+        let mut known = HashSet::new();
+        let resources = of_functions.chain(more).filter(|one| known.insert(*one));
+        let resources = resources.map(|(interface, name)| ResourceDescription {
+            interface: interface.map(str::to_owned),
+            name: name.to_owned(),
+            docs: None,
+        });
+        Ok(Description {
+            resources: resources.collect(),
+            functions: functions.iter().map(Function::describe).collect(),
+            docs: None,
+        })
     }
 
     /// The one function that `path` names. Names with `_` are taken for those with `-`, which WIT
@@ -241,6 +319,32 @@ mod tests {
                 matches!(all.find(path), Err(SandboxError::NoFunction { .. })),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_resource_is_named_with_the_word_for_it_or_without() {
+        let all = functions(&[
+            ("a:b/counters@0.1.0", "[constructor]counter"),
+            ("a:b/counters@0.1.0", "[method]counter.add"),
+            ("a:b/counters@0.1.0", "[static]counter.merge"),
+            ("a:b/counters@0.1.0", "counter"),
+        ]);
+        for (path, index) in [
+            ("[constructor]counter", 0),
+            ("counters.[constructor]counter", 0),
+            ("[method]counter.add", 1),
+            ("counter.add", 1),
+            ("counters.counter.add", 1),
+            ("a:b/counters@0.1.0.counter.add", 1),
+            ("a:b/counters@0.1.0.[method]counter.add", 1),
+            ("counter.merge", 2),
+            ("counter", 3),
+        ] {
+            assert_eq!(all.find(path).unwrap().0, index, "{path}");
+        }
+        for path in ["[static]counter.add", "add", "counter.new"] {
+            assert!(all.find(path).is_err(), "{path}");
         }
     }
 

@@ -1,18 +1,23 @@
-//! Live objects on their way between the instances of one call.
+//! Live objects on their way between the instances of one root call.
 //!
 //! An object lives in the instance that made it. Others hold a number for it, which the engine keeps for
 //! them as it keeps any handle of a guest: they can neither make one up nor use one twice. Here stands
-//! what each number means. A number has one owner at a time, so it is let go of exactly once.
+//! what each number means. A number has one owner at a time, so it is let go of exactly once. What a client
+//! holds has a number of its session's beside this one, and whoever knows sessions keeps that.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::Handle;
 use wasmtime::component::ResourceAny;
 
 use super::InstanceId;
+use super::interface::is_compatible;
+use super::types::same_resource;
 
-/// The objects of one call. All its instances share them.
+/// The objects of one root call. All its instances share them.
 #[derive(Debug)]
 pub struct Handles {
     table: Mutex<Table>,
@@ -25,11 +30,44 @@ struct Table {
     last: u32,
 }
 
+/// A resource of a component, and the interface that introduces it.
+#[derive(Clone, Debug)]
+pub struct Resource {
+    /// `None` at world level.
+    pub interface: Option<Arc<str>>,
+    /// As the component's types have it: by where it is in memory, see [`same_resource`].
+    pub name: Name,
+}
+
+impl Resource {
+    /// Whether an object of this resource, which its maker exports, is one of `wanted`, which another
+    /// component imports.
+    fn answers_for(&self, wanted: &Resource) -> bool {
+        let is_named_so = *self.name == *wanted.name;
+        is_named_so
+            && match (&wanted.interface, &self.interface) {
+                (None, None) => true,
+                (Some(imported), Some(exported)) => is_compatible(imported, exported),
+                _ => false,
+            }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.interface {
+            None => formatter.write_str(&self.name),
+            Some(interface) => write!(formatter, "{interface}.{}", self.name),
+        }
+    }
+}
+
 /// Where an object lives, and what it is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Object {
     pub(super) owner: InstanceId,
     pub(super) resource: ResourceAny,
+    pub(super) kind: Resource,
 }
 
 impl Handles {
@@ -57,6 +95,26 @@ impl Handles {
         table.objects.values().any(|object| object.owner == owner)
     }
 
+    /// Whether an object is one of a resource that a component imports.
+    pub(super) fn answers_for(&self, object: Handle, imported: &Resource) -> bool {
+        self.with(object, |object| object.kind.answers_for(imported))
+    }
+
+    /// Whether an object lives in this instance and is there one of the resource of this name.
+    pub(super) fn is_of(&self, object: Handle, owner: InstanceId, name: &Name) -> bool {
+        self.with(object, |object| {
+            object.owner == owner && same_resource(&object.kind.name, name)
+        })
+    }
+
+    fn with(&self, object: Handle, is_so: impl FnOnce(&Object) -> bool) -> bool {
+        let number = u32::try_from(object.number()).ok();
+        let table = self.table();
+        number
+            .and_then(|number| table.objects.get(&number))
+            .is_some_and(is_so)
+    }
+
     /// A number for an object that leaves its instance. `None` when there are too many.
     pub(super) fn insert(&self, object: Object) -> Option<Handle> {
         let mut table = self.table();
@@ -75,13 +133,26 @@ impl Handles {
 
     pub(super) fn get(&self, object: Handle) -> Option<Object> {
         let number = u32::try_from(object.number()).ok()?;
-        self.table().objects.get(&number).copied()
+        self.table().objects.get(&number).cloned()
     }
 
     /// An object that nobody holds by this number any more.
     pub(super) fn remove(&self, object: Handle) -> Option<Object> {
         let number = u32::try_from(object.number()).ok()?;
         self.table().objects.remove(&number)
+    }
+
+    /// An object that was removed, and is held by its number all the same.
+    pub(super) fn restore(&self, object: Handle, of: Object) {
+        if let Ok(number) = u32::try_from(object.number()) {
+            self.table().objects.insert(number, of);
+        }
+    }
+
+    /// Forgets all of them: where they lived is gone.
+    pub fn forget(&self) {
+        let gone = std::mem::take(&mut self.table().objects);
+        drop(gone);
     }
 
     /// Nothing panics while it is locked, so poison means nothing here.

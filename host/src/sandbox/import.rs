@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use rpc_host_protocol::operation::ImportStanding;
-use rpc_host_protocol::types::Name;
 use wasmtime::Engine;
 use wasmtime::component::types::{ComponentFunc, ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, ResourceType};
 
 use super::types::Converter;
-use super::{Function, Imported, SandboxError, State, link};
+use super::{Function, Imported, Resource, SandboxError, State, link};
 use crate::capability::{self, Kind, Kinds, MissingGrant, Offer};
 
 /// Functions and resources that are linked one by one: stand-ins, and those that others answer. All of
@@ -35,7 +34,7 @@ pub(super) struct Imports {
     /// One by one, in the order of the component.
     pub(super) all: Vec<Import>,
     /// The resources of others, by the number under which the engine knows them.
-    pub(super) resources: Arc<[Name]>,
+    pub(super) resources: Arc<[Resource]>,
 }
 
 /// What stands behind an import of this name; `callable` says whether there is anything to call.
@@ -91,7 +90,8 @@ pub(super) fn define(
             ComponentItem::ComponentInstance(instance) => definer.interface(name, &instance)?,
             ComponentItem::ComponentFunc(function) => definer.function(name, &function)?,
             ComponentItem::Resource(resource) => {
-                if definer.converter.introduce(resource, name).is_none() {
+                let introduced = definer.converter.introduce(resource, None, name);
+                if introduced.is_none() {
                     continue;
                 }
                 refused(name, "is a resource outside of an interface")
@@ -137,7 +137,7 @@ struct Definer<'a> {
     /// How many functions others answer.
     imported: usize,
     /// Resources of others, in the order in which they are introduced.
-    resources: Vec<Name>,
+    resources: Vec<Resource>,
 }
 
 impl Definer<'_> {
@@ -148,12 +148,13 @@ impl Definer<'_> {
     ) -> Result<Import, SandboxError> {
         let mut functions = Vec::new();
         let mut resources = Vec::new();
+        let interface: Arc<str> = name.into();
         for (name, item) in instance.exports(self.engine) {
             match item.ty {
                 ComponentItem::ComponentFunc(function) => functions.push((name, function)),
                 // What was introduced before is an alias, which must not be defined a second time.
                 ComponentItem::Resource(resource) => {
-                    resources.extend(self.converter.introduce(resource, name));
+                    resources.extend(self.converter.introduce(resource, Some(&interface), name));
                 }
                 _ => {}
             }
@@ -178,11 +179,11 @@ impl Definer<'_> {
             }
             Offer::Bindable => {
                 self.spend(functions.len().saturating_add(resources.len()))?;
-                let interface: Arc<str> = name.into();
                 let mut linked = self.linker.instance(name).map_err(SandboxError::setup)?;
                 for resource in resources {
                     let number = u32::try_from(self.resources.len()).unwrap_or(u32::MAX);
-                    link::resource(&mut linked, &resource, number).map_err(SandboxError::setup)?;
+                    let linking = link::resource(&mut linked, &resource.name, number);
+                    linking.map_err(SandboxError::setup)?;
                     self.resources.push(resource);
                 }
                 for (name, function) in functions {
@@ -234,14 +235,14 @@ fn inert(
     linker: &mut Linker<State>,
     interface: &str,
     functions: &[&str],
-    resources: &[Name],
+    resources: &[Resource],
     grant: &'static str,
 ) -> wasmtime::Result<()> {
     let mut instance = linker.instance(interface)?;
     for resource in resources {
         // Nothing makes one, so its destructor has nothing to do.
         instance.resource(
-            resource,
+            &resource.name,
             ResourceType::host::<MissingGrant>(),
             |_, _| Ok(()),
         )?;

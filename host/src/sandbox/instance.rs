@@ -8,10 +8,10 @@ use std::time::Duration;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
 use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
-use wasmtime::component::{ResourceAny, Val};
+use wasmtime::component::Val;
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
-use super::crossing::{Crossing, take_back};
+use super::crossing::{Crossing, Passed};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::output::Output;
 use super::rest::Rest;
@@ -23,7 +23,7 @@ use super::{
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 use crate::capability::{self, Grants, KeyValue};
-use crate::share::Taken;
+use crate::share::{Full, Taken};
 use crate::volume::Mount;
 
 /// Lines of a guest's output that go to the log from one call.
@@ -45,28 +45,50 @@ impl InstanceId {
 
 /// What an instance is made with.
 pub struct Setting {
-    /// Whose calls it is for.
-    pub label: CallLabel,
     /// Of whose memory it takes.
     pub account: Arc<Account>,
-    /// What it may use.
-    pub limits: CallLimits,
+    /// The call that it is made for: the first that it serves.
+    pub terms: Terms,
     /// What it may do beyond computing: at most that by which its component was linked.
     pub grants: Arc<Grants>,
     /// The buckets behind the grants of them, if it has such grants.
     pub buckets: Option<Arc<dyn KeyValue>>,
-    /// When the call from outside began, since 1970.
-    pub began_at: Duration,
-    /// Until when it has to be there.
-    pub deadline: Instant,
-    /// What it spends from, with others.
-    pub budget: Budget,
     /// What its imports lead to, if it has any that others answer.
     pub outside: Option<Links>,
     /// The directories that it finds.
     pub mounts: Vec<Mount>,
     /// Whether calls wait for it that hold places themselves.
     pub is_inner: bool,
+    /// Whether its place is one of those that are kept beyond the call.
+    pub is_pinned: bool,
+}
+
+/// Room among the instances that outlive their calls. Dropped, it is free again.
+#[derive(Debug)]
+pub struct Pinned(#[expect(dead_code, reason = "held for its drop")] Taken);
+
+/// Whose room is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unpinned {
+    /// The tenant's.
+    Tenant,
+    /// That of all.
+    Node,
+}
+
+/// What is of one call from outside: an instance may serve several.
+pub struct Terms {
+    /// Whose call it is.
+    pub label: CallLabel,
+    /// What it may use. What an instance holds for good (memory, handles, resources of the host) stays as it
+    /// was in its first call.
+    pub limits: CallLimits,
+    /// When the call from outside began, since 1970.
+    pub began_at: Duration,
+    /// Until when the instance has to be there.
+    pub deadline: Instant,
+    /// What it spends from, with others.
+    pub budget: Budget,
 }
 
 /// What an instance has in common with those that it calls and is called by.
@@ -86,11 +108,14 @@ pub struct Instance {
     store: Store<State>,
     instance: wasmtime::component::Instance,
     prepared: Arc<Prepared>,
-    label: CallLabel,
-    timeout: Duration,
-    stdout: Output,
-    stderr: Output,
-    _places: Places,
+    places: Places,
+}
+
+/// A call whose arguments were taken, and which has not begun.
+pub struct Ready {
+    index: usize,
+    vals: Vec<Val>,
+    passed: Passed,
 }
 
 impl Sandbox {
@@ -103,10 +128,13 @@ impl Sandbox {
         prepared: &Arc<Prepared>,
         setting: Setting,
     ) -> Result<Instance, SandboxError> {
-        let (deadline, is_inner) = (setting.deadline, setting.is_inner);
+        let (deadline, is_inner) = (setting.terms.deadline, setting.is_inner);
         // A place first: the engine refuses an instance more than it has room for, a place waits.
         let leads_on = setting.outside.is_some();
-        let places = self.places_for(prepared, &setting.label, leads_on, is_inner);
+        let label = &setting.terms.label;
+        // What is pinned waits for no place while it holds one, so it needs none of those that are for that.
+        let leads_on = leads_on && !is_inner && !setting.is_pinned;
+        let places = self.places_for(prepared, label, leads_on);
         let patience = if is_inner {
             deadline.min(Instant::now() + INNER_PATIENCE)
         } else {
@@ -115,25 +143,19 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(InstanceId::next(), &setting, prepared.resources());
+        let state = State::new(InstanceId::next(), setting, prepared);
         #[cfg(feature = "http")]
         let state = self.with_way_out(state);
-        let Setting {
-            label,
-            limits,
-            budget,
-            ..
-        } = setting;
-        let (stdout, stderr) = (state.stdout.clone(), state.stderr.clone());
+        let limits = state.limits;
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(saturated(limits.max_hostcall_bytes));
         store.set_max_component_handles(saturated(limits.max_handles));
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |mut store| {
+        store.epoch_deadline_callback(|mut store| {
             let state = store.data_mut();
             let ticks = std::mem::replace(&mut state.ticks_of_turn, TICKS_OF_TURN);
-            budget.spend(TICK * ticks)?;
+            state.budget.spend(TICK * ticks)?;
             let rest = Box::pin(Rest::until(state.deadline));
             Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
@@ -145,20 +167,33 @@ impl Sandbox {
                     store,
                     instance,
                     prepared: Arc::clone(prepared),
-                    label,
-                    timeout: limits.timeout,
-                    stdout,
-                    stderr,
-                    _places: places,
+                    places,
                 });
             }
-            Ok(Err(error)) => failed(&store, &label, &stderr, &error),
+            Ok(Err(error)) => failed(&store, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
-        let account = &store.data().account;
-        log_output(&label, account, "stdout", &stdout);
-        log_output(&label, account, "stderr", &stderr);
+        store.data().log_output();
         Err(ended)
+    }
+
+    /// Room for an instance of this component that is to outlive its call, of a tenant that may have so much of
+    /// it. Never waits: what has such room gives it back when it likes.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn pin(
+        &self,
+        prepared: &Prepared,
+        tenant: &Arc<str>,
+        most: u64,
+    ) -> Result<Pinned, Unpinned> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        let taken = self.pinned_places.try_take(tenant, prepared.places, most);
+        taken.map(Pinned).map_err(|full| match full {
+            Full::Tenant => Unpinned::Tenant,
+            Full::Node => Unpinned::Node,
+        })
     }
 
     #[cfg(feature = "http")]
@@ -176,9 +211,8 @@ impl Sandbox {
         prepared: &Prepared,
         label: &CallLabel,
         leads_on: bool,
-        is_inner: bool,
     ) -> Option<Places> {
-        let leading = match leads_on && !is_inner {
+        let leading = match leads_on {
             true => Some(self.leading_places.take(&label.tenant, 1).await?),
             false => None,
         };
@@ -196,6 +230,28 @@ impl Instance {
         self.store.data().id
     }
 
+    /// Another call from outside begins, which this instance serves, too. What it printed until now was told
+    /// as of the calls before.
+    pub fn begin(&mut self, terms: Terms) {
+        self.settle();
+        self.store
+            .set_hostcall_fuel(saturated(terms.limits.max_hostcall_bytes));
+        // The ticks that went by meanwhile are nobody's.
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin(terms);
+    }
+
+    /// Tells what it printed since this was last done.
+    pub fn settle(&self) {
+        self.store.data().log_output();
+    }
+
+    /// A call of it is over that leaves it alive: what it printed is told, and it waits for nobody's place.
+    pub fn stay(&mut self) {
+        self.settle();
+        self.places.0 = None;
+    }
+
     /// Calls the function at `index` of its component. Dropping the future ends the guest.
     ///
     /// # Errors
@@ -206,6 +262,52 @@ impl Instance {
         arguments: Vec<Value>,
         deadline: Instant,
     ) -> Result<Option<Value>, SandboxError> {
+        let ready = self.ready(index, arguments).await?;
+        self.run(ready, deadline).await
+    }
+
+    /// Arguments for the function at `index` of its component, as the guest gets them. Until it runs,
+    /// everything is as it was. Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// When the arguments do not fit. The instance has not noticed.
+    pub async fn ready(
+        &mut self,
+        index: usize,
+        arguments: Vec<Value>,
+    ) -> Result<Ready, SandboxError> {
+        let prepared = Arc::clone(&self.prepared);
+        let function = prepared.functions().get(index);
+        let function = function
+            .ok_or_else(|| SandboxError::Internal("no function has this index".to_owned()))?;
+        let budget = self.store.data().budget.clone();
+        let converting = Converting::begin();
+        let (vals, passed) = self.lowered(function, arguments)?;
+        if let Err(spent) = converting.end(&budget).await {
+            passed.undo(self.store.as_context_mut());
+            return Err(spent.into());
+        }
+        Ok(Ready {
+            index,
+            vals,
+            passed,
+        })
+    }
+
+    /// Calls a function. Dropping the future ends the guest.
+    ///
+    /// # Errors
+    /// However the guest ended. The instance is of no use then.
+    pub async fn run(
+        &mut self,
+        ready: Ready,
+        deadline: Instant,
+    ) -> Result<Option<Value>, SandboxError> {
+        let Ready {
+            index,
+            vals,
+            passed,
+        } = ready;
         let prepared = Arc::clone(&self.prepared);
         let function = prepared.functions().get(index);
         let export = prepared.exports.get(index);
@@ -216,9 +318,6 @@ impl Instance {
         };
         self.store.data_mut().deadline = deadline;
         let budget = self.store.data().budget.clone();
-        let converting = Converting::begin();
-        let (vals, lent) = self.lowered(function, arguments)?;
-        converting.end(&budget).await?;
         let mut results = vec![Val::Bool(false); usize::from(function.signature.result.is_some())];
         let store = &mut self.store;
         let run = async {
@@ -229,11 +328,11 @@ impl Instance {
         };
         // The guest gives up its thread after each turn, so a call that is late or dropped ends there.
         match timeout_at(deadline, run).await {
-            Err(_) => return Err(SandboxError::DeadlineExceeded(self.timeout)),
+            Err(_) => return Err(self.late()),
             Ok(Ok(())) => {}
             Ok(Err(error)) => return Err(self.failed(&error)),
         }
-        take_back(lent, self.store.as_context_mut());
+        passed.take_back_lent(self.store.as_context_mut());
         let (Some(val), Some(ty)) = (results.first(), &function.signature.result) else {
             return Ok(None);
         };
@@ -243,22 +342,27 @@ impl Instance {
         Ok(Some(value))
     }
 
-    /// Arguments as the engine takes them, and what they lend for the time of the call.
+    /// Arguments as the engine takes them, and the objects among them.
     fn lowered(
         &mut self,
         function: &Function,
         arguments: Vec<Value>,
-    ) -> Result<(Vec<Val>, Vec<ResourceAny>), SandboxError> {
+    ) -> Result<(Vec<Val>, Passed), SandboxError> {
         if !function.signature.holds_handles() {
-            return Ok((
-                lower_all(function, arguments, 0, &mut NoObjects)?,
-                Vec::new(),
-            ));
+            let vals = lower_all(function, arguments, 0, &mut NoObjects)?;
+            return Ok((vals, Passed::default()));
         }
         let max_handles = self.store.data().limits.max_handles;
         let mut crossing = Crossing::new(self.store.as_context_mut());
-        let vals = lower_all(function, arguments, max_handles, &mut crossing)?;
-        Ok((vals, crossing.lent()))
+        let lowered = lower_all(function, arguments, max_handles, &mut crossing);
+        let passed = crossing.passed();
+        match lowered {
+            Ok(vals) => Ok((vals, passed)),
+            Err(error) => {
+                passed.undo(self.store.as_context_mut());
+                Err(error)
+            }
+        }
     }
 
     /// A result of the engine's.
@@ -283,10 +387,13 @@ impl Instance {
         let Some(object) = handles.and_then(|handles| handles.remove(object)) else {
             return Ok(());
         };
+        // The ticks that went by meanwhile are nobody's.
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().ticks_of_turn = 1;
         self.store.data_mut().deadline = deadline;
         let dropping = object.resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
-            Err(_) => Err(SandboxError::DeadlineExceeded(self.timeout)),
+            Err(_) => Err(self.late()),
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.failed(&error)),
         }
@@ -294,22 +401,23 @@ impl Instance {
 
     /// How the guest ended.
     fn failed(&self, error: &wasmtime::Error) -> SandboxError {
-        let (label, stderr) = (&self.label, &self.stderr);
-        failed(&self.store, label, stderr, error)
+        failed(&self.store, error)
+    }
+
+    fn late(&self) -> SandboxError {
+        SandboxError::DeadlineExceeded(self.store.data().limits.timeout)
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        let account = &self.store.data().account;
-        log_output(&self.label, account, "stdout", &self.stdout);
-        log_output(&self.label, account, "stderr", &self.stderr);
+        self.settle();
     }
 }
 
 impl fmt::Debug for Instance {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "Instance({})", self.label)
+        write!(formatter, "Instance({})", self.store.data().label())
     }
 }
 
@@ -343,26 +451,35 @@ fn lower_all(
 }
 
 /// How a guest ended that failed. What it said last goes to the log and into the account of its end.
-fn failed(
-    store: &Store<State>,
-    label: &CallLabel,
-    stderr: &Output,
-    error: &wasmtime::Error,
-) -> SandboxError {
+fn failed(store: &Store<State>, error: &wasmtime::Error) -> SandboxError {
     let state = store.data();
-    let (printed, _) = stderr.take();
-    log_lines(label, &state.account, "stderr", &printed);
+    let printed = log_output(state.label(), &state.account, "stderr", &state.stderr);
     trap::classify(error, &printed, &state.limits, state.limiter.refusal())
 }
 
-/// A guest's output, line by line, so that it cannot pass for lines of the node.
-fn log_output(label: &CallLabel, account: &Account, stream: &'static str, output: &Output) {
+impl State {
+    /// Tells what the guest printed.
+    fn log_output(&self) {
+        let (label, account) = (self.label(), &self.account);
+        log_output(label, account, "stdout", &self.stdout);
+        log_output(label, account, "stderr", &self.stderr);
+    }
+}
+
+/// A guest's output, line by line, so that it cannot pass for lines of the node. Gives it.
+fn log_output(
+    label: &CallLabel,
+    account: &Account,
+    stream: &'static str,
+    output: &Output,
+) -> String {
     let (text, dropped_bytes) = output.take();
     log_lines(label, account, stream, &text);
     if dropped_bytes > 0 {
         tracing::warn!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
             stream, dropped_bytes, "output over the limit was dropped");
     }
+    text
 }
 
 fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &str) {

@@ -13,6 +13,7 @@
 //! | `turns` | who may compile when, and how many may wait |
 //! | `artifact` | compiled code on disk, under a MAC |
 //! | `wit` | a component's world as WIT text |
+//! | `docs` | what the author of a component says about its exports |
 //! | `described` | an interface that is there as WIT text alone |
 //! | `types`, `function` | its exports as types, and how a call names one |
 //! | `import` | what stands behind each of its imports |
@@ -36,6 +37,7 @@ mod compile;
 mod count;
 mod crossing;
 mod described;
+mod docs;
 mod engine;
 mod error;
 mod fixed;
@@ -71,15 +73,15 @@ pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
-pub use handles::Handles;
+pub use handles::{Handles, Resource};
 pub use import::Import;
 pub(crate) use import::{remedy, standing};
-pub use instance::{Instance, InstanceId, Links, Setting};
+pub use instance::{Instance, InstanceId, Links, Pinned, Setting, Terms, Unpinned};
 pub(crate) use interface::stands_for;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
-pub use wit::{World, inspect_component};
+pub use wit::{World, describe_component, inspect_component};
 pub use worker::{
     compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,
 };
@@ -132,6 +134,8 @@ impl Default for SandboxLimits {
 
 /// One of so many instances may be of a call that leads to others and was made from outside.
 const LEADING_SHARE: u32 = 4;
+/// One of so many may outlive its call.
+const PINNED_SHARE: u32 = 2;
 
 /// Where a component lies, and what makes it the right one.
 #[derive(Clone, Debug)]
@@ -159,6 +163,8 @@ pub struct Sandbox {
     places: Shares,
     /// One unit for each call that may lead to others. Fewer than places, so that there is room for those.
     leading_places: Shares,
+    /// One unit for each place that an instance keeps beyond its call. Fewer than places, so that calls find some.
+    pinned_places: Shares,
     /// Kilobytes that the arguments of all calls may take.
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
@@ -180,6 +186,7 @@ impl Sandbox {
             sealer: Sealer::new(key, &engine),
             places: Shares::new(limits.max_live_instances),
             leading_places: Shares::new(limits.max_live_instances.div_ceil(LEADING_SHARE)),
+            pinned_places: Shares::new(limits.max_live_instances.div_ceil(PINNED_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             ways: Ways::start(engine::Ticker::start(&engine)?)?,

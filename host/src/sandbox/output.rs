@@ -16,22 +16,31 @@ const MAX_WRITE_BYTES: usize = 16 << 10;
 #[derive(Clone)]
 pub(super) struct Output {
     printed: Arc<Mutex<Printed>>,
-    max_bytes: usize,
 }
 
 #[derive(Default)]
 struct Printed {
     bytes: Vec<u8>,
     dropped_bytes: u64,
+    /// Of what is kept yet.
+    room_bytes: usize,
 }
 
 impl Output {
     /// Keeps so much.
     pub(super) fn new(max_bytes: u64) -> Self {
-        Output {
+        let output = Output {
             printed: Arc::default(),
-            max_bytes: usize::try_from(max_bytes).unwrap_or(usize::MAX),
-        }
+        };
+        output.begin(max_bytes);
+        output
+    }
+
+    /// Another call begins, of which so much is kept.
+    pub(super) fn begin(&self, max_bytes: u64) {
+        let mut printed = self.printed();
+        printed.room_bytes = usize::try_from(max_bytes).unwrap_or(usize::MAX);
+        printed.dropped_bytes = 0;
     }
 
     fn printed(&self) -> MutexGuard<'_, Printed> {
@@ -40,23 +49,19 @@ impl Output {
 
     fn keep(&self, bytes: &[u8]) {
         let mut printed = self.printed();
-        let room = self
-            .max_bytes
-            .saturating_sub(printed.bytes.len())
-            .min(bytes.len());
+        let room = printed.room_bytes.min(bytes.len());
+        printed.room_bytes = printed.room_bytes.saturating_sub(room);
         let (kept, dropped) = bytes.split_at_checked(room).unwrap_or((bytes, &[]));
         printed.bytes.extend_from_slice(kept);
         printed.dropped_bytes = printed.dropped_bytes.saturating_add(dropped.len() as u64);
     }
 
-    /// What was printed, as text, and how many bytes were dropped.
+    /// What was printed since this was last asked, as text, and how many bytes were dropped.
     pub(super) fn take(&self) -> (String, u64) {
         let mut printed = self.printed();
         let bytes = std::mem::take(&mut printed.bytes);
-        (
-            String::from_utf8_lossy(&bytes).into_owned(),
-            printed.dropped_bytes,
-        )
+        let dropped_bytes = std::mem::take(&mut printed.dropped_bytes);
+        (String::from_utf8_lossy(&bytes).into_owned(), dropped_bytes)
     }
 }
 
@@ -133,5 +138,11 @@ mod tests {
             (text.len(), dropped_bytes),
             (4 * MAX_WRITE_BYTES, MAX_WRITE_BYTES as u64)
         );
+        // Whatever was taken of it, there is no more room in this call; in the next there is.
+        stream.write(Bytes::from_static(b"more")).unwrap();
+        assert_eq!(output.take(), (String::new(), 4));
+        output.begin(2);
+        stream.write(Bytes::from_static(b"next")).unwrap();
+        assert_eq!(output.take(), ("ne".to_owned(), 2));
     }
 }

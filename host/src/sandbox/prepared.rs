@@ -2,14 +2,21 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::Description;
 use rpc_host_protocol::types::Name;
+use rpc_host_protocol::value::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::Opened;
+use super::docs::Docs;
 use super::import::Imports;
 use super::types::Converter;
-use super::{Function, Functions, Import, SandboxError, State, engine, import, types};
+use super::types::same_resource;
+use super::{
+    Function, Functions, Handles, Import, InstanceId, Resource, SandboxError, State, engine,
+    import, types,
+};
 use crate::capability::Kinds;
 
 /// A component with what it is granted, checked and linked: all that a call needs but the instance.
@@ -18,7 +25,10 @@ pub struct Prepared {
     pub(super) exports: Vec<ComponentExportIndex>,
     functions: Functions,
     imports: Imports,
+    /// The resources that it exports.
+    exported: Arc<[Resource]>,
     wit: String,
+    docs: Docs,
     /// How many places of live instances one of its instances takes.
     pub(super) places: u32,
     size_bytes: u64,
@@ -31,7 +41,11 @@ impl Prepared {
         opened: Opened,
         kinds: Kinds,
     ) -> Result<Prepared, SandboxError> {
-        let Opened { component, wit } = opened;
+        let Opened {
+            component,
+            wit,
+            docs,
+        } = opened;
         let mut converter = Converter::new();
         let imports = import::define(runtime, &mut linker, &component, kinds, &mut converter)?;
         let pre = linker.instantiate_pre(&component).map_err(|error| {
@@ -39,7 +53,10 @@ impl Prepared {
                 "an import does not fit what the node has: {error:#}"
             ))
         })?;
+        let imported = converter.introduced().count();
         let functions = types::functions(runtime, &component, &mut converter)?;
+        let functions = docs.added_to(functions);
+        let exported = converter.introduced().skip(imported).cloned().collect();
         if functions.is_empty() {
             return Err(SandboxError::NotAComponent(
                 "this component exports no function (a WIT package has none either); upload a \
@@ -62,11 +79,15 @@ impl Prepared {
         Ok(Prepared {
             pre,
             places: engine::places(&component),
-            size_bytes: code_bytes.saturating_add(wit.len()) as u64,
+            size_bytes: code_bytes
+                .saturating_add(wit.len())
+                .saturating_add(docs.size_bytes()) as u64,
             exports,
             functions: Functions::new(functions),
             imports,
+            exported,
             wit,
+            docs,
         })
     }
 
@@ -85,14 +106,59 @@ impl Prepared {
         &self.imports.all
     }
 
+    /// How many places of live instances one of its instances takes.
+    pub fn places(&self) -> u32 {
+        self.places
+    }
+
     /// Whether a call may lead to others: the component imports what the node does not serve itself.
     pub fn leads_on(&self) -> bool {
         self.imports.all.iter().any(|one| !one.functions.is_empty())
     }
 
     /// The resources of others that it imports.
-    pub(super) fn resources(&self) -> Arc<[Name]> {
-        Arc::clone(&self.imports.resources)
+    pub(super) fn resources(&self) -> &Arc<[Resource]> {
+        &self.imports.resources
+    }
+
+    /// The resources of its own.
+    pub(super) fn exported(&self) -> &Arc<[Resource]> {
+        &self.exported
+    }
+
+    /// Whether one of its instances, if there is one, takes an object where the resource of this name is
+    /// wanted: one of its own that lives in it, or one of others that is of the resource that it imports.
+    ///
+    /// # Errors
+    /// Names the resource that is wanted.
+    pub fn takes(
+        &self,
+        instance: Option<InstanceId>,
+        name: &Name,
+        (handles, object): (&Handles, Handle),
+    ) -> Result<(), String> {
+        let of_name = |one: &&Resource| same_resource(&one.name, name);
+        let fits = match self.imports.resources.iter().find(of_name) {
+            Some(imported) => handles.answers_for(object, imported),
+            None => instance.is_some_and(|owner| handles.is_of(object, owner, name)),
+        };
+        let mut known = self.imports.resources.iter().chain(self.exported.iter());
+        match fits {
+            true => Ok(()),
+            false => Err(known
+                .find(of_name)
+                .map_or_else(|| name.to_string(), Resource::to_string)),
+        }
+    }
+
+    /// What it exports, as data: all of it, or the one function that a call of this path would mean.
+    ///
+    /// # Errors
+    /// When there is no such function.
+    pub fn describe(&self, function: Option<&str>) -> Result<Description, SandboxError> {
+        let mut description = self.functions.describe(function, &self.exported)?;
+        self.docs.add_to(&mut description);
+        Ok(description)
     }
 
     /// Its world as WIT text; empty where WIT cannot express it.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::types::Name;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -11,12 +10,14 @@ use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
 use super::output::Output;
-use super::{CallLimits, Handles, InstanceId, Outside, Setting};
+use super::{
+    CallLabel, CallLimits, Handles, InstanceId, Outside, Prepared, Resource, Setting, Terms,
+};
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 #[cfg(feature = "http")]
 use crate::capability::HttpCtx;
-use crate::capability::{self, Files, FilesCtx, Grants, KeyValue, KeyValueView, LogCtx};
+use crate::capability::{self, Files, FilesCtx, FrozenAt, Grants, KeyValue, KeyValueView, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it.
 pub(crate) struct State {
@@ -31,6 +32,8 @@ pub(crate) struct State {
     /// Of the turn that it has now.
     pub(super) ticks_of_turn: u32,
     wasi: WasiCtx,
+    /// Where its clock stands, if it stands still.
+    frozen_at: Option<FrozenAt>,
     table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) stdout: Output,
@@ -50,14 +53,25 @@ pub(crate) struct State {
     /// What the values on their way in the whole call take.
     pub(super) passing: Option<Arc<Quantity>>,
     /// The resources of others, by the numbers that they have in this component.
-    pub(super) resources: Arc<[Name]>,
+    pub(super) resources: Arc<[Resource]>,
+    /// Its own.
+    pub(super) exported: Arc<[Resource]>,
 }
 
 impl State {
-    pub(super) fn new(id: InstanceId, setting: &Setting, resources: Arc<[Name]>) -> State {
-        let (limits, account) = (&setting.limits, Arc::clone(&setting.account));
-        let grants = Arc::clone(&setting.grants);
-        let (outside, handles, passing) = match setting.outside.clone() {
+    pub(super) fn new(id: InstanceId, setting: Setting, prepared: &Prepared) -> State {
+        let Setting {
+            account,
+            terms,
+            grants,
+            buckets,
+            outside,
+            mounts,
+            is_inner: _,
+            is_pinned: _,
+        } = setting;
+        let limits = &terms.limits;
+        let (outside, handles, passing) = match outside {
             Some(links) => (
                 Some(links.outside),
                 Some(links.handles),
@@ -69,34 +83,72 @@ impl State {
         let (stdout, stderr) = (output(), output());
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
+        let (wasi, frozen_at) =
+            capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, terms.began_at);
         State {
             id,
             limits: *limits,
-            budget: setting.budget.clone(),
-            deadline: setting.deadline,
+            budget: terms.budget,
+            deadline: terms.deadline,
             ticks_of_turn: 1,
-            wasi: capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, setting.began_at),
+            wasi,
+            frozen_at,
             table,
             limiter: Limiter::new(limits.max_memory_bytes, &account),
             stdout,
             stderr,
-            log: LogCtx::new(setting.label.clone(), Arc::clone(&account), limits),
-            account,
-            files: FilesCtx::new(setting.mounts.clone()),
             #[cfg(feature = "http")]
             http: HttpCtx::new(
-                setting.label.clone(),
-                Arc::clone(&setting.account),
+                terms.label.clone(),
+                Arc::clone(&account),
                 Arc::clone(&grants),
                 limits,
             ),
+            log: LogCtx::new(terms.label, Arc::clone(&account), limits),
+            account,
+            files: FilesCtx::new(mounts),
             grants,
-            buckets: setting.buckets.clone(),
+            buckets,
             outside,
             handles,
             passing,
-            resources,
+            resources: Arc::clone(prepared.resources()),
+            exported: Arc::clone(prepared.exported()),
         }
+    }
+
+    /// Another call from outside begins.
+    pub(super) fn begin(&mut self, terms: Terms) {
+        let Terms {
+            label,
+            limits,
+            began_at,
+            deadline,
+            budget,
+        } = terms;
+        let held = self.limits;
+        self.limits = CallLimits {
+            max_memory_bytes: held.max_memory_bytes,
+            max_handles: held.max_handles,
+            max_host_resources: held.max_host_resources,
+            ..limits
+        };
+        self.stdout.begin(limits.max_output_bytes);
+        self.stderr.begin(limits.max_output_bytes);
+        if let Some(frozen_at) = &self.frozen_at {
+            frozen_at.set(began_at);
+        }
+        #[cfg(feature = "http")]
+        self.http.begin(label.clone(), &limits);
+        self.log.begin(label, &limits);
+        self.deadline = deadline;
+        self.budget = budget;
+        self.ticks_of_turn = 1;
+    }
+
+    /// Whose call it works on.
+    pub(super) fn label(&self) -> &CallLabel {
+        self.log.label()
     }
 
     /// What it has of files, and of open ones.

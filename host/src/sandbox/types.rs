@@ -7,7 +7,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::{self, ComponentItem};
 use wasmtime::component::{Component, ResourceType};
 
-use super::{Function, SandboxError};
+use super::{Function, Resource, SandboxError};
 
 /// Nodes of all types of one component, and names. Types share what they are made of, so a few bytes
 /// can describe a type of astronomic size; it is refused instead of written out.
@@ -19,7 +19,7 @@ const NAME_BYTES_OF_NODE: usize = 32;
 pub(super) struct Converter {
     /// The names of its resources: those that it imports, each before its first mention, and then those
     /// that it exports. A name stands for its resource by where it is in memory, see [`same_resource`].
-    resources: Vec<(ResourceType, Name)>,
+    resources: Vec<(ResourceType, Resource)>,
     nodes_left: u32,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn functions(
                 let interface: Arc<str> = name.into();
                 for (name, item) in instance.exports(engine) {
                     if let ComponentItem::Resource(resource) = item.ty {
-                        converter.introduce(resource, name);
+                        converter.introduce(resource, Some(&interface), name);
                     }
                 }
                 for (name, item) in instance.exports(engine) {
@@ -56,7 +56,7 @@ pub(super) fn functions(
                 }
             }
             ComponentItem::Resource(resource) => {
-                converter.introduce(resource, name);
+                converter.introduce(resource, None, name);
             }
             // Types and code without a function give nothing to call.
             ComponentItem::Type(_)
@@ -78,13 +78,26 @@ impl Converter {
 
     /// Gives a resource its name, where it is introduced. A later mention is an alias, and has it
     /// already: then there is nothing new.
-    pub(super) fn introduce(&mut self, resource: ResourceType, name: &str) -> Option<Name> {
+    pub(super) fn introduce(
+        &mut self,
+        resource: ResourceType,
+        interface: Option<&Arc<str>>,
+        name: &str,
+    ) -> Option<Resource> {
         if self.resources.iter().any(|(known, _)| *known == resource) {
             return None;
         }
-        let name = Name::from(name);
-        self.resources.push((resource, name.clone()));
-        Some(name)
+        let introduced = Resource {
+            interface: interface.cloned(),
+            name: Name::from(name),
+        };
+        self.resources.push((resource, introduced.clone()));
+        Some(introduced)
+    }
+
+    /// All that were introduced, in that order.
+    pub(super) fn introduced(&self) -> impl Iterator<Item = &Resource> {
+        self.resources.iter().map(|(_, resource)| resource)
     }
 
     /// A function of an interface, or of the world.
@@ -220,7 +233,7 @@ impl Converter {
         // It is gone through for each mention.
         self.spend(self.resources.len() / NAME_BYTES_OF_NODE)?;
         let found = self.resources.iter().find(|(known, _)| *known == resource);
-        Ok(found.map_or_else(|| "resource".into(), |(_, name)| name.clone()))
+        Ok(found.map_or_else(|| "resource".into(), |(_, one)| one.name.clone()))
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) trait Objects {
     /// The object of a handle, for a place of the resource `name` that takes it over, or borrows it.
     fn lower(&mut self, handle: Handle, name: &Name, is_borrowed: bool) -> Result<Val, Unfit>;
 
-    /// The handle of an object, from a place that gives it away, or lends it.
-    fn lift(&mut self, object: ResourceAny) -> Result<Handle, Unfit>;
+    /// The handle of an object, from a place of the resource `name` that gives it away, or lends it.
+    fn lift(&mut self, object: ResourceAny, name: &Name) -> Result<Handle, Unfit>;
 }
 
 /// Where no live object can be.
@@ -43,7 +43,7 @@ impl Objects for NoObjects {
         Err(Unfit::Shape)
     }
 
-    fn lift(&mut self, _: ResourceAny) -> Result<Handle, Unfit> {
+    fn lift(&mut self, _: ResourceAny, _: &Name) -> Result<Handle, Unfit> {
         Err(Unfit::Shape)
     }
 }
@@ -331,8 +331,8 @@ fn lift_with<'t>(val: &Val, ty: &'t Type, with: &mut Conversion<'t, '_>) -> Resu
             let set = known.iter().zip(set).filter(|(_, is_set)| *is_set);
             Value::Flags(set.map(|(flag, _)| flag.clone()).collect())
         }
-        (Val::Resource(object), Type::Own(_) | Type::Borrow(_)) => {
-            Value::Handle(with.objects.lift(*object)?)
+        (Val::Resource(object), Type::Own(name) | Type::Borrow(name)) => {
+            Value::Handle(with.objects.lift(*object, name)?)
         }
         _ => return Err(Unfit::Shape),
     })

@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::operation::Description;
 use rpc_host_protocol::types::{Case, Field, Name, ResultType, Signature, Type};
 use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::{Handle, InterfaceId, Resolve, TypeDefKind, WorldId, WorldItem};
 
-use super::{Function, SandboxError, count, sniff};
+use super::docs::Docs;
+use super::{Function, Functions, Resource, SandboxError, count, sniff};
 
 /// Nodes of all types of one world, and names.
 const MAX_TYPE_NODES: u32 = 100_000;
@@ -23,6 +25,8 @@ pub struct World {
     pub text: String,
     /// The functions that can be called.
     pub functions: Vec<Function>,
+    /// The resources that it exports.
+    pub resources: Vec<Resource>,
     /// Imported interfaces and functions; whether there is anything to call behind the name.
     pub imports: Vec<(String, bool)>,
 }
@@ -33,7 +37,7 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
     count::check(bytes)?;
     let (resolve, world) = decode(bytes).map_err(SandboxError::InvalidComponent)?;
     let text = print(&resolve, world).map_err(SandboxError::InvalidComponent)?;
-    let mut functions = Vec::new();
+    let (mut functions, mut resources) = (Vec::new(), Vec::new());
     let mut imports = Vec::new();
     let mut types = Types::of(&resolve, MAX_TYPE_NODES);
     if let Some(world) = resolve.worlds.get(world) {
@@ -43,6 +47,16 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
                 WorldItem::Interface { id, .. } => {
                     let name: Arc<str> = resolve.name_world_key(key).into();
                     let interface = resolve.interfaces.get(*id);
+                    let of_types = interface.into_iter().flat_map(|one| &one.types);
+                    for (name_of_type, id) in of_types {
+                        let ty = resolve.types.get(*id);
+                        if ty.is_some_and(|ty| matches!(ty.kind, TypeDefKind::Resource)) {
+                            resources.push(Resource {
+                                interface: Some(Arc::clone(&name)),
+                                name: name_of_type.as_str().into(),
+                            });
+                        }
+                    }
                     let inner = interface
                         .into_iter()
                         .flat_map(|interface| interface.functions.values());
@@ -64,8 +78,22 @@ pub fn inspect_component(bytes: &[u8]) -> Result<World, SandboxError> {
     Ok(World {
         text,
         functions,
+        resources,
         imports,
     })
+}
+
+/// What can be called of a component, as data.
+pub fn describe_component(
+    bytes: &[u8],
+    function: Option<&str>,
+) -> Result<Description, SandboxError> {
+    let world = inspect_component(bytes)?;
+    let docs = Docs::of_component(bytes);
+    let functions = Functions::new(docs.added_to(world.functions));
+    let mut description = functions.describe(function, &world.resources)?;
+    docs.add_to(&mut description);
+    Ok(description)
 }
 
 /// The world as WIT text.

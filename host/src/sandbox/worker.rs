@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use rpc_host_protocol::error::{MAX_FAILURE_TEXT_BYTES, printable};
 
 use super::artifact::Compiled;
+use super::docs::Docs;
 use super::{SandboxError, count, described, engine, sniff, wit};
 use crate::confinement::Enforcement;
 
@@ -91,6 +92,7 @@ fn compiled(bytes: &[u8]) -> Result<Compiled, SandboxError> {
     Ok(Compiled {
         // A component whose world WIT cannot express is still called by its types.
         wit: wit::text(bytes).unwrap_or_default(),
+        docs: Docs::of_component(bytes),
         code,
     })
 }

@@ -9,7 +9,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
 use rpc_host_protocol::message::{
-    CallHeader, Hello, Leased, Message, Provide, UploadHeader, Withdraw,
+    CallHeader, Hello, Leased, Message, Provide, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ALPN, ErrorCode, ExchangeId, Failure, Fault, Operation};
@@ -17,7 +17,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -27,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::clock::SystemClock;
 use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
 
@@ -54,13 +54,9 @@ impl UploadSink for NoUpload {
 
 impl Backend for Open {
     type Upload = NoUpload;
+    type Call = CallRequest;
 
-    fn authenticate(
-        &self,
-        _: Option<&str>,
-        _: Option<&Certificate>,
-        _: Origin,
-    ) -> Result<Principal, Failure> {
+    fn authenticate(&self, _: Option<&str>, _: &Shown, _: Origin) -> Result<Principal, Failure> {
         Ok(Principal::for_tests("team"))
     }
     fn still_valid(&self, _: &Principal) -> bool {
@@ -70,11 +66,21 @@ impl Backend for Open {
         if call.header.function != "echo" {
             self.gate.notified().await;
         }
-        Ok(CallReply {
-            value: call.arguments,
-            is_result: false,
-        })
+        Ok(CallReply::new(call.arguments, false))
     }
+    fn session_began(&self, _: &Principal, _: Origin, _: Reach) {}
+    fn begin_call(&self, _: &Principal, call: CallRequest) -> CallRequest {
+        call
+    }
+    fn release(
+        &self,
+        _: &Principal,
+        _: Origin,
+        _: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure> {
+        Ok(std::future::ready(Ok(())))
+    }
+    fn release_unanswered(&self, _: &Principal, _: Origin, _: &Release) {}
     async fn operate(&self, _: &Principal, _: Origin, _: Operation) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
@@ -135,8 +141,12 @@ async fn start(limits: Limits) -> Running {
     let listener = Listener::new(socket, Arc::new(tls), Arc::new(nobody), &limits);
     let backend = Arc::new(Open::default());
     let (stop, stopped) = oneshot::channel();
+    let entrances: Entrances<DuplexStream> = Entrances {
+        listener: Some(listener),
+        stdio: None,
+    };
     let server = tokio::spawn(run(
-        listener,
+        entrances,
         Arc::clone(&backend),
         Arc::new(limits),
         async {

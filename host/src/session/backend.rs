@@ -1,15 +1,16 @@
 //! What a session asks of the node behind it.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use rpc_host_protocol::message::{CallHeader, Leased, Provide, UploadHeader, Withdraw};
+use rpc_host_protocol::message::{CallHeader, Leased, Provide, Release, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
-use super::{Reach, SessionId};
+use super::{Reach, SessionId, Told};
 use crate::chain::Chain;
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 
 /// The node, as sessions see it.
 ///
@@ -18,28 +19,52 @@ use crate::tenant::{Certificate, Principal};
 pub trait Backend: Send + Sync + 'static {
     /// Where an upload's bytes go.
     type Upload: UploadSink;
+    /// A call that has its place among others.
+    type Call: Send + 'static;
 
-    /// Who presents this token, this certificate or both. The failure is the same for what is unknown,
-    /// wrong, expired or revoked, and for nothing.
+    /// Who presents this token, shows this, or both. The failure is the same for what is unknown, wrong,
+    /// expired or revoked, and for nothing.
     ///
     /// # Errors
     /// When the peer has to be turned away.
     fn authenticate(
         &self,
         token: Option<&str>,
-        certificate: Option<&Certificate>,
+        shown: &Shown,
         origin: Origin,
     ) -> Result<Principal, Failure>;
 
     /// Whether token and certificate are still good. Asked before each exchange, so it has to be cheap.
     fn still_valid(&self, principal: &Principal) -> bool;
 
+    /// A session begins, whose client is at the end of `reach`.
+    fn session_began(&self, principal: &Principal, origin: Origin, reach: Reach);
+
+    /// What has to be decided about a call in the order in which calls came. Waits for nothing and does no
+    /// work; whatever is wrong with the call is told when it is made.
+    fn begin_call(&self, principal: &Principal, call: CallRequest) -> Self::Call;
+
     /// Calls a function. Dropping the future ends the guest.
     fn call(
         &self,
         principal: &Principal,
-        call: CallRequest,
+        call: Self::Call,
     ) -> impl Future<Output = Result<CallReply, Failure>> + Send;
+
+    /// The client lets go of objects. What is given waits until they have ended; that they end does not rest
+    /// on it.
+    ///
+    /// # Errors
+    /// When the session does not hold them so often. Then it holds all of them as before.
+    fn release(
+        &self,
+        principal: &Principal,
+        origin: Origin,
+        release: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure>;
+
+    /// The same where nobody waits for it: what is not held so often is left alone.
+    fn release_unanswered(&self, principal: &Principal, origin: Origin, release: &Release);
 
     /// Does an operation; gives the reply's CBOR item.
     fn operate(
@@ -77,7 +102,8 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether the client of a session serves something.
     fn is_serving(&self, principal: &Principal, session: SessionId) -> bool;
 
-    /// A session is over, and its reach has ended. Whatever its client served, it serves no more.
+    /// A session is over, and its reach has ended. Whatever its client served, it serves no more; what it held
+    /// is let go of.
     fn session_ended(&self, principal: &Principal, session: SessionId);
 }
 
@@ -92,8 +118,26 @@ pub trait Doorstep: Send {
 pub struct Origin {
     /// The session that it came in by.
     pub session: SessionId,
-    /// The address at the other end.
-    pub peer: IpAddr,
+    /// What is at the other end.
+    pub peer: Peer,
+}
+
+/// What is at the other end of a connection, as far as the node can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// Whoever has this address.
+    Address(IpAddr),
+    /// Whoever started the process: the connection is its stdin and stdout.
+    Stdio,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Address(address) => address.fmt(formatter),
+            Peer::Stdio => formatter.write_str("stdio"),
+        }
+    }
 }
 
 /// Takes the bytes of one upload. Dropped before [`UploadSink::finish`], it forgets them.
@@ -130,10 +174,23 @@ pub struct CallRequest {
 }
 
 /// How a call ends that went well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct CallReply {
     /// One CBOR item.
     pub value: Vec<u8>,
     /// Whether the function returns a WIT `result`.
     pub is_result: bool,
+    /// What is undone if it never leaves.
+    pub told: Told,
+}
+
+impl CallReply {
+    /// A reply that tells of nothing that would have to be undone.
+    pub fn new(value: Vec<u8>, is_result: bool) -> Self {
+        CallReply {
+            value,
+            is_result,
+            told: Told::default(),
+        }
+    }
 }

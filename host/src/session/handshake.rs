@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Backend, OrderError, Origin, SessionEnd, SessionId};
 use crate::config::Limits;
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 use crate::transport::frames::FrameReader;
 
 /// The most that a hello may be. A token is a hundred bytes, and the client's name is cut in the log.
@@ -64,7 +64,7 @@ async fn receive<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<He
 pub(super) fn admit<B: Backend>(
     backend: &B,
     hello: &Hello,
-    certificate: Option<&Certificate>,
+    shown: &Shown,
     origin: Origin,
 ) -> Result<(u32, Principal), SessionEnd> {
     let version = VERSIONS
@@ -81,7 +81,7 @@ pub(super) fn admit<B: Backend>(
         )));
     };
     let principal = backend
-        .authenticate(hello.token.as_deref(), certificate, origin)
+        .authenticate(hello.token.as_deref(), shown, origin)
         .map_err(SessionEnd::Refused)?;
     Ok((version, principal))
 }

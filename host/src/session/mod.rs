@@ -10,6 +10,7 @@
 //! | `reach` | the way back: calls of the host's into the client |
 //! | `fellows` | which sessions have work of their own, for the end of the node |
 //! | `reply` | the right to answer an exchange, once |
+//! | `told` | what is undone if an answer never leaves |
 //! | `shortcut` | which calls need no task of their own |
 //! | `end` | why a session ended |
 //! | `backend` | what a session asks of the node behind it |
@@ -44,15 +45,19 @@ mod serve;
 )]
 mod session;
 mod shortcut;
+mod told;
 mod uploads;
 
 #[cfg(test)]
 mod tests;
 
-pub use backend::{Backend, CallReply, CallRequest, Doorstep, Origin, UploadSink, UploadStart};
+pub use backend::{
+    Backend, CallReply, CallRequest, Doorstep, Origin, Peer, UploadSink, UploadStart,
+};
 pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;
 pub use order::OrderError;
 pub use reach::{ClientReply, Reach, ReachError};
 pub use serve::{Connection, MAX_LEAVE_TIME, SessionContext, serve};
+pub use told::Told;

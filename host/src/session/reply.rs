@@ -48,7 +48,15 @@ impl ReplyToken {
 
     fn message(&self, outcome: Result<CallReply, Failure>) -> RawMessage {
         let message = match outcome {
-            Ok(CallReply { value, is_result }) => Message::Reply { value, is_result },
+            Ok(CallReply {
+                value,
+                is_result,
+                told,
+            }) => {
+                // Where the connection ends before it is written, the session ends, and all that it held.
+                told.keep();
+                Message::Reply { value, is_result }
+            }
             Err(failure) => Message::Failure(failure),
         };
         message.encode(self.exchange)

@@ -1,6 +1,5 @@
 //! A connection, from its first byte to its last.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +14,10 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use super::handshake::{self, MAX_HELLO_BYTES};
 use super::session::{MAX_LOGGED_NAME_BYTES, Session};
-use super::{Backend, Doorstep, Fellows, Origin, SessionEnd, SessionId, end};
+use super::{Backend, Doorstep, Fellows, Origin, Peer, SessionEnd, SessionId, end};
 use crate::config::Limits;
 use crate::shutdown::Stopping;
-use crate::tenant::Certificate;
+use crate::tenant::Shown;
 use crate::transport::frames::{self, FrameReader, Outbox};
 
 /// How long the last words of a session may take.
@@ -60,9 +59,9 @@ pub struct Connection<S, D> {
     /// Its bytes.
     pub stream: S,
     /// Where it comes from.
-    pub peer: IpAddr,
+    pub peer: Peer,
     /// What it has shown, verified.
-    pub certificate: Option<Certificate>,
+    pub shown: Shown,
     /// Until when its hello has to be there.
     pub hello_deadline: Instant,
     /// Room among those that have not said who they are; dropped when this one has.
@@ -99,7 +98,7 @@ where
     let Connection {
         stream,
         peer,
-        certificate,
+        shown,
         hello_deadline,
         doorstep,
     } = connection;
@@ -111,8 +110,8 @@ where
     let mut is_known = false;
     let talk = async {
         let stopping = context.stopping.clone();
-        let shows = (certificate, Origin { session: id, peer });
-        let entered = enter(shows, &mut reader, hello_deadline, context, &outbox).await;
+        let shown = (shown, Origin { session: id, peer });
+        let entered = enter(shown, &mut reader, hello_deadline, context, &outbox).await;
         if let Err(refusal) = &entered
             && refusal.is_unauthenticated()
         {
@@ -165,7 +164,7 @@ where
 
 /// Hello and welcome.
 async fn enter<R, B>(
-    (certificate, origin): (Option<Certificate>, Origin),
+    (shown, origin): (Shown, Origin),
     reader: &mut FrameReader<R>,
     hello_deadline: Instant,
     context: SessionContext<B>,
@@ -180,8 +179,7 @@ where
         hello = handshake::hello(reader, hello_deadline) => hello?,
         _deadline = context.stopping.clone().begun() => return Err(SessionEnd::Refused(end::stopping())),
     };
-    let (version, principal) =
-        handshake::admit(&*context.backend, &hello, certificate.as_ref(), origin)?;
+    let (version, principal) = handshake::admit(&*context.backend, &hello, &shown, origin)?;
     let span = Span::current();
     span.record("tenant", display(principal.tenant_name()));
     span.record("role", display(principal.role()));

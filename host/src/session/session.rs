@@ -88,13 +88,17 @@ impl<B: Backend> Session<B> {
             .saturating_add(limits.max_calls_into_client_per_session);
         let max_long_bytes = max_message_bytes.saturating_mul(LONG_MESSAGES);
         let account = Arc::clone(principal.account());
+        let reach = Reach::new(origin.session, outbox.clone(), limits, max_long_bytes);
+        context
+            .backend
+            .session_began(&principal, origin, reach.clone());
         Session {
             origin,
             holder: Arc::new(Holder {
                 backend: Arc::clone(&context.backend),
                 principal,
             }),
-            reach: Reach::new(origin.session, outbox.clone(), limits, max_long_bytes),
+            reach,
             fellow: context.fellows.join(),
             outbox,
             assembler: Assembler::new(AssemblerLimits {

@@ -139,10 +139,7 @@ impl Upload {
             UploadStart::Known(module) => module,
             UploadStart::Proceed(sink) => self.store(sink).await?,
         };
-        Ok(CallReply {
-            value: encode_envelope(&module),
-            is_result: false,
-        })
+        Ok(CallReply::new(encode_envelope(&module), false))
     }
 
     async fn store<S: UploadSink>(self, mut sink: S) -> Result<ModuleEntry, Failure> {

@@ -8,16 +8,19 @@ use super::{HolderName, TenantError, TokenId};
 use crate::hex;
 
 const CERTIFICATE: &str = "certificate";
+const STDIO: &str = "stdio";
 /// What X.509 allows. A longer one is no serial number.
 const MAX_SERIAL_BYTES: usize = 20;
 
-/// Names a token or a client certificate, without anything secret of it.
+/// Names what somebody came in by, without anything secret of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// A token, by its public id.
     Token(TokenId),
     /// A client certificate.
     Certificate(CertificateId),
+    /// Nothing but that it started the process whose streams it speaks over.
+    Stdio,
 }
 
 /// Names a client certificate: whose it is, and the serial number by which its authority revokes it.
@@ -56,11 +59,12 @@ impl Credential {
         match self {
             Self::Token(id) => format!("token {id}"),
             Self::Certificate(id) => format!("certificate {} ({})", id.name, id.serial),
+            Self::Stdio => "the streams of a process that it started".to_owned(),
         }
     }
 }
 
-/// A token's public id, or `certificate:NAME:SERIAL`.
+/// A token's public id, `certificate:NAME:SERIAL`, or `stdio`.
 impl fmt::Display for Credential {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -68,6 +72,7 @@ impl fmt::Display for Credential {
             Self::Certificate(id) => {
                 write!(formatter, "{CERTIFICATE}:{}:{}", id.name, id.serial)
             }
+            Self::Stdio => formatter.write_str(STDIO),
         }
     }
 }
@@ -76,6 +81,9 @@ impl FromStr for Credential {
     type Err = TenantError;
 
     fn from_str(text: &str) -> Result<Self, TenantError> {
+        if text == STDIO {
+            return Ok(Self::Stdio);
+        }
         let Some((CERTIFICATE, certificate)) = text.split_once(':') else {
             return Ok(Self::Token(text.parse()?));
         };
@@ -116,6 +124,8 @@ mod tests {
         assert_eq!(CertificateId::new(name(), &[7; 21]), None);
         let token: Credential = "00ff00ff00ff00ff".parse().unwrap();
         assert_eq!(token.to_string(), "00ff00ff00ff00ff");
+        assert_eq!("stdio".parse::<Credential>().unwrap(), Credential::Stdio);
+        assert_eq!(Credential::Stdio.to_string(), "stdio");
         for bad in [
             "",
             "certificate",
@@ -128,6 +138,8 @@ mod tests {
             "certificate:a:b:ff",
             "Certificate:build-7:ff",
             "token:00ff00ff00ff00ff",
+            "Stdio",
+            "stdio:",
         ] {
             assert!(bad.parse::<Credential>().is_err(), "{bad}");
         }

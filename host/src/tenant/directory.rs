@@ -18,7 +18,7 @@ use super::standing::{Holder, Standing};
 use super::token::SecretHash;
 use super::{
     Certificate, Credential, OperatorPermit, Principal, ReadPermit, Role, Settings, SettingsChange,
-    TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
+    Shown, Starter, TenantError, TenantId, TenantName, Token, TokenId, TokenPermit,
 };
 use crate::account::{Account, Accounts, Allowance, Rate};
 use crate::clock::{Timestamp, WallClock};
@@ -147,27 +147,56 @@ impl Directory {
         })
     }
 
-    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant.
+    /// Who presents this. Of a token and a certificate, both have to be good and of one tenant; a token of whoever
+    /// started the process has to be good, too, and is then who it is.
     ///
     /// # Errors
     /// [`TenantError::Unauthenticated`], whatever is wrong.
-    pub fn admit(
-        &self,
-        token: Option<&str>,
-        certificate: Option<&Certificate>,
-    ) -> Result<Principal, TenantError> {
+    pub fn admit(&self, token: Option<&str>, shown: &Shown) -> Result<Principal, TenantError> {
         let refused = || TenantError::Unauthenticated;
-        match (token, certificate) {
-            (None, None) => Err(refused()),
-            (Some(token), None) => self.authenticate(token),
-            (None, Some(certificate)) => self.certified(certificate).ok_or_else(refused),
-            (Some(token), Some(certificate)) => {
+        match (token, shown) {
+            (None, Shown::Nothing) => Err(refused()),
+            (Some(token), Shown::Nothing) => self.authenticate(token),
+            (None, Shown::Certificate(certificate)) => {
+                self.certified(certificate).ok_or_else(refused)
+            }
+            (Some(token), Shown::Certificate(certificate)) => {
                 let certified = self.certified(certificate);
                 let by_token = self.authenticate(token)?;
                 let both = certified.and_then(|certified| by_token.and(&certified));
                 both.ok_or_else(refused)
             }
+            (None, Shown::Starter(starter)) => self.starter(starter).map_err(|_| refused()),
+            (Some(token), Shown::Starter(Starter { tenant, role })) => {
+                let by_token = self.authenticate(token)?;
+                match tenant {
+                    Some(tenant) if tenant != by_token.tenant_name() => Err(refused()),
+                    _ => Ok(by_token.at_most(role.unwrap_or(Role::Admin))),
+                }
+            }
         }
+    }
+
+    /// Whoever started the process.
+    ///
+    /// # Errors
+    /// When there is no tenant of the name that it wants to be of.
+    pub fn starter(&self, starter: &Starter) -> Result<Principal, TenantError> {
+        let name = starter.tenant.clone();
+        let name = name.unwrap_or_else(TenantName::operator);
+        let known = self.inner.read();
+        let tenant = known.tenant(&name)?;
+        let standing = known.standings.get(&tenant.id);
+        let standing = standing.ok_or_else(|| TenantError::NoSuchTenant(name.clone()))?;
+        Ok(Principal::new(
+            tenant.id,
+            name,
+            starter.role.unwrap_or(Role::Admin),
+            Holder::new(Credential::Stdio, [Arc::clone(standing)]),
+            self.inner
+                .account(tenant.id, &tenant.name, &tenant.settings),
+            tenant.settings.clone(),
+        ))
     }
 
     fn certified(&self, certificate: &Certificate) -> Option<Principal> {

@@ -19,6 +19,7 @@ mod principal;
 mod record;
 mod role;
 mod settings;
+mod shown;
 mod standing;
 mod token;
 
@@ -33,4 +34,5 @@ pub use principal::Principal;
 pub use record::{owned, tenant_key};
 pub use role::Role;
 pub use settings::{Settings, SettingsChange, Weight};
+pub use shown::{Shown, Starter};
 pub use token::{Token, TokenId};

@@ -48,6 +48,14 @@ impl Principal {
         })
     }
 
+    /// The same, who may do no more than this.
+    pub(super) fn at_most(self, role: Role) -> Self {
+        Self {
+            role: self.role.min(role),
+            ..self
+        }
+    }
+
     /// The tenant it belongs to.
     pub fn tenant(&self) -> TenantId {
         self.tenant

@@ -1,4 +1,5 @@
-//! Bytes and identity: TLS and the certificates behind it, connections, frames.
+//! Bytes and identity: TLS and the certificates behind it, connections, frames; and the streams of this process as a
+//! connection.
 
 mod admission;
 mod authority;
@@ -15,6 +16,7 @@ mod origin;
 mod outgoing_tls;
 mod pace;
 mod server_files;
+mod stdio;
 mod tls;
 mod x509;
 
@@ -29,4 +31,5 @@ pub use listener::{Arrival, Listener, Secured};
 #[cfg(feature = "http")]
 pub use outgoing_tls::{OutgoingTls, OutgoingTlsError};
 pub use server_files::ServerFiles;
+pub use stdio::duplex as duplex_stdio;
 pub use tls::{ServerCertificate, server_config};

@@ -5,8 +5,9 @@ use serde::de::DeserializeOwned;
 
 use super::reader::{Reader, SyntaxError};
 
-/// How deep an envelope may nest. A described type is the deepest there is.
-const MAX_DEPTH: u32 = 64;
+/// How deep an envelope may nest. A described type is the deepest there is: of three levels for each of its own, in which
+/// no value nests deeper than [`ValueLimits`](crate::value::ValueLimits) say.
+pub const MAX_ENVELOPE_DEPTH: u32 = 128;
 /// How many items an envelope may have: a listing of all registrations is the largest.
 const MAX_ITEMS: u32 = 1 << 20;
 
@@ -41,7 +42,7 @@ pub fn decode_envelope<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EnvelopeE
 /// The message at the beginning of these bytes, and what follows it.
 pub fn split_envelope<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), EnvelopeError> {
     let mut reader = Reader::new(bytes, MAX_ITEMS);
-    let item = reader.item(MAX_DEPTH)?;
+    let item = reader.item(MAX_ENVELOPE_DEPTH)?;
     let message = ciborium::from_reader(item).map_err(|error| {
         EnvelopeError::Content(match error {
             ciborium::de::Error::Semantic(_, problem) => problem,

@@ -30,7 +30,9 @@ mod tests;
 
 pub use decode::{decode_arguments, decode_value};
 pub use encode::{encode_arguments, encode_value};
-pub use envelope::{EnvelopeError, decode_envelope, encode_envelope, split_envelope};
+pub use envelope::{
+    EnvelopeError, MAX_ENVELOPE_DEPTH, decode_envelope, encode_envelope, split_envelope,
+};
 pub use reader::{Head, Reader, SyntaxError};
 pub use writer::Writer;
 

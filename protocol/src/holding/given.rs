@@ -74,6 +74,20 @@ impl<T: Clone + Eq + Hash> Given<T> {
         Ok(&entry.object)
     }
 
+    /// All objects that the other side holds, one that is lent beside being given twice.
+    pub fn objects(&self) -> impl Iterator<Item = &T> {
+        self.objects.values().map(|entry| &entry.object)
+    }
+
+    /// That the other side can give this object away.
+    pub fn check_owned(&self, number: u64) -> Result<(), GivenError> {
+        match self.objects.get(&number) {
+            None => Err(GivenError::NotHeld(number)),
+            Some(Entry { is_lent: true, .. }) => Err(GivenError::Lent(number)),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// The number under which an object is sent, once more if the other side holds it already. If the message
     /// does not go out after all, this is undone by [`release`](Given::release) of one.
     pub fn send(&mut self, object: T) -> Result<u64, GivenError> {

@@ -13,6 +13,7 @@
 //! | `swaps` | another target for a name, and what holds it back |
 //! | `swap_under_load` | what clients see of swaps, all at once |
 //! | `programs` | names served by programs, from the command line |
+//! | `describe` | what is told about the exports of a module |
 //! | `calls`, `values`, `written_by_hand` | functions, their arguments and results |
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
@@ -23,7 +24,10 @@
 //! | `lost_providers` | programs that serve a name, killed and stopped |
 //! | `providers_under_load` | what clients see while those that serve a name come and go |
 //! | `stand_ins` | what those have in common |
+//! | `stdio` | nodes that speak over their stdin and stdout |
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
+//! | `handles` | what the numbers of objects mean, on the wire |
+//! | `instancing` | instances for a session, or for all |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -53,13 +57,16 @@ mod cli;
 mod client;
 mod confinement;
 mod deadlines;
+mod describe;
 mod drain;
 mod fairness;
 mod grants;
+mod handles;
 mod hostile;
 #[cfg(feature = "http")]
 mod http;
 mod imports;
+mod instancing;
 mod isolation;
 mod leases;
 mod limits;
@@ -76,6 +83,7 @@ mod reverse_calls;
 mod runaway;
 mod secrets;
 mod stand_ins;
+mod stdio;
 mod swap_under_load;
 mod swaps;
 mod tenants;

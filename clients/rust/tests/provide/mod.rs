@@ -33,6 +33,7 @@ fn functions() -> Vec<FunctionDescription> {
             parameters: Vec::new(),
             result,
         },
+        undescribed: None,
         docs: None,
     };
     let result = ResultType {

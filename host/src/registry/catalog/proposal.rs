@@ -132,6 +132,7 @@ impl Inner {
                     narrowing: options.narrowing,
                     bindings: options.bindings,
                     sealed: options.sealed,
+                    instancing: options.instancing,
                     restores: None,
                     created_at,
                     created_by,

@@ -1,3 +1,5 @@
+use rpc_host_protocol::operation::Instancing;
+
 use super::*;
 use crate::capability::{Grant, Grants, Kind};
 use crate::config::{Narrowing, Scope};
@@ -158,6 +160,7 @@ async fn all_of_it_survives_a_restart() {
             .unwrap(),
         bindings: Bindings::collect(bindings).unwrap(),
         sealed: true,
+        instancing: Instancing::Shared,
     };
     node.register(
         &node.one,

@@ -6,6 +6,7 @@ use super::*;
 use crate::account::Allowance;
 use crate::capability::Kinds;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
+use crate::sandbox::docs::Docs;
 use crate::sandbox::{SandboxLimits, State};
 
 /// An interface that every module is served, so that its name needs no grant. Here it is another one.
@@ -77,6 +78,7 @@ impl Bench {
         let opened = Opened {
             component: Component::from_binary(&sandbox.engine, &wasm).unwrap(),
             wit: String::new(),
+            docs: Docs::default(),
         };
         let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
         let allowance = Allowance::for_tests(1 << 30);
@@ -87,15 +89,13 @@ impl Bench {
         }
     }
 
-    async fn instance(&self) -> Instance {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let setting = Setting {
+    fn terms(&self, deadline: Instant, cpu: Duration) -> Terms {
+        Terms {
             label: CallLabel {
                 tenant: Arc::from("team"),
                 module: Arc::from("m"),
                 call: Arc::from("c"),
             },
-            account: Arc::clone(&self.account),
             limits: CallLimits {
                 timeout: Duration::from_secs(60),
                 max_memory_bytes: 1 << 20,
@@ -107,14 +107,23 @@ impl Bench {
                 max_output_bytes: 1024,
                 max_http_requests_of_tenant: 1,
             },
-            grants: Arc::default(),
             began_at: Duration::ZERO,
             deadline,
-            budget: Budget::new(Duration::from_secs(60), Arc::clone(&self.account)),
+            budget: Budget::new(cpu, Arc::clone(&self.account)),
+        }
+    }
+
+    async fn instance(&self) -> Instance {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let setting = Setting {
+            account: Arc::clone(&self.account),
+            terms: self.terms(deadline, Duration::from_secs(60)),
+            grants: Arc::default(),
             outside: None,
             mounts: Vec::new(),
             buckets: None,
             is_inner: false,
+            is_pinned: false,
         };
         self.sandbox
             .instantiate(&self.prepared, setting)
@@ -223,4 +232,35 @@ async fn however_an_instance_ends_nothing_of_it_is_left_and_others_go_on() {
     }
     drop(neighbour);
     assert_eq!(bench.in_use()[..2], [0, 0]);
+}
+
+#[tokio::test]
+async fn each_call_of_an_instance_that_serves_several_has_its_own_time_and_budget() {
+    let bench = Bench::new();
+    let far = Instant::now() + Duration::from_secs(60);
+    let much = Duration::from_secs(60);
+    let mut instance = bench.instance().await;
+    assert_eq!(
+        bench.value(&mut instance, "count").await,
+        Some(Value::U32(1))
+    );
+    instance.begin(bench.terms(far, Duration::from_millis(3)));
+    assert_eq!(
+        bench.value(&mut instance, "count").await,
+        Some(Value::U32(2)),
+        "what it keeps is there"
+    );
+    let spent = bench.call(&mut instance, "spin", far).await;
+    assert!(matches!(spent, Err(SandboxError::Spent(_))), "{spent:?}");
+
+    let mut instance = bench.instance().await;
+    instance.begin(bench.terms(far, Duration::from_millis(1)));
+    bench.value(&mut instance, "count").await;
+    let near = Instant::now() + Duration::from_millis(50);
+    instance.begin(bench.terms(near, much));
+    let late = bench.call(&mut instance, "spin", near).await;
+    assert!(
+        matches!(late, Err(SandboxError::DeadlineExceeded(_))),
+        "{late:?}"
+    );
 }

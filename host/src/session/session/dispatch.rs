@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::error::printable;
-use rpc_host_protocol::message::{CallHeader, Message, UploadHeader};
+use rpc_host_protocol::message::{CallHeader, Message, Release, UploadHeader};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation};
 use tracing::{Span, debug_span};
 
+use super::serving::answer;
 use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
@@ -67,19 +68,16 @@ impl<B: Backend> Session<B> {
                 Ok(())
             }
             Message::Pong(_) => Ok(()),
-            Message::Release(_) if id != ExchangeId::CONNECTION => {
-                if let Some(token) = self.admit_request(id).await? {
-                    let text = "this node gives no handles to clients";
-                    let failure = Failure::new(ErrorCode::Unimplemented, Fault::Host, text);
-                    token.fail(failure).await;
-                }
+            Message::Release(release) if id == ExchangeId::CONNECTION => {
+                let Holder { backend, principal } = &*self.holder;
+                backend.release_unanswered(principal, self.origin, &release);
                 Ok(())
             }
+            Message::Release(release) => self.on_release(id, &release).await,
             // Answers to what nobody asks, and news that change nothing here.
             Message::Reply { .. }
             | Message::Failure(_)
             | Message::Ack(_)
-            | Message::Release(_)
             | Message::Event(_)
             | Message::Goaway(_)
             | Message::Hello(_)
@@ -151,6 +149,7 @@ impl<B: Backend> Session<B> {
             chain,
         };
         let holder = Arc::clone(&self.holder);
+        let call = holder.backend.begin_call(&holder.principal, call);
         let work = async move { holder.backend.call(&holder.principal, call).await };
         let began = Began {
             at: self.last_heard,
@@ -188,12 +187,29 @@ impl<B: Backend> Session<B> {
         let work = async move {
             let Holder { backend, principal } = &*holder;
             let value = backend.operate(principal, origin, operation).await?;
-            Ok(CallReply {
-                value,
-                is_result: false,
-            })
+            Ok(CallReply::new(value, false))
         };
         self.begin(token, slot, span, work);
+        Ok(())
+    }
+
+    async fn on_release(&mut self, id: ExchangeId, release: &Release) -> Result<(), SessionEnd> {
+        let span = self.span(debug_span!("release", exchange = id.0));
+        let Some((token, slot)) = self.admit_call(id, 0).await? else {
+            return Ok(());
+        };
+        let Holder { backend, principal } = &*self.holder;
+        // What is released is released in the order in which that came, too.
+        match backend.release(principal, self.origin, release) {
+            Ok(released) => {
+                let work = async move { released.await.map(|()| answer(&())) };
+                self.begin(token, slot, span, work);
+            }
+            Err(failure) => {
+                drop(slot);
+                token.fail(failure).await;
+            }
+        }
         Ok(())
     }
 

@@ -87,9 +87,6 @@ impl<B: Backend> Session<B> {
 }
 
 /// A reply of the host's own making.
-fn answer<T: Serialize>(value: &T) -> CallReply {
-    CallReply {
-        value: encode_envelope(value),
-        is_result: false,
-    }
+pub(super) fn answer<T: Serialize>(value: &T) -> CallReply {
+    CallReply::new(encode_envelope(value), false)
 }

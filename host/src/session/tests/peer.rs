@@ -1,7 +1,7 @@
 //! The two sides of a session under test: a node that is told what to do by the name of the function
 //! that is called, and a client that sees every message.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
 use rpc_host_protocol::message::{
-    CallHeader, Hello, Leased, Message, Provide, ProvideScope, UploadHeader, Withdraw,
+    CallHeader, Hello, Leased, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Operation};
@@ -19,12 +19,13 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::config::Limits;
+use crate::session::Peer as Whence;
 use crate::session::{
     Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
-    SessionEnd, SessionId, UploadSink, UploadStart, serve,
+    SessionEnd, SessionId, Told, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
-use crate::tenant::{Certificate, Principal};
+use crate::tenant::{Principal, Shown};
 use crate::transport::frames::FrameReader;
 
 pub(super) const TOKEN: &str = "the right one";
@@ -45,6 +46,12 @@ pub(super) struct FakeNode {
     pub(super) served_by: Mutex<Vec<Reach>>,
     /// The chain that the last call within another was part of.
     pub(super) chain: Mutex<Option<String>>,
+    /// Calls and releases in the order in which they began; releases are 0.
+    pub(super) begun: Mutex<Vec<u32>>,
+    /// Objects that were released without an answer.
+    pub(super) released: AtomicUsize,
+    /// Replies that did not leave.
+    pub(super) untold: AtomicUsize,
 }
 
 impl FakeNode {
@@ -73,11 +80,12 @@ impl Drop for Running<'_> {
 
 impl Backend for Arc<FakeNode> {
     type Upload = FakeUpload;
+    type Call = CallRequest;
 
     fn authenticate(
         &self,
         token: Option<&str>,
-        _: Option<&Certificate>,
+        _: &Shown,
         _: Origin,
     ) -> Result<Principal, Failure> {
         match token {
@@ -102,9 +110,14 @@ impl Backend for Arc<FakeNode> {
             *self.chain.lock().unwrap() = Some(chain.to_string());
         }
         let reply = |value| {
+            let dropped = Arc::clone(self);
+            let told = Told::or_else(move || {
+                dropped.untold.fetch_add(1, Ordering::SeqCst);
+            });
             Ok(CallReply {
                 value,
                 is_result: true,
+                told,
             })
         };
         match call.header.function.as_str() {
@@ -118,6 +131,36 @@ impl Backend for Arc<FakeNode> {
             "panic" => panic!("a fault of the host, as the test wants it"),
             other => Err(Failure::new(ErrorCode::NotFound, Fault::Tenant, other)),
         }
+    }
+
+    fn session_began(&self, _: &Principal, _: Origin, _: Reach) {}
+
+    fn begin_call(&self, _: &Principal, call: CallRequest) -> CallRequest {
+        self.begun.lock().unwrap().push(call.exchange.0);
+        call
+    }
+
+    fn release(
+        &self,
+        _: &Principal,
+        _: Origin,
+        release: &Release,
+    ) -> Result<impl Future<Output = Result<(), Failure>> + Send + 'static, Failure> {
+        if release.handles.iter().any(|(number, _)| *number == 0) {
+            let message = "no object 0 in this session";
+            return Err(Failure::new(ErrorCode::NotFound, Fault::Peer, message));
+        }
+        self.begun.lock().unwrap().push(0);
+        let node = Arc::clone(self);
+        Ok(async move {
+            node.gate.notified().await;
+            Ok(())
+        })
+    }
+
+    fn release_unanswered(&self, _: &Principal, _: Origin, release: &Release) {
+        let released = release.handles.len();
+        self.released.fetch_add(released, Ordering::SeqCst);
     }
 
     async fn operate(
@@ -267,9 +310,9 @@ impl Peer {
         let limits = Arc::new(limits);
         let connection = Connection {
             stream: there,
-            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            peer: Whence::Address(Ipv4Addr::LOCALHOST.into()),
             hello_deadline: Instant::now() + Duration::from_millis(limits.handshake_timeout_ms),
-            certificate: None,
+            shown: Shown::Nothing,
             doorstep: Unhurried,
         };
         let context = SessionContext {

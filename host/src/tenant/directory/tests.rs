@@ -356,6 +356,10 @@ async fn tenants_tokens_and_expiries_have_bounds() {
     assert!(matches!(past, Err(TenantError::ExpiryInThePast)));
 }
 
+fn shown(certificate: &Certificate) -> Shown {
+    Shown::Certificate(certificate.clone())
+}
+
 fn certificate(uri: &str, ends_ms: u64) -> Certificate {
     Certificate::new(&[uri], &[0x0a, 0x0b], Timestamp::from_unix_ms(ends_ms))
 }
@@ -365,7 +369,7 @@ async fn a_certificate_speaks_for_the_tenant_and_role_that_it_names() {
     let node = node();
     let team = node.tenant("team").await;
     let held = certificate("rpc-host://team/deployer/build-7", 5_000);
-    let principal = node.directory.admit(None, Some(&held)).unwrap();
+    let principal = node.directory.admit(None, &shown(&held)).unwrap();
     assert_eq!(
         (principal.tenant(), principal.role()),
         (team.id, Role::Deployer)
@@ -377,7 +381,7 @@ async fn a_certificate_speaks_for_the_tenant_and_role_that_it_names() {
     assert_eq!(principal.expires_at(), Some(Timestamp::from_unix_ms(5_000)));
     // It signs what its holder does.
     let operator = certificate("rpc-host://default/admin/ops", 5_000);
-    let operator = node.directory.admit(None, Some(&operator)).unwrap();
+    let operator = node.directory.admit(None, &shown(&operator)).unwrap();
     let made = operator.permit_tokens(&"team".parse().unwrap()).unwrap();
     let made = node.directory.create_token(&made, Role::Reader, None).await;
     let by = made.unwrap().description.created_by;
@@ -393,11 +397,11 @@ async fn a_certificate_speaks_for_the_tenant_and_role_that_it_names() {
     ] {
         let refused = node
             .directory
-            .admit(None, Some(&certificate(refused, 5_000)));
+            .admit(None, &shown(&certificate(refused, 5_000)));
         assert!(matches!(refused, Err(TenantError::Unauthenticated)));
     }
     assert!(matches!(
-        node.directory.admit(None, None),
+        node.directory.admit(None, &Shown::Nothing),
         Err(TenantError::Unauthenticated)
     ));
 }
@@ -416,7 +420,7 @@ async fn a_token_and_a_certificate_are_of_one_tenant_and_the_lesser_role_holds()
             for of_certificate in Role::ALL {
                 let uri = format!("rpc-host://{tenant}/{of_certificate}/x");
                 let held = certificate(&uri, 5_000);
-                let both = node.directory.admit(Some(&token), Some(&held));
+                let both = node.directory.admit(Some(&token), &shown(&held));
                 if tenant == "team" {
                     let both = both.unwrap();
                     assert_eq!(both.role(), of_token.min(of_certificate));
@@ -426,10 +430,10 @@ async fn a_token_and_a_certificate_are_of_one_tenant_and_the_lesser_role_holds()
                     assert!(matches!(both, Err(TenantError::Unauthenticated)), "{uri}");
                 }
                 // Neither makes up for the other.
-                let no_token = node.directory.admit(Some("x"), Some(&held));
+                let no_token = node.directory.admit(Some("x"), &shown(&held));
                 assert!(matches!(no_token, Err(TenantError::Unauthenticated)));
                 let no_certificate = certificate("rpc-host://team", 5_000);
-                let bad = node.directory.admit(Some(&token), Some(&no_certificate));
+                let bad = node.directory.admit(Some(&token), &shown(&no_certificate));
                 assert!(matches!(bad, Err(TenantError::Unauthenticated)));
             }
         }
@@ -448,7 +452,7 @@ async fn whoever_came_in_by_a_certificate_is_valid_until_it_or_its_tenant_ends()
     let issued = node.token("team", Role::Admin, None).await;
     let token = issued.token.expose();
     let admit = |token: Option<&str>, held: &Certificate| {
-        let admitted = node.directory.admit(token, Some(held)).unwrap();
+        let admitted = node.directory.admit(token, &shown(held)).unwrap();
         assert!(node.directory.still_valid(&admitted));
         admitted
     };
@@ -466,7 +470,7 @@ async fn whoever_came_in_by_a_certificate_is_valid_until_it_or_its_tenant_ends()
     ];
     node.clock.set(3_000);
     assert!(!node.directory.still_valid(&expiring));
-    assert!(node.directory.admit(None, Some(&short)).is_err());
+    assert!(node.directory.admit(None, &shown(&short)).is_err());
     // A permit from before is worth nothing either.
     let permit = revoked.permit_tokens(&"team".parse().unwrap()).unwrap();
     ended.end();
@@ -480,5 +484,62 @@ async fn whoever_came_in_by_a_certificate_is_valid_until_it_or_its_tenant_ends()
     // A tenant of the same name is another one, but a certificate knows tenants by name.
     node.tenant("team").await;
     assert!(!node.directory.still_valid(&removed));
-    assert!(node.directory.admit(None, Some(&long)).is_ok());
+    assert!(node.directory.admit(None, &shown(&long)).is_ok());
+}
+
+#[tokio::test]
+async fn whoever_started_the_process_is_its_operator_or_what_it_wants_to_be_instead() {
+    let node = node();
+    node.tenant("team").await;
+    let starter = |tenant: Option<&str>, role| {
+        Shown::Starter(Starter {
+            tenant: tenant.map(|name| name.parse().unwrap()),
+            role,
+        })
+    };
+    let admit =
+        |token: Option<&str>, tenant, role| node.directory.admit(token, &starter(tenant, role));
+    let operator = admit(None, None, None).unwrap();
+    assert!(operator.permit_operate().is_ok());
+    assert_eq!(operator.credential(), Credential::Stdio);
+    // It signs what it does.
+    let made = operator.permit_tokens(&"team".parse().unwrap()).unwrap();
+    let made = node.directory.create_token(&made, Role::Caller, None);
+    let made = made.await.unwrap();
+    assert_eq!(made.description.created_by, Some(Credential::Stdio));
+    let listed = node.restart().tokens(&node.permit("team")).unwrap();
+    assert_eq!(listed[0].created_by, Some(Credential::Stdio));
+
+    let narrowed = admit(None, Some("team"), Some(Role::Deployer)).unwrap();
+    assert_eq!(
+        (narrowed.tenant_name().as_str(), narrowed.role()),
+        ("team", Role::Deployer)
+    );
+    assert!(narrowed.permit_tokens(narrowed.tenant_name()).is_err());
+
+    // A token says who it is, and is held to what was said at the start.
+    let token = made.token.expose();
+    for (tenant, role, expected) in [
+        (None, None, Role::Caller),
+        (Some("team"), None, Role::Caller),
+        (None, Some(Role::Reader), Role::Reader),
+    ] {
+        let by_token = admit(Some(&token), tenant, role).unwrap();
+        assert_eq!(
+            (by_token.tenant_name().as_str(), by_token.role()),
+            ("team", expected)
+        );
+        assert_eq!(by_token.credential(), Credential::Token(made.token.id()));
+    }
+    let of_the_gone = admit(None, Some("team"), None).unwrap();
+    for refused in [
+        admit(Some(&token), Some("default"), None),
+        admit(Some("no token"), None, None),
+        admit(None, Some("absent"), None),
+    ] {
+        assert!(matches!(refused, Err(TenantError::Unauthenticated)));
+    }
+    let _ = node.remove("team").await.unwrap();
+    assert!(!node.directory.still_valid(&of_the_gone));
+    assert!(node.directory.still_valid(&operator));
 }

@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::*;
 use crate::clock::ManualClock;
 use crate::storage::RedbStorage;
-use crate::tenant::{Directory, SettingsChange, Token};
+use crate::tenant::{Directory, SettingsChange, Shown, Token};
 use crate::transport::tls::{ServerCertificate, server_config};
 use rpc_host_protocol::ALPN;
 
@@ -227,7 +227,10 @@ impl Node {
     /// As whom somebody comes in: `TENANT/ROLE`.
     async fn identity(&self, shows: &Shows) -> Option<String> {
         let (certificate, _watched) = self.meet(Some(shows)).await.ok()??;
-        let principal = self.tenants.admit(None, Some(&certificate)).ok()?;
+        let principal = self
+            .tenants
+            .admit(None, &Shown::Certificate(certificate))
+            .ok()?;
         Some(format!("{}/{}", principal.tenant_name(), principal.role()))
     }
 }
@@ -417,7 +420,10 @@ async fn certificates_are_good_from_their_first_second_to_their_last() {
     // And so is a session that began meanwhile.
     node.clock.set(NOW * 1000);
     let (certificate, _watched) = node.meet(Some(&shows)).await.unwrap().unwrap();
-    let principal = node.tenants.admit(None, Some(&certificate)).unwrap();
+    let principal = node
+        .tenants
+        .admit(None, &Shown::Certificate(certificate))
+        .unwrap();
     node.clock.set((NOW + 101) * 1000 - 1);
     assert!(node.tenants.still_valid(&principal));
     node.clock.set((NOW + 101) * 1000);
@@ -659,7 +665,10 @@ async fn a_reload_ends_those_who_could_not_come_in_now() {
     let node = Node::new(&pki, Some(pki.fresh_list(&[]))).await;
     let enter = async |shows: &Shows| {
         let (certificate, watched) = node.meet(Some(shows)).await.unwrap().unwrap();
-        let principal = node.tenants.admit(None, Some(&certificate)).unwrap();
+        let principal = node
+            .tenants
+            .admit(None, &Shown::Certificate(certificate))
+            .unwrap();
         (principal, watched)
     };
     let (stays, _watched) = enter(&pki.client(7)).await;

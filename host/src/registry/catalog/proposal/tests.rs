@@ -1,3 +1,5 @@
+use rpc_host_protocol::operation::Instancing;
+
 use crate::capability::{Grant, Grants, Kind};
 use crate::config::Limits;
 use crate::registry::catalog::tests::{ONE, TWO, ready};
@@ -51,6 +53,7 @@ async fn a_swap_keeps_all_but_the_module_and_a_rollback_brings_all_back() {
     ));
     let granted = RegisterOptions {
         sealed: true,
+        instancing: Instancing::Session,
         ..granting(Grant::Log)
     };
     node.register(&node.one, "calc", ONE, granted)
@@ -65,6 +68,7 @@ async fn a_swap_keeps_all_but_the_module_and_a_rollback_brings_all_back() {
     let second = swap(&node, Wish::Swap(Digest::of(TWO))).await.unwrap();
     assert_eq!((second.number, second.digest), (2, Digest::of(TWO)));
     assert!(second.grants.has(Kind::Log) && second.sealed);
+    assert_eq!(second.instancing, Instancing::Session);
     assert_eq!(second.restores, None);
     let same = swap(&node, Wish::Swap(Digest::of(TWO))).await.unwrap();
     assert_eq!(same, second, "what is so already is not a change");
@@ -79,6 +83,7 @@ async fn a_swap_keeps_all_but_the_module_and_a_rollback_brings_all_back() {
     let fifth = swap(&node, Wish::Rollback).await.unwrap();
     assert_eq!((fifth.number, fifth.restores), (5, Some(3)));
     assert!(!fifth.grants.has(Kind::Log) && !fifth.sealed);
+    assert_eq!(fifth.instancing, Instancing::Call);
 
     let sixth = swap(&node, Wish::Restore(1)).await.unwrap();
     assert_eq!((sixth.number, sixth.restores), (6, Some(1)));
@@ -415,10 +420,13 @@ async fn records_of_before_there_were_swaps_are_read() {
     };
     // What nobody uses is not stored, so records of today are those of then.
     let registration = text(record::registration(tenant, &"calc".parse().unwrap()));
-    assert!(!registration.contains("sealed") && !registration.contains("restores"));
+    for added in ["sealed", "restores", "instancing"] {
+        assert!(!registration.contains(added), "{added}");
+    }
     assert!(!text(record::module(tenant, &Digest::of(ONE))).contains("imports"));
     let restarted = node.restart(&Limits::default());
     let permit = node.one.permit_read().unwrap();
     let shown = restarted.catalog.show(&permit, "calc").unwrap();
     assert!(!shown.current.sealed && shown.current.restores.is_none());
+    assert_eq!(shown.current.instancing, Instancing::Call);
 }
