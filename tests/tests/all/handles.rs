@@ -251,7 +251,7 @@ async fn objects_pass_in_whatever_holds_them_and_back() {
     assert_eq!(made.len(), 3);
     let on = made[0];
     let all = Value::List(made.iter().map(|number| handle(*number)).collect());
-    assert_eq!(it.number("sum", on, &[all.clone()]).await, 6);
+    assert_eq!(it.number("sum", on, std::slice::from_ref(&all)).await, 6);
     // The same one may be lent twice.
     let twice = Value::List(vec![handle(on), handle(on)]);
     assert_eq!(it.number("sum", on, &[twice]).await, 2);
