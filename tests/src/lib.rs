@@ -16,6 +16,7 @@
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //! | `hostile` | programs that mean no good, each with the end that it has to come to |
+//! | `storm` | more objects than anybody needs, made, passed and dropped by many at once |
 //!
 //! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
 //! process itself, and fails when that does not come in [`PATIENCE`].
@@ -39,7 +40,11 @@ mod operations;
 mod pki;
 mod raw_peer;
 mod register_history;
+<<<<<<< HEAD
 mod stdio;
+=======
+pub mod storm;
+>>>>>>> refs/heads/client
 mod tenant;
 mod web;
 
