@@ -30,8 +30,8 @@ class NoClass:
     def __class__(self) -> Any:
         raise AttributeError("no class here")
 
-    def call(self, event: str) -> str:
-        return f"heard {event}"
+    def call(self, event: str) -> Ok:
+        return Ok(f"heard {event}")
 
 
 class HiddenAttributes:
@@ -39,7 +39,7 @@ class HiddenAttributes:
 
     def __getattribute__(self, name: str) -> Any:
         if name == "call":
-            return lambda event: f"heard {event}"
+            return lambda event: Ok(f"heard {event}")
         raise RuntimeError(f"{name} is hidden")
 
 
@@ -49,8 +49,8 @@ class AnswersAll:
     def __getattr__(self, name: str) -> Any:
         return self
 
-    def __call__(self, *_args: Any) -> str:
-        return "heard e"
+    def __call__(self, *_args: Any) -> Ok:
+        return Ok("heard e")
 
 
 class Slotted:
@@ -58,8 +58,8 @@ class Slotted:
 
     __slots__ = ()
 
-    def call(self, event: str) -> str:
-        return f"heard {event}"
+    def call(self, event: str) -> Ok:
+        return Ok(f"heard {event}")
 
 
 class Unhashable:
@@ -76,8 +76,8 @@ class Unhashable:
     def __repr__(self) -> str:
         raise RuntimeError("cannot be shown")
 
-    def call(self, event: str) -> str:
-        return f"heard {event}"
+    def call(self, event: str) -> Ok:
+        return Ok(f"heard {event}")
 
 
 class ModelMeta(type):
@@ -108,8 +108,8 @@ class Model(metaclass=ModelMeta):
     def __dir__(self) -> Any:
         raise TypeError("cannot be listed")
 
-    def call(self, event: str) -> str:
-        return f"heard {event}"
+    def call(self, event: str) -> Ok:
+        return Ok(f"heard {event}")
 
 
 EXOTIC = [NoClass, HiddenAttributes, AnswersAll, Slotted, Unhashable, Model]
@@ -144,7 +144,7 @@ def test_rpyc_558_an_object_without_a_class_serves_a_name(conn: Any, registered:
     assert add(2, 3) == 5 and conn.session == session
 
 
-WIT_558 = "package acme:log@0.1.0; interface logger-558 { call: func(event: string) -> string; }"
+WIT_558 = "package acme:log@0.1.0; interface logger-558 { call: func(event: string) -> result<string, string>; }"
 
 
 def test_rpyc_558_whatever_a_component_exports_is_listed(host: Any, conn: Any, registered: Any) -> None:
