@@ -1,7 +1,32 @@
 """What the acceptance tests share: how large they are, a peer that speaks in frames and bytes, and looks at a node
-from outside.
+from outside. Nothing here comes from the package but what its users have.
 
-Nothing here comes from the package but what its users have.
+The cases are numbered, and so are the tests: ``test_case_07_…`` in one of the files ``test_acceptance_….py``.
+
+=====  ==========================================================  ==================
+cases  what they are about                                         file
+=====  ==========================================================  ==================
+1–6    calls and values                                            ``…_calls``
+7–13   sessions, objects, and how long they live                   ``…_lifetime``
+14–18  calls back into a client                                    ``…_callbacks``
+19–26  uploads, swaps, and who answers a name                      ``…_modules``
+27–34  time, order, and many calls at once                         ``…_time``
+35–42  security and transports                                     ``…_security``
+558    four defects of proxies elsewhere                           ``…_558``
+=====  ==========================================================  ==================
+
+What is in a case and not in this version, and so in no test:
+
+====  ====================================================================================================
+case  what is not there
+====  ====================================================================================================
+13    a module is not told that a session has ended: the destructors of its objects run, and nothing else
+34    streams of WIT's own (``stream<T>``): a cursor is an object that gives so many at a time
+42    Unix sockets, and a host within the process: the script runs over TLS and over standard streams
+====  ====================================================================================================
+
+Counts are for every day. With ``RPC_HOST_TEST_SCALE=full`` they are those of the cases, and with a number so many times
+what they are otherwise.
 """
 
 from __future__ import annotations

@@ -103,9 +103,9 @@ class Handler:
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def call(self, event: str) -> str:
+    def call(self, event: str) -> rpc_host.Ok:
         self.heard.append(event)
-        return f"heard {event}"
+        return rpc_host.Ok(f"heard {event}")
 
 
 def test_case_09_an_object_of_the_callers_own_comes_back_as_the_very_same(conn: Any) -> None:

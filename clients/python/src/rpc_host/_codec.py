@@ -33,6 +33,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
+from ._cbor import encode
 from ._errors import GuestError
 from ._names import identifier, kebab, snake
 from ._scalars import Convert, boolean, bytes_off, bytes_on, char, each, floating, integer, string
@@ -513,11 +514,20 @@ def _object(ty: Type) -> tuple[Convert, Convert]:
     return on, off
 
 
-def _as_it_is(_ty: Type) -> tuple[Convert, Convert]:
-    def both(value: Any, _context: Any) -> Any:
+def _as_it_is(ty: Type) -> tuple[Convert, Convert]:
+    """A type that this package does not know: what can cross at all does."""
+
+    def on(value: Any, _context: Any) -> Any:
+        try:
+            encode(value)
+        except Exception:  # whatever the library makes of it
+            mismatch(ty, value)
         return value
 
-    return both, both
+    def off(value: Any, _context: Any) -> Any:
+        return value
+
+    return on, off
 
 
 _MAKERS: dict[str, Callable[[Type], tuple[Convert, Convert]]] = {

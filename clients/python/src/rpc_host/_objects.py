@@ -118,7 +118,9 @@ class CallContext:
         self.borrowed: list[Cell] | None = None
 
     def give(self, value: Any, resource: str, own: bool) -> Any:
-        if isinstance(value, ObjectBase):
+        # What an object says of its class, if it says anything, is not asked.
+        kind = type(value)
+        if issubclass(kind, ObjectBase):
             cell = value._rpc
             cell.check(self.session)
             if resource and resource != cell.resource:
@@ -129,7 +131,7 @@ class CallContext:
             if own:
                 self.consumed.append(cell)
             return CBORTag(TAG_HOST, cell.number)
-        if value is None or isinstance(value, (bool, int, float, str, bytes, bytearray, Mapping, list, tuple)):
+        if value is None or issubclass(kind, (bool, int, float, str, bytes, bytearray, Mapping, list, tuple)):
             raise Wrong(f"expected {resource if own else f'borrow<{resource}>'}, got {kind_of(value)}")
         number = self.session._lend(value)
         (self.given if own else self.lent).append(number)

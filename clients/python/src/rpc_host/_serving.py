@@ -96,7 +96,9 @@ def find_target(target: Any, function: Function) -> Callable[..., Any]:
     if not _NAME.fullmatch(function.short_name):
         raise Unserved("the program that serves it has nothing of a name that is none of WIT's")
     name = identifier(function.short_name)
-    if isinstance(target, Mapping):
+    # Not what it says of its class: it may have none, or hide it.
+    kind = type(target)
+    if issubclass(kind, Mapping):
         for key in (function.path, function.name, snake(function.short_name), name):
             if key in target:
                 return target[key]  # type: ignore[no-any-return]
@@ -106,7 +108,7 @@ def find_target(target: Any, function: Function) -> Callable[..., Any]:
             found = getattr(target, snake(function.short_name), None)
         if callable(found):
             return found  # type: ignore[no-any-return]
-        if found is None and callable(target) and not isinstance(target, type):
+        if found is None and callable(target) and not issubclass(kind, type):
             return target  # type: ignore[no-any-return]
     raise Unserved(f"the program that serves it has no {function.path}")
 
