@@ -40,11 +40,8 @@ mod operations;
 mod pki;
 mod raw_peer;
 mod register_history;
-<<<<<<< HEAD
 mod stdio;
-=======
 pub mod storm;
->>>>>>> refs/heads/client
 mod tenant;
 mod web;
 

@@ -90,9 +90,9 @@ pub(super) async fn operate(
         }
         Operation::Remove(request) => {
             let permit = principal.permit_deploy()?;
-            let removed = catalog.remove(&permit, &request.name).await?;
+            catalog.remove(&permit, &request.name).await?;
             node.removed(permit.tenant(), Some(&request.name));
-            Ok(encode_envelope(&removed))
+            Ok(encode_envelope(&()))
         }
         Operation::Inspect(request) => {
             let permit = principal.permit_read()?;
