@@ -55,7 +55,7 @@ import rpc_host
 
 #: For tests of what the node refuses in this version. Whoever builds it takes the mark off.
 not_yet = pytest.mark.xfail(
-    raises=(rpc_host.Error, AssertionError), strict=True, reason="the node takes no objects of clients yet"
+    raises=(rpc_host.Error, AssertionError), strict=True, reason="the node does not do it yet"
 )
 
 #: ``full``: as many as the case says. A number: so many times more than otherwise, but never more than that.
