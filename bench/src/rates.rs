@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use rpc_host_client::{Client, NamedModule, Profile};
+use rpc_host_client::{Client, NamedModule, Object, Profile};
 use rpc_host_protocol::Value;
 use rpc_host_protocol::cbor::encode_arguments;
 
@@ -32,6 +32,9 @@ pub(crate) async fn measure(profile: &Path) -> Result<()> {
         together += rate??;
     }
     rates.insert("echo of a number, 8 threads", together);
+    let counter = client.module("counter").object("counter", (7,)).await?;
+    rates.insert("attribute / method of a handle", values(&counter).await?);
+    rates.insert("method of a netref / of a handle", values(&counter).await?);
     for (row, length) in [
         ("echo of 1 MiB", 1 << 20),
         ("echo of 16 MiB", (16 << 20) - 1024),
@@ -48,6 +51,18 @@ async fn numbers(sink: NamedModule) -> Result<f64> {
     while began.elapsed() < TIME {
         let number: i64 = sink.call("echo_s64", (42,)).await?;
         ensure!(number == 42, "42 came back as {number}");
+        count += 1;
+    }
+    Ok(f64::from(count) / began.elapsed().as_secs_f64())
+}
+
+/// A handle has methods alone, so this is beside an attribute of RPyC's as well.
+async fn values(counter: &Object) -> Result<f64> {
+    let began = Instant::now();
+    let mut count = 0_u32;
+    while began.elapsed() < TIME {
+        let value: u64 = counter.call("value", ()).await?;
+        ensure!(value == 7, "a counter at 7 stands at {value}");
         count += 1;
     }
     Ok(f64::from(count) / began.elapsed().as_secs_f64())

@@ -187,11 +187,10 @@ impl Types {
         hint: &str,
     ) -> String {
         match ty {
-            None => "None".to_owned(),
-            Some(Type::Result(ResultType { ok, .. })) => match ok {
-                None => "None".to_owned(),
-                Some(ok) => self.of(ok, Way::Given, interface, hint),
-            },
+            None | Some(Type::Result(ResultType { ok: None, .. })) => "None".to_owned(),
+            Some(Type::Result(ResultType { ok: Some(ok), .. })) => {
+                self.of(ok, Way::Given, interface, hint)
+            }
             Some(ty) => self.of(ty, Way::Given, interface, hint),
         }
     }
