@@ -21,6 +21,7 @@ What is in a case and not in this version, and so in no test:
 case  what is not there
 ====  ====================================================================================================
 13    a module is not told that a session has ended: the destructors of its objects run, and nothing else
+25    an object of Python's that lacks a function is found out when that is called, not when it is bound
 34    streams of WIT's own (``stream<T>``): a cursor is an object that gives so many at a time
 42    Unix sockets, and a host within the process: the script runs over TLS and over standard streams
 ====  ====================================================================================================

@@ -202,6 +202,21 @@ def test_case_02_a_reply_that_cannot_be_sent_fails_its_own_call_alone(own_host: 
         assert conn.session == session
 
 
+def test_case_02_a_reply_that_this_side_does_not_take_fails_its_own_call_alone(host: Any, registered: Any) -> None:
+    """The same where it is the client that takes no more: the rest of the reply is thrown away as it comes."""
+    registered("big"), registered("calc")
+    with host.connect(max_reply_bytes=100_000) as conn:
+        text, add, session = conn.modules.big.text, conn.modules.calc.add, conn.session
+        assert len(text(90_000)) == 90_000
+        for _ in range(3):
+            with pytest.raises(rpc_host.ResourceExhausted, match="this client's limit of 100000 bytes"):
+                text(2_000_000)
+            assert add(2, 3) == 5
+        futures = [rpc_host.async_call(text, length) for length in (200_000, 50_000, 300_000, 60_000)]
+        assert [isinstance(one.exception(20), rpc_host.ResourceExhausted) for one in futures] == [True, False] * 2
+        assert conn.session == session
+
+
 def test_case_02_an_answer_of_this_side_that_cannot_be_sent_fails_its_own_call_alone(
     conn: Any, registered: Any
 ) -> None:

@@ -341,6 +341,10 @@ def test_case_25_what_is_not_of_the_interface_is_refused_when_it_is_bound(conn: 
         "case-24-verifier", lambda token: "right", wit=f"package acme:auth@0.1.0; interface verifier {{ {right} }}"
     ):
         assert app.handle(ADA, "whoami") == "right"
+    # What an object of Python's lacks is found when it is called: only its interface is compared when it is bound.
+    with conn.provide("case-24-verifier", {"another": str}):
+        with pytest.raises(GuestError, match="has no acme:auth/verifier@0.1.0.verify"):
+            app.handle(ADA, "whoami")
     # A module of another interface takes nobody's place either.
     digest = conn.upload_module(component("calc")).digest
     with pytest.raises(rpc_host.FailedPrecondition, match="verify"):

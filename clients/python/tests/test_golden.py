@@ -256,7 +256,7 @@ def test_every_budget_of_incomplete_messages_is_enforced() -> None:
         return Parser(100, 120, 2)
 
     with pytest.raises(Violation, match="limit of 100"):
-        parser().feed(frame(4, 1, b"x" * 101, more))
+        parser().feed(frame(5, 1, b"x" * 101, more))
     with pytest.raises(Violation, match="120 bytes together"):
         parser().feed(frame(4, 1, b"x" * 61, more) + frame(4, 3, b"x" * 61, more))
     with pytest.raises(Violation, match="more than 2"):
@@ -265,6 +265,14 @@ def test_every_budget_of_incomplete_messages_is_enforced() -> None:
         parser().feed(frame(4, 1, b"", more) + frame(5, 1, b""))
     interleaved = frame(4, 1, b"a", more) + frame(4, 3, b"short") + frame(4, 1, b"b")
     assert parser().feed(interleaved) == [(4, 0, 3, b"short"), (4, 0, 1, b"ab")]
+    # A reply that is too long is thrown away as it comes, and its call alone fails.
+    long = parser()
+    assert long.feed(frame(4, 1, b"x" * 101, more) + frame(4, 3, b"x" * 61, more)) == []
+    assert long.feed(b"".join(frame(4, 1, b"x" * 101, more) for _ in range(100)) + frame(4, 3, b"")) == [
+        (4, 0, 3, b"x" * 61)
+    ]
+    ((kind, _, id, body),) = long.feed(frame(4, 1, b"x"))
+    assert (kind, id) == (5, 1) and decode(body)["code"] == "resource-exhausted"
 
 
 @pytest.mark.parametrize(

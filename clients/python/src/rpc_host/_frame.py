@@ -13,6 +13,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from ._messages import failure
+
 __all__ = ["Kind", "Message", "Parser", "Violation", "fragments", "frame"]
 
 HEADER = struct.Struct(">IBBHI")
@@ -89,7 +91,8 @@ class Parser:
 
     def __init__(self, max_message_bytes: int, max_buffered_bytes: int, max_incomplete: int) -> None:
         self._rest = b""
-        self._incomplete: dict[int, tuple[int, int, list[bytes]]] = {}
+        #: Kind, bytes and parts by exchange; of an answer that is too long, no parts.
+        self._incomplete: dict[int, tuple[int, int, list[bytes] | None]] = {}
         self._buffered = 0
         self.allow(max_message_bytes, max_buffered_bytes, max_incomplete)
 
@@ -128,20 +131,27 @@ class Parser:
         return messages
 
     def _collect(self, messages: list[Message], kind: int, flags: int, exchange: int, payload: bytes) -> None:
+        parts: list[bytes] | None = []
+        held = 0
         begun = self._incomplete.pop(exchange, None)
-        if begun is None:
-            parts, held = [payload], 0
-        else:
+        if begun is not None:
             expected, held, parts = begun
             if expected != kind:
                 raise Violation(f"exchange {exchange} went on as another kind within a message")
-            parts.append(payload)
             self._buffered -= held
-        held += len(payload)
-        if held > self._max_message:
-            raise Violation(f"a message is over the limit of {self._max_message} bytes")
+        if parts is not None:
+            parts.append(payload)
+            held += len(payload)
+            if held > self._max_message:
+                if kind != Kind.REPLY:
+                    raise Violation(f"a message is over the limit of {self._max_message} bytes")
+                # Its call fails, and no other: the rest of it is thrown away as it comes.
+                parts, held = None, 0
         if not flags & MORE:
-            messages.append((kind, flags, exchange, b"".join(parts)))
+            if parts is None:
+                messages.append((Kind.FAILURE, 0, exchange, self._too_long()))
+            else:
+                messages.append((kind, flags, exchange, b"".join(parts)))
             return
         self._buffered += held
         if self._buffered > self._max_buffered:
@@ -149,3 +159,7 @@ class Parser:
         if len(self._incomplete) >= self._max_incomplete:
             raise Violation(f"more than {self._max_incomplete} messages are incomplete at once")
         self._incomplete[exchange] = (kind, held, parts)
+
+    def _too_long(self) -> bytes:
+        problem = f"the answer is over this client's limit of {self._max_message} bytes; connect with a larger one"
+        return failure("resource-exhausted", problem, "peer")
