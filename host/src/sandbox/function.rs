@@ -7,6 +7,7 @@ use std::{fmt, slice};
 use rpc_host_protocol::Signature;
 use rpc_host_protocol::cbor::MAX_ENVELOPE_DEPTH;
 use rpc_host_protocol::operation::{Description, FunctionDescription, ResourceDescription};
+use rpc_host_protocol::types::Name;
 
 use super::interface::is_compatible;
 use super::{Resource, SandboxError};
@@ -65,6 +66,14 @@ impl Function {
             "constructor" => Some(rest),
             "method" | "static" => rest.split_once('.').map(|(resource, _)| resource),
             _ => None,
+        }
+    }
+
+    /// A resource that it takes or gives, as far as its interface tells.
+    pub fn resource(&self, name: &Name) -> Resource {
+        Resource {
+            interface: self.interface.clone(),
+            name: name.clone(),
         }
     }
 
