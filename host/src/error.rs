@@ -136,6 +136,7 @@ fn object(error: &ObjectError) -> (ErrorCode, Fault) {
         }
         ObjectError::Twice { .. }
         | ObjectError::OfAnotherResource { .. }
+        | ObjectError::NotTheClients { .. }
         | ObjectError::ReleasedTooOften { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
         ObjectError::TooMany { .. } | ObjectError::TooManyPinned { .. } => {
             (ErrorCode::ResourceExhausted, Fault::Peer)
@@ -280,7 +281,6 @@ fn provider(error: &ProviderError) -> (ErrorCode, Fault) {
         // No role would help: it is the name that is wrong.
         ProviderError::Reserved { .. } => (ErrorCode::PermissionDenied, Fault::Tenant),
         ProviderError::OutOfBounds { .. } => (ErrorCode::InvalidArgument, Fault::Peer),
-        ProviderError::HoldsHandles { .. } => (ErrorCode::Unimplemented, Fault::Host),
         ProviderError::Taken { .. } => (ErrorCode::AlreadyExists, Fault::Tenant),
         ProviderError::NotServed { .. } | ProviderError::NotServing { .. } => {
             (ErrorCode::NotFound, Fault::Peer)

@@ -6,16 +6,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use rpc_host_protocol::Value;
 use rpc_host_protocol::types::{Name, NamePlaces, Signature, Type};
 use rpc_host_protocol::value::Handle;
+use rpc_host_protocol::{ExchangeId, Value};
 
+use super::abroad::{self, ClientObject};
 use super::holdings::{Holdings, Spot};
 use super::pins::Payer;
 use super::root::{Caller, Member, Root};
 use crate::error::HostError;
 use crate::objects::ObjectError;
-use crate::session::Told;
+use crate::sandbox::{Function, Resource, SandboxError};
+use crate::session::{Telling, Told};
 
 /// The objects of one call, between the session that makes it and the root that it is made in.
 pub(super) struct Border {
@@ -25,6 +27,52 @@ pub(super) struct Border {
     on: Option<(u64, Handle)>,
     /// What the call has of the session's: numbers, and whether the guest takes them over.
     mentioned: HashMap<u64, bool>,
+    /// Objects of the client that came with the call.
+    received: Vec<Arc<ClientObject>>,
+    /// Their numbers in the root: of those that are lent, and of those that change hands when the guest begins.
+    lent: Vec<Handle>,
+    given: Vec<Handle>,
+}
+
+/// Who is to get the objects of a call.
+pub(super) enum Taker<'a> {
+    /// A module that has a part in the root.
+    Member(&'a Member),
+    /// A client that serves the function.
+    Client(&'a Function),
+}
+
+impl Taker<'_> {
+    /// Whether it takes an object of the root where the resource of this name is wanted.
+    fn takes(&self, name: &Name, root: &Root, object: Handle) -> bool {
+        let handles = root.handles();
+        match self {
+            Taker::Member(member) => {
+                let prepared = member.prepared();
+                prepared.takes(member.id(), name, (handles, object))
+            }
+            // Its functions say what a resource is called, and no more.
+            Taker::Client(_) => handles
+                .kind(object)
+                .is_some_and(|kind| *kind.name == **name),
+        }
+    }
+
+    /// What an object of the client's is where the resource of this name is wanted; none where only objects of the
+    /// taker's own will do.
+    fn kind(&self, name: &Name) -> Option<Resource> {
+        match self {
+            Taker::Member(member) => member.prepared().imported_resource(name).cloned(),
+            Taker::Client(function) => Some(function.resource(name)),
+        }
+    }
+
+    fn wanted(&self, name: &Name) -> String {
+        match self {
+            Taker::Member(member) => member.prepared().resource_text(name),
+            Taker::Client(function) => function.resource(name).to_string(),
+        }
+    }
 }
 
 impl Border {
@@ -38,6 +86,9 @@ impl Border {
             root,
             on,
             mentioned: HashMap::new(),
+            received: Vec::new(),
+            lent: Vec::new(),
+            given: Vec::new(),
         }
     }
 
@@ -49,59 +100,98 @@ impl Border {
         &mut self,
         arguments: &mut [Value],
         signature: &Signature,
-        member: &Member,
+        taker: &Taker<'_>,
     ) -> Result<(), HostError> {
-        let mut mentions = Vec::new();
+        let mut of_host = Vec::new();
+        let mut of_client = Vec::new();
         for (argument, parameter) in arguments.iter_mut().zip(&signature.parameters) {
-            each_handle(argument, &parameter.ty, &mut |handle, name, is_borrowed| {
-                mentions.push((handle, name, is_borrowed));
-            });
+            each_handle(
+                argument,
+                &parameter.ty,
+                &mut |handle, name, is_borrowed| match handle {
+                    Handle::Host(_) => of_host.push((handle, name, is_borrowed)),
+                    Handle::Client(_) => of_client.push((handle, name, is_borrowed)),
+                },
+            );
         }
+        let mentioned = self.take_of_host(of_host, taker)?;
+        self.take_of_client(of_client, taker)?;
+        let mut table = self.holdings.table();
+        mentioned.keys().for_each(|number| table.lend(*number));
+        drop(table);
+        self.mentioned = mentioned;
+        Ok(())
+    }
+
+    fn take_of_host(
+        &self,
+        mentions: Vec<(&mut Handle, &Name, bool)>,
+        taker: &Taker<'_>,
+    ) -> Result<HashMap<u64, bool>, ObjectError> {
         let mut mentioned = HashMap::new();
         let mut objects = Vec::with_capacity(mentions.len());
         {
             let table = self.holdings.table();
-            for (handle, name, is_borrowed) in &mut mentions {
+            for (handle, name, is_borrowed) in mentions {
                 let number = handle.number();
-                let is_owned = !*is_borrowed;
-                let is_twice = mentioned
-                    .insert(number, is_owned)
-                    .is_some_and(|was| was || is_owned);
-                if is_twice {
-                    return Err(ObjectError::Twice { number }.into());
+                let is_owned = !is_borrowed;
+                let before = mentioned.insert(number, is_owned);
+                if before.is_some_and(|was_owned| was_owned || is_owned) {
+                    return Err(ObjectError::Twice { number });
                 }
                 let object = match (table.find(number), self.on) {
                     (Ok(spot), on) if !Arc::ptr_eq(&spot.root, &self.root) => {
                         return Err(match on {
                             Some(_) => ObjectError::Elsewhere { number },
                             None => ObjectError::NoPlace { number },
-                        }
-                        .into());
+                        });
                     }
                     (Ok(spot), _) => spot.object,
                     // It was let go of after the call had come.
-                    (Err(_), Some((on, object))) if on == number && *is_borrowed => object,
-                    (Err(error), _) => return Err(error.into()),
+                    (Err(_), Some((on, object))) if on == number && is_borrowed => object,
+                    (Err(error), _) => return Err(error),
                 };
                 if is_owned {
                     table.check_free(number)?;
                 }
-                **handle = object;
-                objects.push((number, object, *name));
+                *handle = object;
+                objects.push((number, object, name));
             }
         }
-        for (number, handle, name) in objects {
-            let object = (self.root.handles(), handle);
-            let fits = member.prepared().takes(member.id(), name, object);
-            fits.map_err(|wanted| ObjectError::OfAnotherResource { number, wanted })?;
+        for (number, object, name) in objects {
+            if !taker.takes(name, &self.root, object) {
+                let wanted = taker.wanted(name);
+                return Err(ObjectError::OfAnotherResource { number, wanted });
+            }
         }
         if let Some((on, _)) = self.on {
             mentioned.entry(on).or_insert(false);
         }
-        let mut table = self.holdings.table();
-        mentioned.keys().for_each(|number| table.lend(*number));
-        drop(table);
-        self.mentioned = mentioned;
+        Ok(mentioned)
+    }
+
+    fn take_of_client(
+        &mut self,
+        mentions: Vec<(&mut Handle, &Name, bool)>,
+        taker: &Taker<'_>,
+    ) -> Result<(), HostError> {
+        for (handle, name, is_borrowed) in mentions {
+            let number = handle.number();
+            let Some(kind) = taker.kind(name) else {
+                let wanted = taker.wanted(name);
+                return Err(ObjectError::NotTheClients { number, wanted }.into());
+            };
+            let object = ClientObject::sent(self.holdings.reach(), number);
+            let enlisted = object.enlist(self.root.handles(), kind);
+            let limit = self.root.node().limits.max_objects_per_call;
+            let object_in_root = enlisted.ok_or(SandboxError::TooManyObjects { limit })?;
+            self.received.push(object);
+            match is_borrowed {
+                true => self.lent.push(object_in_root),
+                false => self.given.push(object_in_root),
+            }
+            *handle = object_in_root;
+        }
         Ok(())
     }
 
@@ -116,7 +206,8 @@ impl Border {
     }
 
     /// The guest begins: what it takes over, the session holds no more.
-    pub(super) fn begun(&self) {
+    pub(super) fn begun(&mut self) {
+        self.given.clear();
         let owned: Vec<_> = {
             let mut table = self.holdings.table();
             let owned = self.mentioned.iter().filter(|(_, is_owned)| **is_owned);
@@ -127,60 +218,77 @@ impl Border {
         drop(owned);
     }
 
-    /// Gives the objects in a result to the session, by its own numbers.
+    /// Gives the objects in a result to the session, by its own numbers; and tells what is to be done when the
+    /// client has it.
     ///
     /// # Errors
     /// When the session cannot hold them. They end then.
     pub(super) fn give(
-        &self,
-        value: &mut Value,
-        ty: &Type,
+        &mut self,
+        result: Option<(&mut Value, &Type)>,
         caller: &Arc<Caller>,
     ) -> Result<Told, HostError> {
-        let mut given = Vec::new();
-        each_handle(value, ty, &mut |handle, _, _| {
-            given.push(handle);
-        });
-        if given.is_empty() {
-            return Ok(Told::default());
+        let mut objects = Vec::new();
+        if let Some((value, ty)) = result {
+            each_handle(value, ty, &mut |handle, _, _| objects.push(handle));
         }
-        self.root.pin();
-        let mut numbers = Vec::with_capacity(given.len());
-        let mut failed = self.root.check_alive().err();
+        let mut given = Given {
+            holdings: Arc::clone(&self.holdings),
+            caller: Arc::clone(caller),
+            numbers: Vec::new(),
+            of_client: std::mem::take(&mut self.received),
+        };
+        let session = self.holdings.reach().session();
+        let mut failed = None;
         let mut untold = Vec::new();
-        {
-            let mut table = self.holdings.table();
-            for handle in given {
-                let object = *handle;
-                let root = Arc::clone(&self.root);
-                let told = match &failed {
-                    None => table.tell(Spot { root, object }),
-                    Some(error) => Err(error.clone()),
-                };
-                match told {
-                    Ok(number) => {
-                        numbers.push(number);
-                        *handle = Handle::Host(number);
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        untold.push(object);
-                    }
+        for handle in objects {
+            let object = *handle;
+            let own = ClientObject::of(self.root.handles(), object);
+            if let Some(own) = own.filter(|one| one.session() == session) {
+                *handle = Handle::Client(own.number());
+                given.of_client.push(own);
+                drop(self.root.handles().remove_abroad(object));
+                continue;
+            }
+            let told = match &failed {
+                None => self.tell(object),
+                Some(_) => Err(ObjectError::SessionOver),
+            };
+            match told {
+                Ok(number) => {
+                    given.numbers.push(number);
+                    *handle = Handle::Host(number);
+                }
+                Err(error) => {
+                    failed.get_or_insert(error);
+                    untold.push(object);
                 }
             }
         }
-        if let Some(error) = failed {
-            self.holdings.untell(&numbers, caller);
-            self.root.let_go(untold, caller);
-            return Err(error.into());
+        match failed {
+            None if given.is_nothing() => Ok(Told::default()),
+            None => Ok(Told::by(given)),
+            Some(error) => {
+                Box::new(given).untold();
+                self.root.let_go(untold, caller);
+                Err(error.into())
+            }
         }
-        let (holdings, caller) = (Arc::clone(&self.holdings), Arc::clone(caller));
-        Ok(Told::or_else(move || holdings.untell(&numbers, &caller)))
+    }
+
+    fn tell(&self, object: Handle) -> Result<u64, ObjectError> {
+        self.root.pin();
+        self.root.check_alive()?;
+        let root = Arc::clone(&self.root);
+        self.holdings.table().tell(Spot { root, object })
     }
 }
 
 impl Drop for Border {
     fn drop(&mut self) {
+        for object in self.given.iter().chain(&self.lent) {
+            drop(self.root.handles().remove_abroad(*object));
+        }
         if self.mentioned.is_empty() {
             return;
         }
@@ -188,6 +296,30 @@ impl Drop for Border {
         self.mentioned
             .keys()
             .for_each(|number| table.take_back(*number));
+    }
+}
+
+/// What a reply gives to its client, and what came with the call.
+struct Given {
+    holdings: Arc<Holdings>,
+    caller: Arc<Caller>,
+    numbers: Vec<u64>,
+    of_client: Vec<Arc<ClientObject>>,
+}
+
+impl Given {
+    fn is_nothing(&self) -> bool {
+        self.numbers.is_empty() && self.of_client.is_empty()
+    }
+}
+
+impl Telling for Given {
+    fn told(self: Box<Self>, exchange: ExchangeId) {
+        abroad::given(self.of_client, exchange);
+    }
+
+    fn untold(self: Box<Self>) {
+        self.holdings.untell(&self.numbers, &self.caller);
     }
 }
 

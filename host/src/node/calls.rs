@@ -3,20 +3,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{decode_arguments, encode_arguments, encode_value};
+use rpc_host_protocol::cbor::{decode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::operation::Instancing;
+use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Type, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::Node;
+use super::abroad::ClientObject;
 use super::answerer::{Answerer, answerer};
-use super::border::Border;
+use super::border::{Border, Taker};
+use super::far::{Far, FarCall};
 use super::holdings::Spot;
 use super::kept::{Kept, Living};
 use super::line::Ticket;
 use super::root::{Caller, Member, Present, Root, Visit};
-use super::{Node, served};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
@@ -66,6 +69,8 @@ struct On {
 enum Part {
     Has(Arc<Member>),
     Joins(Arc<Registration>),
+    /// It is none: a client that serves the name is called, and objects of the root pass to and fro.
+    Served(Serving),
 }
 
 impl Begun {
@@ -83,10 +88,11 @@ impl Place {
         match self {
             Place::Client(_) => None,
             Place::Fresh(registration) | Place::Kept(_, registration, _) => Some(registration),
-            Place::On(on) => Some(match &on.part {
-                Part::Has(member) => member.registration(),
-                Part::Joins(registration) => registration,
-            }),
+            Place::On(on) => match &on.part {
+                Part::Has(member) => Some(member.registration()),
+                Part::Joins(registration) => Some(registration),
+                Part::Served(_) => None,
+            },
         }
     }
 }
@@ -134,9 +140,7 @@ fn place(
         Some(member) => Part::Has(member),
         None => match answerer(node, &permit, Some(session), name)? {
             Answerer::Module(registration) => Part::Joins(registration),
-            Answerer::Client(_) => {
-                return Err(HostError::Unimplemented("objects of the host at a client"));
-            }
+            Answerer::Client(serving) => Part::Served(serving),
         },
     };
     let is_within = |chain: &Chain| chain.has_turn(root.line_number());
@@ -227,7 +231,13 @@ pub(super) async fn call(
             }
             let called = match place {
                 Place::Client(serving) => {
-                    of_client(&node, &caller, &serving, &header, arguments, &bounds).await
+                    let work = AtClient {
+                        node: &node,
+                        caller: &Arc::new(caller),
+                        serving: &serving,
+                        on: None,
+                    };
+                    work.call(&header, arguments, &bounds).await
                 }
                 Place::Fresh(registration) => {
                     of_module(&node, caller, &registration, &header, arguments, &bounds).await
@@ -444,6 +454,15 @@ async fn on_object(
             let prepared = loaded(node, &registration, bounds.deadline).await?;
             root.member(&registration, &prepared)?
         }
+        Part::Served(serving) => {
+            let work = AtClient {
+                node,
+                caller,
+                serving: &serving,
+                on: Some((root, visit, (number, object))),
+            };
+            return work.call(header, arguments, bounds).await;
+        }
     };
     let prepared = Arc::clone(member.prepared());
     let function = prepared.functions().find(&header.function)?;
@@ -498,7 +517,7 @@ impl InRoot<'_> {
         };
         let result = signature.result.as_ref();
         if let Some(border) = &mut border {
-            border.take(&mut arguments, signature, member)?;
+            border.take(&mut arguments, signature, &Taker::Member(member))?;
             if result.is_some_and(Type::holds_handles) {
                 border.make_room(caller)?;
             }
@@ -516,14 +535,15 @@ impl InRoot<'_> {
             chain,
         };
         let begun = || {
-            if let Some(border) = &border {
+            if let Some(border) = &mut border {
                 border.begun();
             }
         };
         let entered = root.enter(member, index, arguments, present, begun);
         let mut called = Called::plain(entered.await?, function);
-        if let (Some(border), Some(value), Some(ty)) = (&border, &mut called.value, result) {
-            called.told = border.give(value, ty, caller)?;
+        if let Some(border) = &mut border {
+            let given = called.value.as_mut().zip(result);
+            called.told = border.give(given, caller)?;
         }
         drop(visit);
         Ok(called)
@@ -547,26 +567,92 @@ pub(super) fn caller_of_session(
     }))
 }
 
-async fn of_client(
-    node: &Node,
-    caller: &Caller,
-    serving: &Serving,
-    header: &CallHeader,
-    arguments: Vec<u8>,
-    bounds: &Bounds<'_>,
-) -> Outcome {
-    let (_, function) = serving.contract().find(&header.function)?;
-    let arguments = {
-        // Decoded only to see that they are of the function's type: the room is free again before the
-        // client has them.
-        let (arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
-        encode_arguments(&arguments, &[])
-    };
-    let chain = bounds.outer.clone();
-    let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
-    let (tenant, until) = (&caller.tenant, bounds.deadline);
-    let value = served::call(node, tenant, serving, function, arguments, until, &chain).await?;
-    Ok(Called::plain(value, function))
+/// A call of what a client serves.
+struct AtClient<'a> {
+    node: &'a Node,
+    caller: &'a Arc<Caller>,
+    serving: &'a Serving,
+    /// Where it is done on an object: the root, the turn there, and the object by both of its numbers.
+    on: Option<(Arc<Root>, Option<Visit>, (u64, Handle))>,
+}
+
+impl AtClient<'_> {
+    async fn call(self, header: &CallHeader, arguments: Vec<u8>, bounds: &Bounds<'_>) -> Outcome {
+        let AtClient {
+            node,
+            caller,
+            serving,
+            on,
+        } = self;
+        let (_, function) = serving.contract().find(&header.function)?;
+        let signature = &function.signature;
+        let (mut arguments, room) = decoded(node, caller, function, arguments, bounds).await?;
+        let resource = |name: &Name| function.resource(name);
+        let far = |far, chain, room| FarCall {
+            node,
+            caller,
+            far,
+            function,
+            signature,
+            until: bounds.deadline,
+            chain,
+            room: Some(room),
+        };
+        let chain = bounds.outer.clone();
+        let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));
+        let serves = Far::Serving(serving);
+        if !signature.holds_handles() {
+            let call = far(serves, &chain, room);
+            let value = call.make(arguments, None, resource).await?;
+            return Ok(Called::plain(value, function));
+        }
+        // Objects have to be known somewhere: where that of the call lives, or else in a root of its own.
+        let (root, visit, on) = match on {
+            Some((root, visit, on)) => (root, visit, Some(on)),
+            None => {
+                let root = Root::new(node.clone());
+                let visit = root.first_visit();
+                (root, Some(visit), None)
+            }
+        };
+        let chain = match (&visit, &bounds.outer) {
+            (None, _) => chain,
+            (Some(_), None) => chain.with_turn(root.line_number()),
+            (Some(_), Some(outer)) => {
+                let link = outer.then(CLIENT.into(), None, bounds.deadline)?;
+                link.with_turn(root.line_number())
+            }
+        };
+        let over = ObjectError::SessionOver;
+        let holdings = node.holdings().of(caller.session).ok_or(over)?;
+        let mut border = Border::new(holdings, Arc::clone(&root), on);
+        border.take(&mut arguments, signature, &Taker::Client(function))?;
+        let result = signature.result.as_ref();
+        if result.is_some_and(Type::holds_handles) {
+            border.make_room(caller)?;
+        }
+        let object = match arguments.first() {
+            Some(Value::Handle(first)) if function.name.starts_with("[method]") => {
+                ClientObject::of(root.handles(), *first)
+            }
+            _ => None,
+        };
+        let whom = match &object {
+            Some(object) => {
+                let interface = function.interface.as_deref();
+                Far::Object(object, interface.unwrap_or(serving.name()))
+            }
+            None => serves,
+        };
+        border.begun();
+        let call = far(whom, &chain, room);
+        let value = call.make(arguments, Some(&root), resource).await?;
+        let mut called = Called::plain(value, function);
+        let given = called.value.as_mut().zip(result);
+        called.told = border.give(given, caller)?;
+        drop(visit);
+        Ok(called)
+    }
 }
 
 /// Where a chain begins that leads from a client to a client.

@@ -50,6 +50,7 @@ impl Hash for Spot {
 /// What one session holds.
 pub(super) struct Holdings {
     tenant: TenantId,
+    reach: Reach,
     table: Mutex<Table<Spot>>,
     /// How many instances are there for it.
     pinned: Arc<Quantity>,
@@ -58,9 +59,10 @@ pub(super) struct Holdings {
 }
 
 impl Holdings {
-    fn new(tenant: TenantId, limits: &Limits) -> Self {
+    fn new(tenant: TenantId, reach: Reach, limits: &Limits) -> Self {
         Holdings {
             tenant,
+            reach,
             table: Mutex::new(Table::new(limits.max_handles_per_session)),
             pinned: Arc::new(Quantity::new(limits.max_pinned_instances_per_session)),
             kept: Mutex::new(Some(HashMap::new())),
@@ -84,6 +86,11 @@ impl Holdings {
 
     fn all_kept(&self) -> MutexGuard<'_, Option<HashMap<RegistrationName, Arc<Kept>>>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The way to the client.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     pub(super) fn pinned(&self) -> &Arc<Quantity> {
@@ -130,10 +137,10 @@ impl AllHoldings {
         &self,
         tenant: TenantId,
         session: SessionId,
-        _reach: Reach,
+        reach: Reach,
         limits: &Limits,
     ) {
-        let holdings = Arc::new(Holdings::new(tenant, limits));
+        let holdings = Arc::new(Holdings::new(tenant, reach, limits));
         self.sessions().insert(session, holdings);
     }
 

@@ -4,22 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::encode_arguments;
+use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::{Instant, timeout_at};
 
+use super::abroad::ClientObject;
 use super::answerer::{Answerer, answerer};
 use super::calls::{kept, late};
+use super::far::{Far, FarCall};
 use super::kept::{Kept, Living};
 use super::root::{Caller, Member, Present, Root, told_of};
-use super::served;
 use crate::chain::Chain;
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::{Registration, RegistryError, Revision};
 use crate::sandbox::{
-    Answer, Function, Functions, Imported, Outside, Prepared, SandboxError, remedy,
+    Answer, Function, Functions, Imported, Outside, Prepared, Resource, SandboxError, remedy,
 };
 
 /// The imports of one instance.
@@ -28,6 +29,7 @@ pub(super) struct Imports {
     root: Weak<Root>,
     /// Whose imports.
     registration: Arc<Registration>,
+    prepared: Arc<Prepared>,
     /// What the instance works on, or worked on last.
     present: Mutex<Option<Present>>,
     /// Who answered last, by the place of the function: most of the time it is the same again.
@@ -42,6 +44,8 @@ enum Called {
     Kept(Arc<Kept>, Arc<Registration>, Arc<Prepared>),
     /// A client, and the function that it serves.
     Client(Serving, Function),
+    /// A client that has the object whose method it is.
+    Object(Arc<ClientObject>),
 }
 
 /// A function of a module that has a part in the call.
@@ -51,10 +55,15 @@ struct Known {
 }
 
 impl Imports {
-    pub(super) fn new(root: Weak<Root>, registration: Arc<Registration>) -> Self {
+    pub(super) fn new(
+        root: Weak<Root>,
+        registration: Arc<Registration>,
+        prepared: Arc<Prepared>,
+    ) -> Self {
         Imports {
             root,
             registration,
+            prepared,
             present: Mutex::default(),
             known: Mutex::default(),
         }
@@ -97,7 +106,7 @@ impl Imports {
     ) -> Result<Option<Value>, Failure> {
         let Present { caller, chain } = present;
         let called = match self.home(root, imported, &arguments)? {
-            Some(home) => Called::Member(home),
+            Some(home) => home,
             None => self.answering(root, caller, imported).await?,
         };
         match called {
@@ -123,14 +132,43 @@ impl Imports {
                 self.in_kept(root, present, of, imported, arguments).await
             }
             Called::Client(serving, function) => {
-                let (node, tenant) = (root.node(), &caller.tenant);
-                let arguments = encode_arguments(&arguments, &[]);
-                let until = chain.deadline();
-                let ended =
-                    served::call(node, tenant, &serving, &function, arguments, until, chain);
-                Ok(ended.await?)
+                let far = Far::Serving(&serving);
+                let function = (&function, imported);
+                self.far(root, present, far, function, arguments).await
+            }
+            Called::Object(object) => {
+                let far = Far::Object(&object, &imported.import);
+                let function = (&imported.function, imported);
+                self.far(root, present, far, function, arguments).await
             }
         }
+    }
+
+    /// At a client.
+    async fn far(
+        &self,
+        root: &Arc<Root>,
+        present: &Present,
+        far: Far<'_>,
+        (function, imported): (&Function, &Imported),
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let Present { caller, chain } = present;
+        let call = FarCall {
+            node: root.node(),
+            caller,
+            far,
+            function,
+            signature: &imported.function.signature,
+            until: chain.deadline(),
+            chain,
+            room: None,
+        };
+        let resource = |name: &Name| {
+            let known = self.prepared.imported_resource(name);
+            known.map_or_else(|| imported.function.resource(name), Resource::clone)
+        };
+        Ok(call.make(arguments, Some(root), resource).await?)
     }
 
     /// In an instance that is not of this root: it has a line of its own.
@@ -189,19 +227,22 @@ impl Imports {
         root: &Arc<Root>,
         imported: &Imported,
         arguments: &[Value],
-    ) -> Result<Option<Known>, HostError> {
+    ) -> Result<Option<Called>, HostError> {
         if !imported.function.name.starts_with("[method]") {
             return Ok(None);
         }
         let Some(Value::Handle(object)) = arguments.first() else {
             return Ok(None);
         };
+        if let Some(object) = ClientObject::of(root.handles(), *object) {
+            return Ok(Some(Called::Object(object)));
+        }
         let Some(member) = root.home(*object) else {
             return Ok(None);
         };
         let offered = member.prepared().functions();
         let (index, _) = self.matching(member.name(), offered, imported)?;
-        Ok(Some(Known { member, index }))
+        Ok(Some(Called::Member(Known { member, index })))
     }
 
     /// Who answers now, by name.

@@ -13,19 +13,21 @@
 //! | `line`, `pins` | whose turn it is in a root of several calls, and what it takes that outlives one |
 //! | `kept` | instances that are there for a session, or for all |
 //! | `holdings`, `border`, `release` | what sessions hold, what passes between them and roots, and how it ends |
-//! | `served` | a call of what a client serves |
+//! | `far`, `abroad` | a call into a client, and objects that live there |
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
 //! | `limits` | what limits are in force |
 //! | `uploads` | a module on its way in |
 
+mod abroad;
 mod answerer;
 mod audited;
 mod border;
 mod calls;
 mod changes;
 mod contract;
+mod far;
 mod holdings;
 mod imports;
 mod inspection;
@@ -37,7 +39,6 @@ mod pins;
 mod provide;
 mod release;
 mod root;
-mod served;
 mod uploads;
 
 pub use limits::node_limits;

@@ -8,7 +8,7 @@ use super::Node;
 use super::changes::{Changed, Wanted, change};
 use super::contract::imported;
 use crate::error::HostError;
-use crate::provider::{Offer, ProviderError, lacking, of_interface, served_by_a_client};
+use crate::provider::{Offer, ProviderError, lacking, of_interface};
 use crate::registry::{Contract, RegistrationName, RegistryError, Wish, owner};
 use crate::sandbox::{Function, Functions};
 use crate::session::{Reach, SessionId};
@@ -121,7 +121,6 @@ async fn contract(
             return Err(ProviderError::NoContract { name }.into());
         }
     };
-    served_by_a_client(&contract)?;
     Ok(contract)
 }
 

@@ -250,7 +250,11 @@ impl Root {
         let member = Arc::new(Member {
             registration: Arc::clone(registration),
             prepared: Arc::clone(prepared),
-            imports: Arc::new(Imports::new(Arc::downgrade(self), Arc::clone(registration))),
+            imports: Arc::new(Imports::new(
+                Arc::downgrade(self),
+                Arc::clone(registration),
+                Arc::clone(prepared),
+            )),
             instance: tokio::sync::Mutex::default(),
             made: Mutex::default(),
         });
@@ -473,6 +477,8 @@ impl Root {
         present: &Present,
     ) -> Result<(), Failure> {
         let Some(member) = self.home(object) else {
+            // One that lives in a client is let go of there.
+            drop(self.handles.remove_abroad(object));
             return Ok(());
         };
         // Where its instance waits for this very call, it goes with it at the end, or soon after.

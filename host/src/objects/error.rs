@@ -91,6 +91,14 @@ pub enum ObjectError {
         /// The resource that is wanted.
         wanted: String,
     },
+    /// An object of the client's where only one of the module's own will do.
+    #[error("object {number} of the client's is no `{wanted}`: the module makes these itself")]
+    NotTheClients {
+        /// The client's number.
+        number: u64,
+        /// The resource that is wanted.
+        wanted: String,
+    },
     /// More was released than was received.
     #[error("object {number} was sent {told} times, and more than that would be released")]
     ReleasedTooOften {

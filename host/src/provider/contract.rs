@@ -1,6 +1,5 @@
 //! Which functions a name stands for.
 
-use super::ProviderError;
 use crate::sandbox::{Function, Functions, stands_for};
 
 /// An error names so many functions, and counts the others.
@@ -32,25 +31,6 @@ pub fn lacking(wanted: &Functions, offered: &Functions) -> Vec<String> {
         (theirs != ours).then(|| format!("`{function}` is `{theirs}`, not `{ours}`"))
     });
     some_of(differences.collect())
-}
-
-/// That a client can serve all of these functions.
-///
-/// # Errors
-/// Names those that it cannot.
-pub fn served_by_a_client(functions: &Functions) -> Result<(), ProviderError> {
-    let with_handles = functions
-        .iter()
-        .filter(|function| function.signature.holds_handles() || function.name.starts_with('['));
-    let functions = some_of(
-        with_handles
-            .map(|function| format!("`{function}`"))
-            .collect(),
-    );
-    if functions.is_empty() {
-        return Ok(());
-    }
-    Err(ProviderError::HoldsHandles { functions })
 }
 
 fn some_of(mut all: Vec<String>) -> Vec<String> {
@@ -135,16 +115,5 @@ mod tests {
         let many: Functions = (0..20).map(|n| one(&format!("f{n}"), Type::Bool)).collect();
         let lacks = lacking(&many, &none);
         assert_eq!((lacks.len(), lacks[8].as_str()), (9, "and 12 more"));
-    }
-
-    #[test]
-    fn live_objects_are_not_served() {
-        let plain = function("a:b/log@0.1.0", "log", Type::String);
-        let with_handle = function("a:b/log@0.1.0", "open", Type::Borrow("file".into()));
-        let functions = Functions::from_iter([plain.clone()]);
-        assert_eq!(served_by_a_client(&functions), Ok(()));
-        let functions = Functions::from_iter([plain, with_handle]);
-        let error = served_by_a_client(&functions).unwrap_err().to_string();
-        assert!(error.ends_with(": `a:b/log@0.1.0.open`"), "{error}");
     }
 }

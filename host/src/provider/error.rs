@@ -168,15 +168,6 @@ pub enum ProviderError {
         /// Each function that is missing or different.
         differences: Vec<String>,
     },
-    /// Functions with live objects, which a client cannot serve yet.
-    #[error(
-        "a client cannot serve functions that take or return resources in this version: {}",
-        .functions.join(", ")
-    )]
-    HoldsHandles {
-        /// The functions.
-        functions: Vec<String>,
-    },
 }
 
 impl ProviderError {
@@ -190,9 +181,14 @@ impl ProviderError {
 
     /// The client that serves a name answered with this failure, or with what is no answer.
     pub fn failed(lease: &Lease, text: &str) -> Self {
+        Self::failed_at(lease.name(), lease.session(), text)
+    }
+
+    /// The same of a client of which an object is called, by the interface of that.
+    pub fn failed_at(name: &str, session: SessionId, text: &str) -> Self {
         ProviderError::Failed {
-            name: lease.name().to_owned(),
-            session: lease.session(),
+            name: name.to_owned(),
+            session,
             text: printable(text, MAX_QUOTED_BYTES),
         }
     }

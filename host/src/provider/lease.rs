@@ -120,7 +120,8 @@ impl Lease {
         self.holder.clone()
     }
 
-    pub(super) fn reach(&self) -> &Reach {
+    /// The way to its client.
+    pub fn reach(&self) -> &Reach {
         &self.reach
     }
 

@@ -28,7 +28,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use contract::{lacking, of_interface, served_by_a_client};
+pub use contract::{lacking, of_interface};
 pub use end::LeaseEnd;
 pub use error::ProviderError;
 pub use lease::Lease;

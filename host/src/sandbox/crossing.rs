@@ -6,7 +6,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{ResourceAny, ResourceDynamic, Val};
 
 use super::State;
-use super::handles::{Object, Resource};
+use super::handles::{Object, Place, Resource};
 use super::types::same_resource;
 use super::values::{Objects, Unfit};
 
@@ -82,10 +82,7 @@ impl Objects for Crossing<'_> {
             .position(|known| same_resource(&known.name, name));
         let Some(imported) = imported else {
             // A resource of its own: only what lives here can be one.
-            if object.owner != state.id {
-                return Err(Unfit::Foreign);
-            }
-            let resource = object.resource;
+            let resource = object.within(state.id).ok_or(Unfit::Foreign)?;
             if !is_borrowed {
                 handles.remove(handle);
                 self.passed.back.push((handle, object));
@@ -118,8 +115,10 @@ impl Objects for Crossing<'_> {
             .into_iter()
             .find(|one| same_resource(&one.name, name));
         let object = Object {
-            owner: state.id,
-            resource: object,
+            place: Place::Here {
+                owner: state.id,
+                resource: object,
+            },
             kind: kind.cloned().unwrap_or_else(|| Resource {
                 interface: None,
                 name: name.clone(),

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use rpc_host_protocol::Signature;
 use rpc_host_protocol::operation::FunctionDescription;
+use rpc_host_protocol::types::Name;
 
-use super::SandboxError;
 use super::interface::is_compatible;
+use super::{Resource, SandboxError};
 
 /// A function that a component exports.
 #[derive(Clone, Debug)]
@@ -36,6 +37,14 @@ impl Function {
             name: self.name.to_string(),
             signature: self.signature.clone(),
             docs: None,
+        }
+    }
+
+    /// A resource that it takes or gives, as far as its interface tells.
+    pub fn resource(&self, name: &Name) -> Resource {
+        Resource {
+            interface: self.interface.clone(),
+            name: name.clone(),
         }
     }
 

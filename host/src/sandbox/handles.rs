@@ -1,10 +1,12 @@
 //! Live objects on their way between the instances of one root call.
 //!
-//! An object lives in the instance that made it. Others hold a number for it, which the engine keeps for
+//! An object lives in the instance that made it, or *abroad*: in a client, say, and what that is is known by whoever
+//! put it here. Others hold a number for it, which the engine keeps for
 //! them as it keeps any handle of a guest: they can neither make one up nor use one twice. Here stands
 //! what each number means. A number has one owner at a time, so it is let go of exactly once. What a client
 //! holds has a number of its session's beside this one, and whoever knows sessions keeps that.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,12 +64,40 @@ impl fmt::Display for Resource {
     }
 }
 
+/// An object that lives in none of the instances, as whoever put it here knows it. When it is dropped, nobody
+/// here holds it any more.
+pub type Abroad = Arc<dyn Any + Send + Sync>;
+
 /// Where an object lives, and what it is there.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
-    pub(super) owner: InstanceId,
-    pub(super) resource: ResourceAny,
+    pub(super) place: Place,
     pub(super) kind: Resource,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In an instance.
+    Here {
+        owner: InstanceId,
+        resource: ResourceAny,
+    },
+    /// Elsewhere.
+    Abroad(Abroad),
+}
+
+impl Object {
+    /// What it is in this instance, if it lives there.
+    pub(super) fn within(&self, instance: InstanceId) -> Option<ResourceAny> {
+        match &self.place {
+            Place::Here { owner, resource } if *owner == instance => Some(*resource),
+            _ => None,
+        }
+    }
+
+    fn lives_in(&self, instance: InstanceId) -> bool {
+        self.within(instance).is_some()
+    }
 }
 
 impl Handles {
@@ -84,15 +114,47 @@ impl Handles {
         self.max_objects
     }
 
-    /// The instance that an object lives in.
+    /// The instance that an object lives in, if it lives in one.
     pub fn owner(&self, object: Handle) -> Option<InstanceId> {
-        self.get(object).map(|object| object.owner)
+        match self.get(object)?.place {
+            Place::Here { owner, .. } => Some(owner),
+            Place::Abroad(_) => None,
+        }
+    }
+
+    /// An object that lives in no instance.
+    pub fn abroad(&self, object: Handle) -> Option<Abroad> {
+        match self.get(object)?.place {
+            Place::Here { .. } => None,
+            Place::Abroad(abroad) => Some(abroad),
+        }
+    }
+
+    /// A number for an object that lives in no instance, and is one of this resource. `None` when there are too
+    /// many.
+    pub fn insert_abroad(&self, abroad: Abroad, kind: Resource) -> Option<Handle> {
+        let place = Place::Abroad(abroad);
+        self.insert(Object { place, kind })
+    }
+
+    /// Takes an object that lives in no instance out of here: nobody holds it by this number any more.
+    pub fn remove_abroad(&self, object: Handle) -> Option<Abroad> {
+        let abroad = self.abroad(object)?;
+        let gone = self.remove(object);
+        drop(gone);
+        Some(abroad)
+    }
+
+    /// Of what resource an object is.
+    pub fn kind(&self, object: Handle) -> Option<Resource> {
+        self.get(object).map(|object| object.kind)
     }
 
     /// Whether anybody holds an object that lives in this instance.
     pub fn are_held_of(&self, owner: InstanceId) -> bool {
         let table = self.table();
-        table.objects.values().any(|object| object.owner == owner)
+        let mut objects = table.objects.values();
+        objects.any(|object| object.lives_in(owner))
     }
 
     /// Whether an object is one of a resource that a component imports.
@@ -103,7 +165,7 @@ impl Handles {
     /// Whether an object lives in this instance and is there one of the resource of this name.
     pub(super) fn is_of(&self, object: Handle, owner: InstanceId, name: &Name) -> bool {
         self.with(object, |object| {
-            object.owner == owner && same_resource(&object.kind.name, name)
+            object.lives_in(owner) && same_resource(&object.kind.name, name)
         })
     }
 

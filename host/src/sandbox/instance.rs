@@ -391,7 +391,10 @@ impl Instance {
         self.store.set_epoch_deadline(1);
         self.store.data_mut().ticks_of_turn = 1;
         self.store.data_mut().deadline = deadline;
-        let dropping = object.resource.resource_drop_async(&mut self.store);
+        let Some(resource) = object.within(self.id()) else {
+            return Ok(());
+        };
+        let dropping = resource.resource_drop_async(&mut self.store);
         match timeout_at(deadline, dropping).await {
             Err(_) => Err(self.late()),
             Ok(Ok(())) => Ok(()),

@@ -115,28 +115,30 @@ impl Prepared {
         &self.exported
     }
 
+    /// The resource of this name that it imports, if it is one of those.
+    pub fn imported_resource(&self, name: &Name) -> Option<&Resource> {
+        let mut imported = self.imports.resources.iter();
+        imported.find(|one| same_resource(&one.name, name))
+    }
+
+    /// What it calls the resource of this name.
+    pub fn resource_text(&self, name: &Name) -> String {
+        let mut known = self.imports.resources.iter().chain(self.exported.iter());
+        let known = known.find(|one| same_resource(&one.name, name));
+        known.map_or_else(|| name.to_string(), Resource::to_string)
+    }
+
     /// Whether one of its instances, if there is one, takes an object where the resource of this name is
     /// wanted: one of its own that lives in it, or one of others that is of the resource that it imports.
-    ///
-    /// # Errors
-    /// Names the resource that is wanted.
     pub fn takes(
         &self,
         instance: Option<InstanceId>,
         name: &Name,
         (handles, object): (&Handles, Handle),
-    ) -> Result<(), String> {
-        let of_name = |one: &&Resource| same_resource(&one.name, name);
-        let fits = match self.imports.resources.iter().find(of_name) {
+    ) -> bool {
+        match self.imported_resource(name) {
             Some(imported) => handles.answers_for(object, imported),
             None => instance.is_some_and(|owner| handles.is_of(object, owner, name)),
-        };
-        let mut known = self.imports.resources.iter().chain(self.exported.iter());
-        match fits {
-            true => Ok(()),
-            false => Err(known
-                .find(of_name)
-                .map_or_else(|| name.to_string(), Resource::to_string)),
         }
     }
 

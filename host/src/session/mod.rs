@@ -58,4 +58,4 @@ pub use id::SessionId;
 pub use order::OrderError;
 pub use reach::{ClientReply, Reach, ReachError};
 pub use serve::{Connection, MAX_LEAVE_TIME, SessionContext, serve};
-pub use told::Told;
+pub use told::{Telling, Told};

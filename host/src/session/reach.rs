@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
-use rpc_host_protocol::message::{Beat, CallHeader, Lapse, Message};
+use rpc_host_protocol::message::{Beat, CallHeader, Lapse, MAX_RELEASED_HANDLES, Message, Release};
 use rpc_host_protocol::{ExchangeId, Failure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
@@ -75,6 +75,7 @@ struct Shared {
     room: Arc<Semaphore>,
     max_message_bytes: u64,
     state: Mutex<State>,
+    due: Mutex<Due>,
     /// Beside the state, for those who ask often.
     is_ended: AtomicBool,
     /// How many calls are under way, those whose cancel is not written yet included.
@@ -84,6 +85,14 @@ struct Shared {
     heard_ms: AtomicU64,
     /// Answers that nobody waited for any more.
     late_answers: AtomicU64,
+}
+
+/// Releases of the client's objects that wait to be written.
+#[derive(Default)]
+struct Due {
+    counts: HashMap<u64, u32>,
+    /// Whether somebody sees to them.
+    is_seen_to: bool,
 }
 
 struct State {
@@ -115,6 +124,7 @@ impl Reach {
                 next_id: Some(2),
                 waiting: HashMap::new(),
             }),
+            due: Mutex::default(),
             is_ended: AtomicBool::new(false),
             under_way: watch::Sender::new(0),
             began: Instant::now(),
@@ -185,6 +195,92 @@ impl Reach {
             has_room
         });
         is_taken.then(|| Place(self.clone()))
+    }
+
+    /// Lets go of an object of the client's that was received once and is held no more. Nobody waits for it: where
+    /// there is no room now, many are told together when there is.
+    pub fn release(&self, number: u64) {
+        if self.is_ended() {
+            return;
+        }
+        {
+            let mut due = self.due();
+            if !due.is_seen_to {
+                let handles = vec![(number, 1)];
+                let release = Message::Release(Release { handles });
+                // So that what is said after it comes after it.
+                let left = self
+                    .0
+                    .outbox
+                    .try_send(release.encode(ExchangeId::CONNECTION));
+                if !matches!(left, Err(NotLeft::Full(_))) {
+                    return;
+                }
+            }
+            let counted = due.counts.entry(number).or_default();
+            *counted = counted.saturating_add(1);
+            if due.is_seen_to {
+                return;
+            }
+            due.is_seen_to = true;
+        }
+        let reach = self.clone();
+        // Without a runtime nothing is written any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { reach.see_to_releases().await });
+        }
+    }
+
+    async fn see_to_releases(self) {
+        loop {
+            let handles: Vec<_> = {
+                let mut due = self.due();
+                let some: Vec<_> = due
+                    .counts
+                    .keys()
+                    .take(MAX_RELEASED_HANDLES)
+                    .copied()
+                    .collect();
+                let some = some.into_iter();
+                let handles = some.filter_map(|number| due.counts.remove_entry(&number));
+                let handles: Vec<_> = handles.collect();
+                due.is_seen_to = !handles.is_empty();
+                handles
+            };
+            if handles.is_empty() {
+                return;
+            }
+            let release = Message::Release(Release { handles }).encode(ExchangeId::CONNECTION);
+            if self.0.outbox.send(release).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The same, after all that was left to be written of an exchange: what these objects came back in.
+    pub fn release_behind(&self, numbers: Vec<u64>, follows: ExchangeId) {
+        if numbers.is_empty() || self.is_ended() {
+            return;
+        }
+        let outbox = self.0.outbox.clone();
+        // Without a runtime nothing is written any more.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                for numbers in numbers.chunks(MAX_RELEASED_HANDLES) {
+                    let handles = numbers.iter().map(|number| (*number, 1)).collect();
+                    let release = Message::Release(Release { handles });
+                    let release = release.encode(ExchangeId::CONNECTION);
+                    if outbox.send_following(release, follows).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    }
+
+    /// Nothing panics while it is locked, so poison means nothing here.
+    fn due(&self) -> MutexGuard<'_, Due> {
+        self.0.due.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks the client for a sign of life.

@@ -4,7 +4,7 @@ use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::Message;
 use rpc_host_protocol::{ExchangeId, Failure};
 
-use super::CallReply;
+use super::{CallReply, Told};
 use crate::transport::frames::Outbox;
 
 /// Answers one exchange. There is one for each, and answering consumes it, so two answers do not
@@ -32,8 +32,10 @@ impl ReplyToken {
 
     /// Answers, and lets go of `held` just before the peer can know.
     pub(super) async fn answer_after<H>(self, outcome: Result<CallReply, Failure>, held: H) {
+        let (message, told) = self.message(outcome);
         // A connection that has ended needs no answers; its own task says why it ended.
-        let _ended = self.outbox.send_after(self.message(outcome), held).await;
+        let _ended = self.outbox.send_after(message, held).await;
+        told.keep(self.exchange);
     }
 
     /// The same, from the task of the session itself.
@@ -42,24 +44,23 @@ impl ReplyToken {
         outcome: Result<CallReply, Failure>,
         held: H,
     ) {
-        let message = self.message(outcome);
+        let (message, told) = self.message(outcome);
         let _ended = self.outbox.send_within_writing_task(message, held).await;
+        told.keep(self.exchange);
     }
 
-    fn message(&self, outcome: Result<CallReply, Failure>) -> RawMessage {
-        let message = match outcome {
+    /// The answer, and what is to be done when it was left to be written. Where the connection ends before it is
+    /// written, the session ends, and all that it held.
+    fn message(&self, outcome: Result<CallReply, Failure>) -> (RawMessage, Told) {
+        let (message, told) = match outcome {
             Ok(CallReply {
                 value,
                 is_result,
                 told,
-            }) => {
-                // Where the connection ends before it is written, the session ends, and all that it held.
-                told.keep();
-                Message::Reply { value, is_result }
-            }
-            Err(failure) => Message::Failure(failure),
+            }) => (Message::Reply { value, is_result }, told),
+            Err(failure) => (Message::Failure(failure), Told::default()),
         };
-        message.encode(self.exchange)
+        (message.encode(self.exchange), told)
     }
 
     pub(super) async fn fail(self, failure: Failure) {

@@ -23,7 +23,7 @@ pub(crate) fn handle(number: u64) -> Value {
     Value::Handle(Handle::Host(number))
 }
 
-fn header(function: &str, on: Option<u64>) -> CallHeader {
+pub(crate) fn header(function: &str, on: Option<u64>) -> CallHeader {
     CallHeader {
         module: "counter".to_owned(),
         function: function.to_owned(),
@@ -44,7 +44,7 @@ impl Holder {
         id
     }
 
-    async fn try_call(
+    pub(crate) async fn try_call(
         &mut self,
         function: &str,
         on: impl Into<Option<u64>>,
@@ -166,7 +166,7 @@ impl Holder {
     }
 }
 
-fn decoded(bytes: &[u8], ty: &Type) -> Value {
+pub(crate) fn decoded(bytes: &[u8], ty: &Type) -> Value {
     decode_value(bytes, ty, "result", ValueLimits::default()).unwrap()
 }
 
@@ -177,7 +177,7 @@ fn number(bytes: &[u8]) -> u64 {
     }
 }
 
-fn number_of(value: &Value) -> u64 {
+pub(crate) fn number_of(value: &Value) -> u64 {
     match value {
         Value::Handle(Handle::Host(number)) => *number,
         other => panic!("{other:?}"),
@@ -465,7 +465,7 @@ async fn an_instance_is_gone_with_the_first_call_that_fails_in_it_and_says_so() 
 
 /// A component with a resource `thing`: `make` gives one, `spin` never ends, `drops` tells how many have ended,
 /// and the destructor does `ending`.
-fn things(ending: &str) -> Vec<u8> {
+pub(crate) fn things(ending: &str) -> Vec<u8> {
     component(&format!(
         r#"(component
             (core module $drop

@@ -601,10 +601,6 @@ async fn what_is_served_under_a_new_name_is_said_in_wit() {
             "package a:b; interface c { f: func(x: list<u8>); }",
             "does not hold the interface",
         ),
-        (
-            "package acme:auth@0.1.0; interface verifier { resource key; verify: func(token: key); }",
-            "take or return resources",
-        ),
     ] {
         let failure = peer.provide(with(VERIFIER, wit)).await.unwrap_err();
         assert!(failure.message.contains(part), "{failure:?}");
@@ -665,20 +661,15 @@ async fn wit_that_grows_without_end_ends_with_its_process() {
 }
 
 #[tokio::test]
-async fn functions_with_resources_are_not_served() {
+async fn functions_with_resources_are_served_like_others() {
     let tenant = TestHost::shared().await.tenant().await;
     tenant.register("objects", built("objects")).await;
-    let failure = tenant
-        .raw_peer()
-        .await
-        .provide(offer("objects"))
-        .await
-        .unwrap_err();
-    is(
-        &failure,
-        ErrorCode::Unimplemented,
-        &["take or return resources", "`"],
-    );
+    let mut peer = tenant.raw_peer().await;
+    let leased = peer.provide(offer("objects")).await.unwrap();
+    let names: Vec<_> = leased.functions.iter().map(|one| &*one.name).collect();
+    for name in ["[constructor]counter", "[method]counter.value", "peek"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
 }
 
 #[tokio::test]

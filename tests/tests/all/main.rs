@@ -26,6 +26,7 @@
 //! | `links`, `chains`, `call_graphs` | modules that use modules, and clients |
 //! | `handles` | what the numbers of objects mean, on the wire |
 //! | `instancing` | instances for a session, or for all |
+//! | `callbacks` | objects of clients, called by guests, and resources that clients serve |
 //! | `objects` | objects that clients hold, and objects of clients |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
@@ -48,6 +49,7 @@ mod artifacts;
 mod audit;
 mod bootstrap;
 mod call_graphs;
+mod callbacks;
 mod calls;
 mod certificates;
 mod chains;

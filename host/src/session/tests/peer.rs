@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use crate::config::Limits;
 use crate::session::{
     Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
-    SessionEnd, SessionId, Told, UploadSink, UploadStart, serve,
+    SessionEnd, SessionId, Telling, Told, UploadSink, UploadStart, serve,
 };
 use crate::shutdown::{Stop, Stopping, stop};
 use crate::tenant::{Certificate, Principal};
@@ -49,6 +49,8 @@ pub(super) struct FakeNode {
     pub(super) begun: Mutex<Vec<u32>>,
     /// Objects that were released without an answer.
     pub(super) released: AtomicUsize,
+    /// Exchanges whose replies have left.
+    pub(super) told: Mutex<Vec<u32>>,
     /// Replies that did not leave.
     pub(super) untold: AtomicUsize,
 }
@@ -74,6 +76,19 @@ struct Running<'a>(&'a AtomicUsize);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Counts replies that leave, and those that do not.
+struct Counted(Arc<FakeNode>);
+
+impl Telling for Counted {
+    fn told(self: Box<Self>, exchange: ExchangeId) {
+        self.0.told.lock().unwrap().push(exchange.0);
+    }
+
+    fn untold(self: Box<Self>) {
+        self.0.untold.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -109,10 +124,7 @@ impl Backend for Arc<FakeNode> {
             *self.chain.lock().unwrap() = Some(chain.to_string());
         }
         let reply = |value| {
-            let dropped = Arc::clone(self);
-            let told = Told::or_else(move || {
-                dropped.untold.fetch_add(1, Ordering::SeqCst);
-            });
+            let told = Told::by(Counted(Arc::clone(self)));
             Ok(CallReply {
                 value,
                 is_result: true,

@@ -8,6 +8,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use rpc_host_protocol::ExchangeId;
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::{FRAGMENT_BYTES, HEADER_BYTES};
 use tokio::sync::{Semaphore, TryAcquireError};
@@ -51,11 +52,19 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     /// Needs no bound of its own: nothing is in it without room.
-    messages: VecDeque<RawMessage>,
+    messages: VecDeque<Left>,
     /// Nothing that comes later is written.
     is_ended: bool,
     /// Set while the writer waits.
     writer: Option<Waker>,
+}
+
+/// A message as it was left to be written.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) message: RawMessage,
+    /// It is written after what was left before it of this exchange: its own, where nothing else was said.
+    pub(super) follows: ExchangeId,
 }
 
 /// Whether a message of so many bytes is written in one piece.
@@ -90,7 +99,29 @@ impl Outbox {
     /// # Errors
     /// When the connection is at its end.
     pub async fn send_after<H>(&self, message: RawMessage, held: H) -> Result<(), OutboxClosed> {
-        let writer = self.leave(message, held).await?;
+        let follows = message.id;
+        self.send_behind(message, follows, held).await
+    }
+
+    /// Leaves a message to be written after all that was left of an exchange.
+    ///
+    /// # Errors
+    /// When the connection is at its end.
+    pub async fn send_following(
+        &self,
+        message: RawMessage,
+        follows: ExchangeId,
+    ) -> Result<(), OutboxClosed> {
+        self.send_behind(message, follows, ()).await
+    }
+
+    async fn send_behind<H>(
+        &self,
+        message: RawMessage,
+        follows: ExchangeId,
+        held: H,
+    ) -> Result<(), OutboxClosed> {
+        let writer = self.leave(message, follows, held).await?;
         if let Some(writer) = writer {
             writer.wake();
         }
@@ -107,7 +138,8 @@ impl Outbox {
         message: RawMessage,
         held: H,
     ) -> Result<(), OutboxClosed> {
-        let writer = self.leave(message, held).await?;
+        let follows = message.id;
+        let writer = self.leave(message, follows, held).await?;
         if writer.is_some() {
             self.0.state().writer = writer;
         }
@@ -125,9 +157,10 @@ impl Outbox {
             Err(TryAcquireError::NoPermits) => return Err(NotLeft::Full(message)),
             Err(TryAcquireError::Closed) => return Err(NotLeft::Closed),
         }
+        let follows = message.id;
         let writer = self
             .0
-            .push(message)
+            .push(message, follows)
             .map_err(|OutboxClosed| NotLeft::Closed)?;
         if let Some(writer) = writer {
             writer.wake();
@@ -136,13 +169,18 @@ impl Outbox {
     }
 
     /// Leaves a message; gives whom to wake.
-    async fn leave<H>(&self, message: RawMessage, held: H) -> Result<Option<Waker>, OutboxClosed> {
+    async fn leave<H>(
+        &self,
+        message: RawMessage,
+        follows: ExchangeId,
+        held: H,
+    ) -> Result<Option<Waker>, OutboxClosed> {
         let (lane, cost) = self.0.lane(&message.payload);
         let permit = lane.acquire_many(cost).await;
         // The writer gives it back once the bytes are gone.
         permit.map_err(|_closed| OutboxClosed)?.forget();
         drop(held);
-        self.0.push(message)
+        self.0.push(message, follows)
     }
 
     /// Lets the writer end once it has written what was left here until now.
@@ -157,7 +195,7 @@ impl Outbox {
 
 impl Queue {
     /// Moves all that waits behind `into`. False: nothing will ever come again.
-    pub(super) fn take(&self, into: &mut VecDeque<RawMessage>) -> bool {
+    pub(super) fn take(&self, into: &mut VecDeque<Left>) -> bool {
         let mut state = self.0.state();
         into.append(&mut state.messages);
         !state.is_ended
@@ -212,12 +250,16 @@ impl Shared {
     }
 
     /// Appends a message that has its room; gives whom to wake.
-    fn push(&self, message: RawMessage) -> Result<Option<Waker>, OutboxClosed> {
+    fn push(
+        &self,
+        message: RawMessage,
+        follows: ExchangeId,
+    ) -> Result<Option<Waker>, OutboxClosed> {
         let mut state = self.state();
         if state.is_ended {
             return Err(OutboxClosed);
         }
-        state.messages.push_back(message);
+        state.messages.push_back(Left { message, follows });
         Ok(state.writer.take())
     }
 

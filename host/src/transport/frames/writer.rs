@@ -17,7 +17,7 @@ use rpc_host_protocol::frame::{FLAG_MORE, FRAGMENT_BYTES, HEADER_BYTES, Header};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::outbox::{Queue, is_short};
+use super::outbox::{Left, Queue, is_short};
 use crate::transport::TransportError;
 
 /// The bytes of one round. TLS turns as much into records before it writes.
@@ -30,7 +30,7 @@ pub struct FrameWriter<W> {
     queue: Queue,
     timeout: Duration,
     is_ended: bool,
-    collected: VecDeque<RawMessage>,
+    collected: VecDeque<Left>,
     short: VecDeque<RawMessage>,
     long: VecDeque<Outgoing>,
     /// The short messages of a round, reused for each.
@@ -43,8 +43,8 @@ struct Outgoing {
     message: RawMessage,
     sent_bytes: usize,
     unreturned_room_bytes: usize,
-    /// Later messages of the same exchange: within an exchange, order is kept.
-    behind: Vec<RawMessage>,
+    /// Later messages of the same exchange, and those that follow it: within an exchange, order is kept.
+    behind: Vec<Left>,
 }
 
 /// One fragment of a round.
@@ -92,8 +92,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     async fn collect(&mut self) {
         while !self.is_ended {
             self.is_ended = !self.queue.take(&mut self.collected);
-            while let Some(message) = self.collected.pop_front() {
-                self.enlist(message);
+            while let Some(left) = self.collected.pop_front() {
+                self.enlist(left);
             }
             if self.is_ended || !self.is_idle() {
                 return;
@@ -102,14 +102,17 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    fn enlist(&mut self, message: RawMessage) {
+    fn enlist(&mut self, left: Left) {
         if let Some(earlier) = self
             .long
             .iter_mut()
-            .find(|earlier| earlier.message.id == message.id)
+            .find(|earlier| earlier.message.id == left.follows)
         {
-            earlier.behind.push(message);
-        } else if is_short(&message.payload) {
+            earlier.behind.push(left);
+            return;
+        }
+        let message = left.message;
+        if is_short(&message.payload) {
             self.short.push_back(message);
         } else {
             self.long.push_back(Outgoing {
@@ -212,8 +215,8 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             .into_iter()
             .partition(Outgoing::is_complete);
         self.long = incomplete;
-        for message in complete.into_iter().flat_map(|outgoing| outgoing.behind) {
-            self.enlist(message);
+        for left in complete.into_iter().flat_map(|outgoing| outgoing.behind) {
+            self.enlist(left);
         }
     }
 }
