@@ -15,6 +15,7 @@
 //! | `documented` | runs an example of the documentation |
 //! | `guest` | components: built ones by name, and ones written by hand |
 //! | `hostile` | programs that mean no good, each with the end that it has to come to |
+//! | `storm` | more objects than anybody needs, made, passed and dropped by many at once |
 //!
 //! Nothing here sleeps to wait for something: it waits for the line, the frame or the end of the
 //! process itself, and fails when that does not come in [`PATIENCE`].
@@ -38,6 +39,7 @@ mod operations;
 mod pki;
 mod raw_peer;
 mod register_history;
+pub mod storm;
 mod tenant;
 mod web;
 

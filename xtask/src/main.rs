@@ -45,6 +45,8 @@ commands:
   fuzz [--seconds N]    run each fuzz target for so long (20)
   gauntlet [--runs N] [--seed S] [--again PROGRAM:SEED]
                         run hostile programs in random order (20000), many at once, and watch the node
+  storm [--handles N] [--tasks N] [--seed S]
+                        make, copy, pass and drop objects (1000000), eight tasks at once, and watch the node
 
   WAY is how the standard library for wasm32-wasip2 is found; without it, the first that works:
     installed   the target is part of the present Rust toolchain
@@ -84,6 +86,7 @@ enum Command {
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
     Gauntlet { arguments: Vec<String> },
+    Storm { arguments: Vec<String> },
 }
 
 impl Command {
@@ -102,6 +105,9 @@ impl Command {
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
             Some("gauntlet") => Ok(Self::Gauntlet {
+                arguments: arguments.map(str::to_owned).collect(),
+            }),
+            Some("storm") => Ok(Self::Storm {
                 arguments: arguments.map(str::to_owned).collect(),
             }),
             Some(other) => Err(format!("there is no command `{other}`")),
@@ -171,6 +177,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
         Command::Gauntlet { arguments } => gauntlet::run(&Workspace::locate()?, &arguments)?,
+        Command::Storm { arguments } => gauntlet::storm(&Workspace::locate()?, &arguments)?,
     }
     Ok(())
 }
@@ -227,5 +234,7 @@ mod tests {
         };
         assert_eq!(parse("gauntlet"), gauntlet(&[]));
         assert_eq!(parse("gauntlet --runs 5"), gauntlet(&["--runs", "5"]));
+        let arguments = vec!["--tasks".to_owned(), "5".to_owned()];
+        assert_eq!(parse("storm --tasks 5"), Ok(Command::Storm { arguments }));
     }
 }

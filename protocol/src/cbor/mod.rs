@@ -31,7 +31,7 @@ mod tests;
 pub use decode::{decode_arguments, decode_value};
 pub use encode::{encode_arguments, encode_value};
 pub use envelope::{EnvelopeError, decode_envelope, encode_envelope, split_envelope};
-pub use reader::{Head, Reader, SyntaxError};
+pub use reader::{Head, Reader, SyntaxError, handles};
 pub use writer::Writer;
 
 /// The CBOR tag of a handle, for an object of the host: the letters `rp`.
