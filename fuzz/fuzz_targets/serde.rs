@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use libfuzzer_sys::fuzz_target;
+use rpc_host_protocol::cbor::{Reader, handles};
 use rpc_host_protocol::serde::{describe, from_cbor, split_result, to_cbor};
+use rpc_host_protocol::value::Handle;
 use serde::{Deserialize, Serialize};
 
 /// Every shape that the mapping knows, within itself.
@@ -28,11 +30,22 @@ enum Shape {
     Nested(Option<Option<Box<Shape>>>),
     Outcome(Result<(), Box<Shape>>),
     Unit(()),
+    Object(Handle),
 }
 
 const MAX_DESCRIPTION_BYTES: usize = 100;
+const MAX_LEVELS: u32 = 64;
 
 fuzz_target!(|bytes: &[u8]| {
+    // A handle takes four bytes or more.
+    assert!(handles(bytes).count() <= bytes.len() / 4);
+    if let Ok(item) = Reader::new(bytes, u32::MAX).item(MAX_LEVELS) {
+        let all = handles(item).count();
+        assert!(
+            handles(bytes).count() >= all,
+            "those of an item are found in whatever follows"
+        );
+    }
     if let Ok(shape) = from_cbor::<Shape>(bytes, "value") {
         let written = to_cbor(&shape, "value").expect("what we read, we write");
         let back: Shape = from_cbor(&written, "value").expect("what we write, we read");

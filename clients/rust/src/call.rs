@@ -219,11 +219,16 @@ impl Call {
         });
         let first = passed.proxies.first();
         header.on = header.on.or(first.map(|proxy| proxy.number()));
-        let connection = match (connection, &origin) {
-            (Some(connection), _) => connection,
-            (None, Origin::Method(object)) => object.connection().clone(),
-            (None, Origin::Function(client)) => client.connection().await?,
+        let present = match &origin {
+            Origin::Method(object) => object.connection().clone(),
+            Origin::Function(client) => client.connection().await?,
         };
+        if let (Some(connection), Some(number)) = (&connection, header.on)
+            && !Arc::ptr_eq(connection, &present)
+        {
+            return Err(Error::object(number, "is of another connection"));
+        }
+        let connection = present;
         if let Origin::Method(object) = &origin {
             let resource = object.resource().map(|resource| &**resource);
             let (number, module) = (object.number(), object.module_name());

@@ -77,6 +77,14 @@ impl Function {
         }
     }
 
+    /// A resource that it takes or gives, as far as its interface tells.
+    pub fn resource(&self, name: &Name) -> Resource {
+        Resource {
+            interface: self.interface.clone(),
+            name: name.clone(),
+        }
+    }
+
     /// Its name as a call may say it: a method or static of a resource without the word that says so.
     fn spoken_name(&self) -> &str {
         let of_resource = ["[method]", "[static]"];

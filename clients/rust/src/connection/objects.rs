@@ -90,7 +90,7 @@ impl Proxy {
     }
 
     /// Whether it is one of this connection.
-    pub(super) fn is_of(&self, shared: &Arc<Shared>) -> bool {
+    pub(in crate::connection) fn is_of(&self, shared: &Arc<Shared>) -> bool {
         Arc::ptr_eq(&self.shared, shared)
     }
 

@@ -21,9 +21,12 @@ const EMPTY_MAP: &[u8] = &[0xa0];
 /// How the name of a method begins in WIT; its resource follows.
 const METHOD: &str = "[method]";
 
-/// The number of the object that a method is called of, which is the first of the positional arguments, and all
-/// arguments without it.
-pub(crate) fn without_self(arguments: &[u8]) -> Option<(u64, Vec<u8>)> {
+/// Of a call of a method of one of this program's objects: the number of the object, which is the first of the
+/// positional arguments, and all arguments without it.
+pub(crate) fn without_self(function: &str, arguments: &[u8]) -> Option<(u64, Vec<u8>)> {
+    if !function.contains(METHOD) {
+        return None;
+    }
     let mut reader = Reader::new(arguments, u32::MAX);
     let Ok(Head::Array(length)) = reader.head() else {
         return None;
@@ -74,15 +77,20 @@ impl Incoming {
         &self.name
     }
 
-    /// The function, in kebab-case as in WIT; of an object's method, the method.
+    /// The function, in kebab-case as in WIT; of a method or static, its own name, as `call`; of a constructor,
+    /// `[constructor]` and its resource.
     pub fn function(&self) -> &str {
         self.split_path().1
     }
 
-    /// Of an object's method: the resource that the object is of.
+    /// Of what belongs to a resource, a method, a static or a constructor: the resource.
     pub fn resource(&self) -> Option<&str> {
-        let (before, _) = self.path.rsplit_once('.')?;
-        Some(before.rsplit_once(METHOD)?.1)
+        let (_, behind) = self.path.rsplit_once(']')?;
+        Some(
+            behind
+                .split_once('.')
+                .map_or(behind, |(resource, _)| resource),
+        )
     }
 
     /// The interface that the function is in, with its package and version.
@@ -99,18 +107,25 @@ impl Incoming {
         Some(&function.signature)
     }
 
-    /// Names of functions have no dots, but the versions of interfaces have.
+    /// Names of functions have no dots, but the versions of interfaces have, and what belongs to a resource has
+    /// one behind that.
     fn split_path(&self) -> (Option<&str>, &str) {
-        match self.path.rsplit_once('.') {
-            None => (None, &self.path),
-            Some((before, function)) => {
-                let interface = match before.rsplit_once(METHOD) {
-                    Some((interface, _resource)) => interface.strip_suffix('.'),
-                    None => Some(before),
-                };
-                (interface, function)
+        let (interface, name) = match self.path.find('[') {
+            Some(0) => (None, &*self.path),
+            Some(start) => {
+                let (interface, name) = self.path.split_at(start);
+                (interface.strip_suffix('.'), name)
             }
-        }
+            None => match self.path.rsplit_once('.') {
+                None => (None, &*self.path),
+                Some((interface, name)) => (Some(interface), name),
+            },
+        };
+        // Of a method or static, its own name; of a constructor, there is no other.
+        (
+            interface,
+            name.rsplit_once('.').map_or(name, |(_, own)| own),
+        )
     }
 
     /// Whether the function is the one that Rust writes so: in snake_case, and with `r#` where it has
@@ -216,18 +231,34 @@ mod tests {
         assert!(call.is("call_back"));
         let call = incoming("[method]handler.call", &[]);
         assert_eq!((call.interface(), call.resource()), (None, Some("handler")));
+        assert_eq!(call.function(), "call");
         assert_eq!(incoming("a:b/c@0.1.0.f", &[]).resource(), None);
+        let constructor = incoming("a:b/c@0.1.0.[constructor]counter", &[]);
+        assert_eq!(constructor.function(), "[constructor]counter");
+        assert_eq!(constructor.resource(), Some("counter"));
+        assert_eq!(constructor.interface(), Some("a:b/c@0.1.0"));
+        let merge = incoming("a:b/c@0.1.0.[static]counter.merge", &[]);
+        assert_eq!(
+            (merge.function(), merge.resource()),
+            ("merge", Some("counter"))
+        );
+        assert_eq!(merge.interface(), Some("a:b/c@0.1.0"));
 
         let called = [0x82, 0xd9, 0x72, 0x71, 7, 0x61, b'a', 0xa0];
         let rest = vec![0x81, 0x61, b'a', 0xa0];
-        assert_eq!(without_self(&called), Some((7, rest)));
+        let method = "a:b/c@0.1.0.[method]handler.call";
+        assert_eq!(without_self(method, &called), Some((7, rest)));
+        assert_eq!(
+            without_self("a:b/c@0.1.0.[static]handler.merge", &called),
+            None
+        );
         for no_method in [
             &[0x80, 0xa0][..],
             &[0x81, 7, 0xa0],
             &[0x81, 0xd9, 0x72, 0x70, 7, 0xa0],
             &[],
         ] {
-            assert_eq!(without_self(no_method), None);
+            assert_eq!(without_self(method, no_method), None);
         }
     }
 

@@ -514,6 +514,16 @@ async fn objects_of_two_connections_do_not_meet() {
         mixed.unwrap_err().to_string(),
         "args[1]: objects of two connections cannot meet in a call"
     );
+    let astray = second.module("counter").call::<()>("look", (&one,)).await;
+    assert_eq!(
+        astray.unwrap_err().to_string(),
+        "object 7 is of another connection"
+    );
+    let astray = second.module("counter").function("look").on(&one);
+    assert!(matches!(
+        astray.call::<()>().await,
+        Err(Error::Object { number: 7, .. })
+    ));
     // Nor is an object anything outside of a call.
     assert!(rpc_host_protocol::serde::to_cbor(&one, "value").is_err());
     let seven = cbor(host(7));

@@ -318,6 +318,39 @@ async fn what_an_answer_gives_back_is_let_go_of_after_it() {
 }
 
 #[tokio::test]
+async fn an_answer_holds_no_object_of_another_connection() {
+    let elsewhere = crate::fake_host::FakeHost::start(|mut peer: Peer, _| async move {
+        peer.greet(crate::fake_host::welcome()).await;
+        let (id, ..) = peer.header().await;
+        peer.gives(id, host(7)).await;
+        peer.receive().await;
+    })
+    .await;
+    let other = rpc_host_client::Client::connect(elsewhere.profile())
+        .await
+        .unwrap();
+    let theirs: Object = other.module("counter").call("make", ()).await.unwrap();
+    let script = async |mut peer: Peer| {
+        let (id, number) = peer.takes().await;
+        let refused = peer.calls(2, number, "call", ()).await.unwrap_err();
+        assert!(
+            refused.1.contains("an object of another connection"),
+            "{refused:?}"
+        );
+        peer.gives(id, ()).await;
+    };
+    against(script, async |client| {
+        let object = client.object(move |_: Incoming| {
+            let theirs = theirs.clone();
+            async move { Ok::<_, ProviderError>(theirs) }
+        });
+        let module = client.module("counter");
+        module.call::<()>("emit", (object,)).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_call_that_an_object_makes_is_part_of_the_chain_that_it_serves() {
     let script = async |mut peer: Peer| {
         let (id, number) = peer.takes().await;

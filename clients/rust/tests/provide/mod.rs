@@ -852,3 +852,41 @@ async fn a_lease_that_is_withdrawn_by_name_is_over() {
     assert!(matches!(lost, Lost::Withdrawn), "{lost}");
     is_done.await.unwrap();
 }
+
+#[tokio::test]
+async fn what_a_served_name_gives_has_methods_of_its_own() {
+    use rpc_host_client::ClientObject;
+    use rpc_host_protocol::value::Handle;
+
+    let things = |call: Incoming| async move {
+        let (value,): (i64,) = call.args()?;
+        assert_eq!(call.function(), "[constructor]thing");
+        let thing = ClientObject::new(move |call: Incoming| async move {
+            let (more,): (i64,) = call.args()?;
+            assert_eq!((call.resource(), call.function()), (Some("thing"), "add"));
+            Ok::<_, ProviderError>(value + more)
+        });
+        Ok::<_, ProviderError>(thing)
+    };
+    serve(things, 2, async |mut peer: Peer| {
+        let constructor = "acme:log/logger@0.1.0.[constructor]thing";
+        let method = "acme:log/logger@0.1.0.[method]thing.add";
+        for (id, value) in [(2, 5), (6, 7)] {
+            peer.call_client(id, constructor, (value,)).await;
+            let (answered, thing) = peer.answer::<Handle>().await;
+            let (thing, _) = thing.unwrap();
+            assert_eq!(answered, id);
+            peer.call_client(id + 2, method, (thing, 3)).await;
+            assert_eq!(peer.answer::<i64>().await, (id + 2, Ok((value + 3, false))));
+        }
+        let nobody = Handle::Client(u64::MAX);
+        peer.call_client(10, method, (nobody, 3)).await;
+        let (id, code, _) = peer.failure().await;
+        assert_eq!((id, code), (10, ErrorCode::NotFound));
+        // Under another lease it is not served.
+        peer.call_lease(12, LEASE + 1, method, (nobody, 3)).await;
+        let (id, code, _) = peer.failure().await;
+        assert_eq!((id, code), (12, ErrorCode::Unimplemented));
+    })
+    .await;
+}

@@ -84,9 +84,15 @@ impl Call {
 
     /// The answer, and the objects in it.
     async fn message(self) -> (Message, Passed) {
+        let shared = self.shared.clone();
         match self.run().await {
             Ok((answer, is_result)) => {
                 let (value, passed) = answer.into_parts();
+                if passed.proxies.iter().any(|proxy| !proxy.is_of(&shared)) {
+                    let problem = "the answer holds an object of another connection";
+                    let failure = ProviderError::new(problem).into_failure();
+                    return (Message::Failure(failure), Passed::default());
+                }
                 (Message::Reply { value, is_result }, passed)
             }
             Err(error) => (Message::Failure(error.into_failure()), Passed::default()),

@@ -168,25 +168,28 @@ impl Shared {
     ) -> Result<(), String> {
         // Also where the call is refused: what it brings is counted, and let go of.
         let arrival = self.arrived(&arguments);
-        let (target, arguments) = match header.lease {
-            Some(_) => (Err(not_served(&header)), arguments),
-            None => match without_self(&arguments) {
-                Some((number, rest)) => (self.object_of(number), rest),
-                None => (Err(not_served(&header)), arguments),
-            },
+        // A method is its object's affair, also where the object came by way of a name that is served.
+        let of_object = without_self(&header.function, &arguments);
+        let (object, arguments) = match of_object {
+            Some((number, rest)) => (Some(self.object_of(number)), rest),
+            None => (None, arguments),
         };
         let (refusal, _without_a_lock) = {
             let mut state = self.state();
             if state.serving.calls.contains_key(&id) {
                 return Err(format!("it used {id} for two calls at once"));
             }
-            let (target, place) = match state.serving.term_of(&header) {
-                Some(term) => {
-                    let place = term.take_place();
-                    (Ok(Target::Term(term)), place)
-                }
-                None if target.is_ok() => (target, state.serving.place_of_object()),
-                None => (target, None),
+            let term = state.serving.term_of(&header);
+            let place = match (&term, &header.lease) {
+                (Some(term), _) => term.take_place(),
+                (None, None) if object.is_some() => state.serving.place_of_object(),
+                (None, _) => None,
+            };
+            let target = match (object, term) {
+                (Some(object), Some(_)) => object,
+                (Some(object), None) if header.lease.is_none() => object,
+                (None, Some(term)) => Ok(Target::Term(term)),
+                (_, None) => Err(not_served(&header)),
             };
             match (target, place) {
                 (Ok(target), Some(place)) => {
