@@ -26,9 +26,6 @@ case  what is not there
 42    Unix sockets, and a host within the process: the script runs over TLS and over standard streams
 ====  ====================================================================================================
 
-Objects of a client's own (cases 9 and 14 to 18) are on the wire and in the clients, and the node refuses them in this
-version. Those tests are marked ``not_yet``: they are run, and one that passes is a failure.
-
 Counts are for every day. With ``RPC_HOST_TEST_SCALE=full`` they are those of the cases, and with a number so many times
 what they are otherwise.
 """
@@ -53,11 +50,6 @@ import pytest
 from conftest import PATIENCE, Host, eventually
 
 import rpc_host
-
-#: For tests of what the node refuses in this version. Whoever builds it takes the mark off.
-not_yet = pytest.mark.xfail(
-    raises=(rpc_host.Error, AssertionError), strict=True, reason="the node does not do it yet"
-)
 
 #: ``full``: as many as the case says. A number: so many times more than otherwise, but never more than that.
 SCALE = os.environ.get("RPC_HOST_TEST_SCALE", "1")

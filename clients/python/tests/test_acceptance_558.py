@@ -16,7 +16,7 @@ from typing import Any
 
 import cbor2
 import pytest
-from acceptance import CALL, OF_HOST, RELEASE, REQUEST, Hostile, not_yet, scaled, together
+from acceptance import CALL, OF_HOST, RELEASE, REQUEST, Hostile, scaled, together
 from conftest import BINARY, COMPONENTS, component, eventually
 
 import rpc_host
@@ -115,7 +115,6 @@ class Model(metaclass=ModelMeta):
 EXOTIC = [NoClass, HiddenAttributes, AnswersAll, Slotted, Unhashable, Model]
 
 
-@not_yet
 @pytest.mark.parametrize("exotic", EXOTIC, ids=lambda one: one.__name__)
 def test_rpyc_558_an_object_without_a_class_is_given_called_and_given_back(conn: Any, exotic: type) -> None:
     """What an object is, its interface says; the object itself is never asked. So one that has no class, or hides it,

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from acceptance import best_of, median_of, not_yet, refusal, timed
+from acceptance import best_of, median_of, refusal, timed
 from conftest import component, eventually
 
 import rpc_host
@@ -30,7 +30,6 @@ def quiet(level: str, message: str) -> None:
     """A logger that says nothing."""
 
 
-@not_yet
 def test_case_14_a_module_calls_its_caller_a_thousand_times_before_it_returns(conn: Any, registered: Any) -> None:
     """When a client calls a function with an object that the function calls 1,000 times before it returns, then the
     client answers all of them, with no thread of the program's own, and the function returns what came of them."""
@@ -110,7 +109,6 @@ SUBSCRIBES = 'conn.modules["{name}"].subscribe({handler})'
 VOUCHES = 'lease = conn.provide("acme:auth/verifier", {handler}, scope="tenant", fallback="error")'
 
 
-@not_yet
 def test_case_15_an_idle_client_is_called_at_once(host: Any, conn: Any) -> None:
     """Given a client that makes no call and does nothing, when another session's call leads to a call of its object,
     then that runs within 50 ms."""
@@ -147,7 +145,6 @@ def failing(error: Exception) -> Callable[[str], str]:
     return fail
 
 
-@not_yet
 def test_case_16_whatever_an_object_does_its_caller_is_told(conn: Any, registered: Any) -> None:
     """Given an object whose call raises, or never returns, then the module sees the error that is declared, and else
     its caller the end of its time; nobody is stuck."""
@@ -207,7 +204,6 @@ def test_case_16_whatever_a_client_does_that_serves_a_name_its_caller_is_told(
     assert app.handle("ada", "whoami") == "ada"
 
 
-@not_yet
 def test_case_16_a_client_that_leaves_ends_the_calls_of_its_objects(host: Any, conn: Any) -> None:
     """The same for an object that another client gave to a module that all share."""
     conn.upload_module(component("counter"), name="case-16", instancing="shared")
@@ -231,7 +227,6 @@ def total_of(conn: Any) -> Any:
         return None
 
 
-@not_yet
 def test_case_17_a_call_back_into_the_same_instance_is_refused_at_once(conn: Any) -> None:
     """When a callback calls the very instance that waits for it, then it is told at once that it would wait for itself;
     and another instance serves it."""
@@ -286,7 +281,6 @@ def test_case_17_calls_that_go_round_are_served_until_they_are_too_deep(conn: An
     assert took < 10 and rounds <= 8
 
 
-@not_yet
 def test_case_18_a_silent_client_holds_up_nobody_beyond_the_callers_own_time(host: Any, conn: Any) -> None:
     """Given an object of one client's in a module that all share, when another client's call leads to it, then that
     call waits no longer than its own time, though nobody answers."""

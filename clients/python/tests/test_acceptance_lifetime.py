@@ -22,7 +22,6 @@ from acceptance import (
     Peer,
     files_of,
     is_busy,
-    not_yet,
     said,
     scaled,
     status_of,
@@ -109,7 +108,6 @@ class Handler:
         return rpc_host.Ok(f"heard {event}")
 
 
-@not_yet
 def test_case_09_an_object_of_the_callers_own_comes_back_as_the_very_same(conn: Any) -> None:
     """Given that a client passes an object of its own and the module gives it back, then what comes is that object, and
     no copy or stand-in."""

@@ -60,20 +60,12 @@ impl Function {
     }
 
     /// The resource that it is of: whose constructor, method or static it is.
-    pub fn resource(&self) -> Option<&str> {
+    pub fn of_resource(&self) -> Option<&str> {
         let (kind, rest) = self.name.strip_prefix('[')?.split_once(']')?;
         match kind {
             "constructor" => Some(rest),
             "method" | "static" => rest.split_once('.').map(|(resource, _)| resource),
             _ => None,
-        }
-    }
-
-    /// A resource that it takes or gives, as far as its interface tells.
-    pub fn resource(&self, name: &Name) -> Resource {
-        Resource {
-            interface: self.interface.clone(),
-            name: name.clone(),
         }
     }
 
@@ -191,7 +183,7 @@ impl Functions {
             Some(path) => (slice::from_ref(self.find(path)?.1), &[][..]),
         };
         let of_functions = functions.iter().filter_map(|function| {
-            let resource = function.resource()?;
+            let resource = function.of_resource()?;
             Some((function.interface.as_deref(), resource))
         });
         let more = more

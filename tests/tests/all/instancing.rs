@@ -321,7 +321,11 @@ async fn without_state_to_hand_over_the_next_one_starts_clean_and_a_failure_is_t
     assert_eq!(count(&it).await, 1, "what was half done is nobody's");
     assert_eq!(count(&it).await, 2);
     let host = &tenant.host;
-    assert!(host.log().text().contains("was not handed over"));
+    host.log()
+        .line("the failed hand-over", |line| {
+            line.message().contains("was not handed over")
+        })
+        .await;
     let audited = async {
         let of_tenant = format!("\"tenant\":\"{}\"", tenant.name);
         loop {
