@@ -568,13 +568,15 @@ pub(super) fn caller_of_session(
     }))
 }
 
+/// Where a call is done on an object: the root, the turn there, and the object by both of its numbers.
+type OnObject = (Arc<Root>, Option<Visit>, (u64, Handle));
+
 /// A call of what a client serves.
 struct AtClient<'a> {
     node: &'a Node,
     caller: &'a Arc<Caller>,
     serving: &'a Serving,
-    /// Where it is done on an object: the root, the turn there, and the object by both of its numbers.
-    on: Option<(Arc<Root>, Option<Visit>, (u64, Handle))>,
+    on: Option<OnObject>,
 }
 
 impl AtClient<'_> {
