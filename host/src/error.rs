@@ -131,9 +131,11 @@ fn object(error: &ObjectError) -> (ErrorCode, Fault) {
         ObjectError::Gone { .. } | ObjectError::InstanceGone { .. } => {
             (ErrorCode::FailedPrecondition, Fault::Guest)
         }
-        ObjectError::Elsewhere { .. } | ObjectError::NoPlace { .. } | ObjectError::Lent { .. } => {
-            (ErrorCode::FailedPrecondition, Fault::Peer)
-        }
+        ObjectError::Elsewhere { .. }
+        | ObjectError::NoPlace { .. }
+        | ObjectError::NoPart { .. }
+        | ObjectError::Lent { .. } => (ErrorCode::FailedPrecondition, Fault::Peer),
+        ObjectError::ShortLived { .. } => (ErrorCode::FailedPrecondition, Fault::Tenant),
         ObjectError::Twice { .. }
         | ObjectError::OfAnotherResource { .. }
         | ObjectError::NotTheClients { .. }

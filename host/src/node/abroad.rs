@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rpc_host_protocol::ExchangeId;
 use rpc_host_protocol::value::Handle;
 
-use crate::sandbox::{Abroad, Handles, Resource};
+use crate::sandbox::{Abroad, Handles, Resource, Whereabouts};
 use crate::session::{Reach, SessionId};
 
 /// An object of a client's, held once more for each time that it was received. Dropped, it is let go of.
@@ -39,7 +39,15 @@ impl ClientObject {
 
     /// The object of this number in a root, if it lives in a client.
     pub(super) fn of(handles: &Handles, object: Handle) -> Option<Arc<Self>> {
-        handles.abroad(object)?.downcast().ok()
+        match handles.whereabouts(object)? {
+            Whereabouts::Abroad(abroad) => Self::known(abroad),
+            Whereabouts::In(_) => None,
+        }
+    }
+
+    /// One that lives abroad, if that is in a client.
+    pub(super) fn known(abroad: Abroad) -> Option<Arc<Self>> {
+        abroad.downcast().ok()
     }
 
     /// A number for it in a root. `None` when there are too many objects there.

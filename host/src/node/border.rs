@@ -11,7 +11,8 @@ use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ExchangeId, Value};
 
 use super::abroad::{self, ClientObject};
-use super::holdings::{Holdings, Spot};
+use super::across::given_spot_of;
+use super::holdings::{Holdings, Spot, let_go};
 use super::pins::Payer;
 use super::root::{Caller, Member, Root};
 use crate::error::HostError;
@@ -250,8 +251,9 @@ impl Border {
                 drop(self.root.handles().remove_abroad(object));
                 continue;
             }
+            let spot = given_spot_of(&self.root, object);
             let told = match &failed {
-                None => self.tell(object),
+                None => self.tell(spot.clone()),
                 Some(_) => Err(ObjectError::SessionOver),
             };
             match told {
@@ -261,7 +263,7 @@ impl Border {
                 }
                 Err(error) => {
                     failed.get_or_insert(error);
-                    untold.push(object);
+                    untold.push(spot);
                 }
             }
         }
@@ -270,17 +272,16 @@ impl Border {
             None => Ok(Told::by(given)),
             Some(error) => {
                 Box::new(given).untold();
-                self.root.let_go(untold, caller);
+                let_go(untold, caller);
                 Err(error.into())
             }
         }
     }
 
-    fn tell(&self, object: Handle) -> Result<u64, ObjectError> {
-        self.root.pin();
-        self.root.check_alive()?;
-        let root = Arc::clone(&self.root);
-        self.holdings.table().tell(Spot { root, object })
+    fn tell(&self, spot: Spot) -> Result<u64, ObjectError> {
+        spot.root.pin();
+        spot.root.check_alive()?;
+        self.holdings.table().tell(spot)
     }
 }
 

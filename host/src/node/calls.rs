@@ -19,7 +19,7 @@ use super::far::{Far, FarCall};
 use super::holdings::Spot;
 use super::kept::{Kept, Living};
 use super::line::Ticket;
-use super::root::{Caller, Member, Present, Root, Visit};
+use super::root::{Caller, Lasts, Member, Present, Root, Visit};
 use crate::account::Account;
 use crate::budget::Budget;
 use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
@@ -139,6 +139,11 @@ fn place(
     let part = match root.named(name, spot.object) {
         Some(member) => Part::Has(member),
         None => match answerer(node, &permit, Some(session), name)? {
+            // What one session would leave there, another would find.
+            Answerer::Module(_) if root.lasts() == Lasts::Ever => {
+                let name = name.clone();
+                return Err(ObjectError::NoPart { name }.into());
+            }
             Answerer::Module(registration) => Part::Joins(registration),
             Answerer::Client(serving) => Part::Served(serving),
         },

@@ -16,9 +16,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Node;
 use super::abroad::ClientObject;
+use super::across::{given_spot_of, spot_of};
 use super::border::each_handle;
 use super::calls::NULL;
-use super::holdings::{Holdings, Spot};
+use super::holdings::Holdings;
 use super::pins::Payer;
 use super::root::{Caller, Root};
 use crate::chain::Chain;
@@ -225,17 +226,15 @@ impl FarCall<'_> {
                 None => Arc::clone(lent.holdings.insert(self.holdings()?)),
             };
             root.pin();
-            let spot = Spot {
-                root: Arc::clone(root),
-                object,
-            };
             let number = if is_borrowed {
+                let spot = spot_of(root, object);
                 let number = holdings.table().tell_for_a_call(spot)?;
                 lent.numbers.push(number);
                 number
             } else {
                 let of_session = Some(Arc::clone(holdings.pinned()));
                 root.pay_with(Payer::new(self.caller, of_session))?;
+                let spot = given_spot_of(root, object);
                 let number = holdings.table().tell(spot)?;
                 lent.given.push(number);
                 number

@@ -116,7 +116,8 @@ impl Holdings {
     }
 }
 
-fn let_go(spots: Vec<Spot>, caller: &Arc<Caller>) {
+/// Nobody holds these any more.
+pub(super) fn let_go(spots: Vec<Spot>, caller: &Arc<Caller>) {
     for (root, objects) in by_root(spots.into_iter().map(|spot| (spot.root, spot.object))) {
         root.let_go(objects, caller);
     }

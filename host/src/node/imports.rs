@@ -10,17 +10,20 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::{Instant, timeout_at};
 
 use super::abroad::ClientObject;
+use super::across::{Passage, RootObject};
 use super::answerer::{Answerer, answerer};
 use super::calls::{kept, late};
 use super::far::{Far, FarCall};
+use super::holdings::Spot;
 use super::kept::{Kept, Living};
-use super::root::{Caller, Member, Present, Root, told_of};
+use super::root::{Caller, Member, Present, Root, Visit, told_of};
 use crate::chain::Chain;
 use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::{Registration, RegistryError, Revision};
 use crate::sandbox::{
-    Answer, Function, Functions, Imported, Outside, Prepared, Resource, SandboxError, remedy,
+    Answer, Function, Functions, Imported, Outside, Prepared, Resource, SandboxError, Whereabouts,
+    remedy,
 };
 
 /// The imports of one instance.
@@ -46,6 +49,17 @@ enum Called {
     Client(Serving, Function),
     /// A client that has the object whose method it is.
     Object(Arc<ClientObject>),
+    /// Another root, in which that object lives.
+    Away(Arc<RootObject>),
+}
+
+/// A call into another root.
+struct Onward<'a> {
+    here: &'a Arc<Root>,
+    there: &'a Arc<Root>,
+    member: &'a Arc<Member>,
+    /// The turn there; none where the chain has it already.
+    visit: Option<Visit>,
 }
 
 /// A function of a module that has a part in the call.
@@ -136,6 +150,7 @@ impl Imports {
                 let function = (&function, imported);
                 self.far(root, present, far, function, arguments).await
             }
+            Called::Away(object) => self.away(root, present, &object, imported, arguments).await,
             Called::Object(object) => {
                 let far = Far::Object(&object, &imported.import);
                 let function = (&imported.function, imported);
@@ -164,14 +179,11 @@ impl Imports {
             chain,
             room: None,
         };
-        let resource = |name: &Name| {
-            let known = self.prepared.imported_resource(name);
-            known.map_or_else(|| imported.function.resource(name), Resource::clone)
-        };
+        let resource = |name: &Name| self.resource(name, imported);
         Ok(call.make(arguments, Some(root), resource).await?)
     }
 
-    /// In an instance that is not of this root: it has a line of its own.
+    /// In the instance that is kept of a module.
     async fn in_kept(
         &self,
         root: &Arc<Root>,
@@ -183,42 +195,124 @@ impl Imports {
         let name = registration.name.as_str();
         let Present { caller, chain } = present;
         let until = chain.deadline();
-        let late = || {
-            let text = format!("`{name}` did not have a turn for another call in time");
-            Failure::new(ErrorCode::DeadlineExceeded, Fault::Tenant, text)
-        };
-        if imported.function.signature.holds_handles() {
-            let function = imported.function.to_string();
-            let foreign = SandboxError::ForeignObject { function };
-            return Err(HostError::from(foreign).into());
-        }
         let (living, visit) = match kept.join(Some(chain)) {
             None => (kept.within().map_err(HostError::from)?, None),
             Some(ticket) => {
-                let turn = timeout_at(until, ticket).await.map_err(|_| late())?;
+                let late = |_| no_turn(name);
+                let turn = timeout_at(until, ticket).await.map_err(late)?;
                 let entering = kept.enter(root.node(), caller, &registration, &prepared, turn);
-                let (turn, living) = timeout_at(until, entering).await.map_err(|_| late())??;
+                let (turn, living) = timeout_at(until, entering).await.map_err(late)??;
                 let visit = living.root.visit_in(turn);
                 (living, Some(visit))
             }
         };
-        let Living { root, member } = &living;
-        root.check_grants(caller).map_err(HostError::from)?;
-        let offered = member.prepared().functions();
-        let (index, _) = self.matching(name, offered, imported)?;
+        let Living {
+            root: there,
+            member,
+        } = living;
+        let onward = Onward {
+            here: root,
+            there: &there,
+            member: &member,
+            visit,
+        };
+        self.across(onward, present, imported, arguments).await
+    }
+
+    /// In another root, where the object lives whose method is called.
+    async fn away(
+        &self,
+        root: &Arc<Root>,
+        present: &Present,
+        object: &RootObject,
+        imported: &Imported,
+        arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let Spot {
+            root: there,
+            object,
+        } = object.spot();
+        let chain = &present.chain;
+        let has_turn = chain.has_turn(there.line_number());
+        let ticket = (!has_turn).then(|| there.join()).flatten();
+        let visit = match ticket {
+            None => None,
+            Some(ticket) => {
+                let visit = timeout_at(chain.deadline(), there.visit(ticket)).await;
+                Some(visit.map_err(|_| no_turn(&imported.import))?)
+            }
+        };
+        there.check_alive().map_err(HostError::from)?;
+        let Some(member) = there.home(*object) else {
+            let function = imported.function.to_string();
+            return Err(HostError::from(SandboxError::ForeignObject { function }).into());
+        };
+        let onward = Onward {
+            here: root,
+            there,
+            member: &member,
+            visit,
+        };
+        self.across(onward, present, imported, arguments).await
+    }
+
+    /// From this root into a member of another, which has the turn there.
+    async fn across(
+        &self,
+        onward: Onward<'_>,
+        present: &Present,
+        imported: &Imported,
+        mut arguments: Vec<Value>,
+    ) -> Result<Option<Value>, Failure> {
+        let Onward {
+            here,
+            there,
+            member,
+            visit,
+        } = onward;
+        let Present { caller, chain } = present;
+        there.check_grants(caller).map_err(HostError::from)?;
+        let prepared = member.prepared();
+        let name = member.name();
+        let (index, function) = self.matching(name, prepared.functions(), imported)?;
+        let mut passage = Passage::new(here, there, caller);
+        let is_passed = !Arc::ptr_eq(here, there) && function.signature.holds_handles();
+        if is_passed {
+            let resource = |name: &Name| prepared.imported_resource(name).cloned();
+            let called = function.to_string();
+            passage.send(&mut arguments, &function.signature, &called, resource)?;
+        }
+        let time = max_time(caller, member);
+        let until = Instant::now() + time;
         let inner = chain
-            .then(member.name().into(), None, until)
+            .then(name.into(), None, until)
             .map_err(|error| told_of(member, error.into()))?;
         let chain = match &visit {
-            Some(_) => inner.with_turn(root.line_number()),
+            Some(_) => inner.with_turn(there.line_number()),
             None => inner,
         };
         let present = Present {
             caller: Arc::clone(caller),
             chain,
         };
-        let ended = root.enter(member, index, arguments, present, || {}).await;
-        ended.map_err(|error| told_of(member, error))
+        let ended = there.enter(member, index, arguments, present, || {}).await;
+        let mut value = ended.map_err(|error| {
+            let who = format!("`{name}`");
+            told_of(member, late(error, &who, time, until))
+        })?;
+        let result = imported.function.signature.result.as_ref();
+        if is_passed && let (Some(value), Some(ty)) = (&mut value, result) {
+            let resource = |name: &Name| self.resource(name, imported);
+            passage.receive(value, ty, resource)?;
+        }
+        drop(visit);
+        Ok(value)
+    }
+
+    /// A resource of an imported function, as this component knows it.
+    fn resource(&self, name: &Name, imported: &Imported) -> Resource {
+        let known = self.prepared.imported_resource(name);
+        known.map_or_else(|| imported.function.resource(name), Resource::clone)
     }
 
     /// A method is called where its object lives, whoever answers the import by now.
@@ -234,10 +328,17 @@ impl Imports {
         let Some(Value::Handle(object)) = arguments.first() else {
             return Ok(None);
         };
-        if let Some(object) = ClientObject::of(root.handles(), *object) {
-            return Ok(Some(Called::Object(object)));
-        }
-        let Some(member) = root.home(*object) else {
+        let member = match root.handles().whereabouts(*object) {
+            None => return Ok(None),
+            Some(Whereabouts::In(owner)) => root.home_of(owner),
+            Some(Whereabouts::Abroad(abroad)) => {
+                return Ok(match Arc::clone(&abroad).downcast::<RootObject>() {
+                    Ok(away) => Some(Called::Away(away)),
+                    Err(_) => ClientObject::known(abroad).map(Called::Object),
+                });
+            }
+        };
+        let Some(member) = member else {
             return Ok(None);
         };
         let offered = member.prepared().functions();
@@ -338,6 +439,12 @@ impl Imports {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.insert(place, (Arc::downgrade(&answering.member), answering.index));
     }
+}
+
+/// Another root had no turn for a call in time.
+fn no_turn(name: &str) -> Failure {
+    let text = format!("`{name}` did not have a turn for another call in time");
+    Failure::new(ErrorCode::DeadlineExceeded, Fault::Tenant, text)
 }
 
 fn differs(offered: &Function, wanted: &Function) -> String {

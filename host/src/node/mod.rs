@@ -14,6 +14,7 @@
 //! | `kept` | instances that are there for a session, or for all |
 //! | `holdings`, `border`, `release` | what sessions hold, what passes between them and roots, and how it ends |
 //! | `far`, `abroad` | a call into a client, and objects that live there |
+//! | `across` | a call from one root into another |
 //! | `operations`, `inspection` | requests, and those that tell what is behind a name |
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
@@ -21,6 +22,7 @@
 //! | `uploads` | a module on its way in |
 
 mod abroad;
+mod across;
 mod answerer;
 mod audited;
 mod border;

@@ -26,7 +26,9 @@ use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
 use crate::objects::{Gone, ObjectError};
 use crate::registry::{Registration, RegistryError};
-use crate::sandbox::{Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting};
+use crate::sandbox::{
+    Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting, Whereabouts,
+};
 use crate::session::SessionId;
 use crate::tenant::CallPermit;
 
@@ -271,9 +273,16 @@ impl Root {
         member.registration.name == present.name && is_idle() && !is_held()
     }
 
-    /// Where an object lives.
+    /// Where an object lives, if that is in this root.
     pub(super) fn home(&self, object: Handle) -> Option<Arc<Member>> {
-        let owner = self.handles.owner(object)?;
+        match self.handles.whereabouts(object)? {
+            Whereabouts::In(owner) => self.home_of(owner),
+            Whereabouts::Abroad(_) => None,
+        }
+    }
+
+    /// The member that has an instance.
+    pub(super) fn home_of(&self, owner: InstanceId) -> Option<Arc<Member>> {
         let members = self.members();
         let mut members = members.iter();
         let home = members.find(|member| member.id() == Some(owner));

@@ -91,6 +91,24 @@ pub enum ObjectError {
         /// The resource that is wanted.
         wanted: String,
     },
+    /// Something would hold an object that ends before it.
+    #[error(
+        "`{to}` was given an object that lives in an instance of this call only, which it outlives; lend it, or \
+         register the module that makes it with the same instancing"
+    )]
+    ShortLived {
+        /// Who would hold it.
+        to: String,
+    },
+    /// A module was called on an object that lives in an instance that all sessions share.
+    #[error(
+        "`{name}` has no part in the instance that this object lives in, and cannot join one that all sessions \
+         share"
+    )]
+    NoPart {
+        /// The module.
+        name: String,
+    },
     /// An object of the client's where only one of the module's own will do.
     #[error("object {number} of the client's is no `{wanted}`: the module makes these itself")]
     NotTheClients {

@@ -75,6 +75,15 @@ pub(super) struct Object {
     pub(super) kind: Resource,
 }
 
+/// Where an object lives.
+#[derive(Clone, Debug)]
+pub enum Whereabouts {
+    /// In this instance.
+    In(InstanceId),
+    /// In none of the instances of the root.
+    Abroad(Abroad),
+}
+
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     /// In an instance.
@@ -114,20 +123,14 @@ impl Handles {
         self.max_objects
     }
 
-    /// The instance that an object lives in, if it lives in one.
-    pub fn owner(&self, object: Handle) -> Option<InstanceId> {
-        match self.get(object)?.place {
-            Place::Here { owner, .. } => Some(owner),
-            Place::Abroad(_) => None,
-        }
-    }
-
-    /// An object that lives in no instance.
-    pub fn abroad(&self, object: Handle) -> Option<Abroad> {
-        match self.get(object)?.place {
-            Place::Here { .. } => None,
-            Place::Abroad(abroad) => Some(abroad),
-        }
+    /// Where an object lives.
+    pub fn whereabouts(&self, object: Handle) -> Option<Whereabouts> {
+        let number = u32::try_from(object.number()).ok()?;
+        let table = self.table();
+        Some(match &table.objects.get(&number)?.place {
+            Place::Here { owner, .. } => Whereabouts::In(*owner),
+            Place::Abroad(abroad) => Whereabouts::Abroad(Arc::clone(abroad)),
+        })
     }
 
     /// A number for an object that lives in no instance, and is one of this resource. `None` when there are too
@@ -139,7 +142,9 @@ impl Handles {
 
     /// Takes an object that lives in no instance out of here: nobody holds it by this number any more.
     pub fn remove_abroad(&self, object: Handle) -> Option<Abroad> {
-        let abroad = self.abroad(object)?;
+        let Whereabouts::Abroad(abroad) = self.whereabouts(object)? else {
+            return None;
+        };
         let gone = self.remove(object);
         drop(gone);
         Some(abroad)

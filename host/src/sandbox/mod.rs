@@ -74,7 +74,7 @@ pub use call::{ArgumentRoom, CallLabel, CallLimits};
 pub use error::SandboxError;
 pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
-pub use handles::{Abroad, Handles, Resource};
+pub use handles::{Abroad, Handles, Resource, Whereabouts};
 pub use import::Import;
 pub(crate) use import::{remedy, standing};
 pub use instance::{Instance, InstanceId, Links, Pinned, Setting, Terms, Unpinned};

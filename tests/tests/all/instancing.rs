@@ -6,6 +6,7 @@ use std::time::Duration;
 use rpc_host_client::{
     ChangeOptions, Client, ErrorCode, Fault, Instancing, NamedModule, Options, SwapTo,
 };
+use rpc_host_protocol::Value;
 use rpc_host_tests::{HostOptions, TestHost, TestTenant, built, component, in_time};
 use tokio::task::JoinSet;
 
@@ -492,4 +493,69 @@ async fn instances_that_are_kept_count_among_those_that_may_be() {
         &[],
     );
     assert_eq!(count(&module("four")).await, 1);
+}
+
+#[tokio::test]
+async fn objects_of_a_shared_instance_are_as_good_as_others() {
+    const MAKER: &str = "test:things/maker";
+    const BROKER: &str = "test:things/broker";
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("user", built("user")).await;
+    tenant.register(BROKER, built("broker")).await;
+    tenant.register(MAKER, built("maker")).await;
+    let user = tenant.client.module("user");
+    let story = async || {
+        let lifetimes: Vec<u32> = user.call("lifetimes", ()).await.unwrap();
+        let lending: Vec<i64> = user.call("lending", ()).await.unwrap();
+        let giving: (i64, u32, u32) = user.call("giving", ()).await.unwrap();
+        let brokered: Vec<i64> = user.call("brokered", ()).await.unwrap();
+        let misplaced: i64 = user.call("misplace", ()).await.unwrap();
+        let lent: i64 = user.call("mislend", ()).await.unwrap();
+        (lifetimes, lending, giving, brokered, misplaced, lent)
+    };
+    let fresh = story().await;
+    tenant
+        .register_with(MAKER, built("maker"), kept(Instancing::Shared))
+        .await;
+    assert_eq!(story().await, fresh);
+    assert_eq!(story().await, fresh, "nothing was left behind");
+
+    // Whoever is given one by a module holds it where it lives.
+    let mut it = Holder::of(&tenant).await;
+    let of = |module: &str, function: &str, on| rpc_host_protocol::message::CallHeader {
+        module: module.to_owned(),
+        ..crate::handles::header(function, on)
+    };
+    let order = it.begin(of(BROKER, "order", None), &[Value::S64(5)]).await;
+    let order = it.0.outcome(order).await.unwrap();
+    let thing = rpc_host_protocol::Type::Own("thing".into());
+    let thing = crate::handles::number_of(&crate::handles::decoded(&order, &thing));
+    let value = of(MAKER, "thing.value", Some(thing));
+    let value = it.begin(value, &[handle(thing)]).await;
+    assert_eq!(it.0.outcome(value).await.unwrap(), [5]);
+    // Others do not get a part in what all sessions share.
+    let look = of(BROKER, "look", Some(thing));
+    let look = it.begin(look, &[handle(thing)]).await;
+    let failure = it.0.outcome(look).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::FailedPrecondition);
+    assert!(failure.message.contains("has no part"), "{failure:?}");
+    let maker = tenant.client.module(MAKER);
+    assert_eq!(maker.call::<u32>("live", ()).await.unwrap(), 1);
+    drop(it);
+    in_time("a destructor at the end of a session", async {
+        while maker.call::<u32>("live", ()).await.unwrap() > 0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+
+    // What ends with the call can be lent to what is shared, and not given.
+    tenant.register(MAKER, built("maker")).await;
+    tenant
+        .register_with(BROKER, built("broker"), kept(Instancing::Shared))
+        .await;
+    assert_eq!(user.call::<i64>("mislend", ()).await.unwrap(), 1);
+    let given = user.call::<i64>("misplace", ()).await;
+    let failure = refused(given, ErrorCode::FailedPrecondition, &["which it outlives"]);
+    assert_eq!(failure.fault, Fault::Tenant);
 }
