@@ -49,7 +49,7 @@ impl Client {
     /// as the functions of a name are that is [provided](Client::provide), and `implementation` may be
     /// what can be given there: the object itself is not among the arguments.
     ///
-    /// ```standalone_crate,no_run
+    /// ```standalone_crate
     /// # use rpc_host_client::{Client, Options, Profile};
     /// use rpc_host_client::interface;
     ///
