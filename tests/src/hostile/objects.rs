@@ -15,7 +15,7 @@ use crate::RawPeer;
 use Cost::{Slow, Some as Middling};
 use ErrorCode::{
     Cancelled, DeadlineExceeded, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted,
-    Unknown,
+    Unavailable, Unknown,
 };
 
 const CONNECTION: ExchangeId = ExchangeId::CONNECTION;
@@ -120,7 +120,9 @@ async fn counter(peer: &mut RawPeer) -> Step<u64> {
             Some(Handle::Host(number)) => Ok(number),
             other => Err(End::Odd(format!("{other:?} from a constructor"))),
         },
-        Err(failure) if failure.code == ResourceExhausted => Err(End::AllWell),
+        Err(failure) if [ResourceExhausted, Unavailable].contains(&failure.code) => {
+            Err(End::AllWell)
+        }
         Err(failure) => Err(End::Failure(failure)),
     }
 }

@@ -1,12 +1,14 @@
 //! Objects of clients that modules are given: called where they are, let go of when nobody holds them.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rpc_host_client::provider::Answer;
 use rpc_host_client::{
     Client, ClientObject, ErrorCode, Incoming, Instancing, NamedModule, Object, Options,
-    ProviderError, interface,
+    ProviderError, Scope, interface,
 };
 use rpc_host_tests::{TestHost, TestTenant, built, in_time};
 use tokio::sync::Notify;
@@ -306,4 +308,73 @@ async fn a_client_sees_its_own_objects_and_those_of_the_host_apart() {
     let wrong = module.call::<Said>("emit", (&counter, "x", 1)).await;
     refused(wrong, ErrorCode::InvalidArgument, &["handler"]);
     assert_eq!(counter.call::<u64>("value", ()).await.unwrap(), 1);
+}
+
+/// Values of things, by the objects that were given for them.
+#[derive(Clone, Default)]
+struct Things(Arc<Mutex<HashMap<ClientObject, Arc<AtomicI64>>>>);
+
+impl Things {
+    fn make(&self, value: i64) -> ClientObject {
+        let value = Arc::new(AtomicI64::new(value));
+        let of_thing = value.clone();
+        let thing = ClientObject::new(move |call: Incoming| {
+            let value = of_thing.clone();
+            async move {
+                let more = match call.function() {
+                    "value" => 0,
+                    "add" => call.args::<(i64,)>()?.0,
+                    _ => return Err(call.unknown()),
+                };
+                Ok(value.fetch_add(more, Ordering::SeqCst) + more)
+            }
+        });
+        self.0.lock().unwrap().insert(thing.clone(), value);
+        thing
+    }
+
+    fn value(&self, thing: &ClientObject) -> i64 {
+        self.0.lock().unwrap()[thing].load(Ordering::SeqCst)
+    }
+
+    fn serve(&self, call: &Incoming) -> Result<Answer, ProviderError> {
+        match call.function() {
+            "[constructor]thing" => Answer::of(&self.make(call.args::<(i64,)>()?.0)),
+            "larger" => {
+                let (a, b): (ClientObject, ClientObject) = call.args()?;
+                Answer::of(&self.value(&a).max(self.value(&b)))
+            }
+            "sum" => {
+                let (things,): (Vec<ClientObject>,) = call.args()?;
+                Answer::of(&things.iter().map(|thing| self.value(thing)).sum::<i64>())
+            }
+            _ => Err(call.unknown()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_program_serves_an_interface_with_resources_as_a_module_does() {
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register("user", built("user")).await;
+    tenant.register("test:things/broker", built("broker")).await;
+    tenant.register("test:things/maker", built("maker")).await;
+    let user = tenant.client.module("user");
+    let by_module: Vec<i64> = user.call("lending", ()).await.unwrap();
+    let (things, calls) = (Things::default(), Arc::new(AtomicUsize::new(0)));
+    let (serving, counted) = (things.clone(), calls.clone());
+    let serve = move |call: Incoming| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        let answer = serving.serve(&call);
+        async move { answer }
+    };
+    let lease = tenant
+        .client
+        .provide("test:things/maker", serve, Scope::Session)
+        .await
+        .unwrap();
+    let by_program: Vec<i64> = user.call("lending", ()).await.unwrap();
+    assert_eq!(by_program, by_module);
+    assert!(calls.load(Ordering::SeqCst) > 0 && !things.0.lock().unwrap().is_empty());
+    lease.withdraw().await.unwrap();
 }
