@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `program` | what a program is, and what it means that it ended as expected |
 //! | `threats` | the list of threats, and who answers for each |
-//! | `guests`, `uploads`, `peers`, `names` | the programs: guests that are called, bytes that are uploaded, peers that break the protocol, clients that use what they have against others |
+//! | `guests`, `uploads`, `peers`, `names`, `objects` | the programs: guests that are called, bytes that are uploaded, peers that break the protocol, clients that use what they have against others, and objects of either side |
 //! | `large` | components that are too much of something |
 //! | `arena` | a node with tenants that attack it, and one that is not to notice |
 //! | `vitals` | what the system tells of a process from outside |
@@ -20,6 +20,7 @@ mod gauntlet;
 mod guests;
 mod large;
 mod names;
+mod objects;
 mod peers;
 mod program;
 mod seed;
@@ -44,6 +45,7 @@ pub fn programs() -> Vec<Program> {
         uploads::programs(),
         peers::programs(),
         names::programs(),
+        objects::programs(),
     ]
     .into_iter()
     .flatten()

@@ -29,7 +29,7 @@
 //! | `handles` | what the numbers of objects mean, on the wire |
 //! | `instancing` | instances for a session, or for all |
 //! | `callbacks` | objects of clients, called by guests, and resources that clients serve |
-//! | `objects` | objects that clients hold, and objects of clients |
+//! | `objects`, `client_objects` | objects that clients hold, and objects of clients, as the Rust client has them |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
 //! | `wire` | peers that do not keep to the protocol |
@@ -57,6 +57,7 @@ mod certificates;
 mod chains;
 mod cli;
 mod client;
+mod client_objects;
 mod confinement;
 mod deadlines;
 mod describe;

@@ -5,6 +5,7 @@ pub(crate) mod scope;
 
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use rpc_host_protocol::serde::Arguments;
@@ -162,6 +163,12 @@ impl PartialEq for Object {
 }
 
 impl Eq for Object {}
+
+impl Hash for Object {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.number().hash(state);
+    }
+}
 
 impl fmt::Debug for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

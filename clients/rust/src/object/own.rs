@@ -1,6 +1,7 @@
 //! Objects of this program that a module is given.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +28,8 @@ static LAST: AtomicU64 = AtomicU64::new(0);
 ///
 /// It is given as `&object` or as `object`; whether the module borrows it or keeps it, the host tells when it has
 /// let go of it. What is behind it stays until then, or to the end of the connection, whether or not this is
-/// dropped. When it comes back, in a result, it is equal to what was given.
+/// dropped. When it comes back, in a result or with a call into
+/// this program, it is equal to what was given.
 #[derive(Clone)]
 pub struct ClientObject {
     implementation: Arc<Implementation>,
@@ -49,7 +51,7 @@ impl Client {
     /// as the functions of a name are that is [provided](Client::provide), and `implementation` may be
     /// what can be given there: the object itself is not among the arguments.
     ///
-    /// ```standalone_crate,no_run
+    /// ```standalone_crate
     /// # use rpc_host_client::{Client, Options, Profile};
     /// use rpc_host_client::interface;
     ///
@@ -92,6 +94,12 @@ impl PartialEq for ClientObject {
 }
 
 impl Eq for ClientObject {}
+
+impl Hash for ClientObject {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.implementation).hash(state);
+    }
+}
 
 impl fmt::Debug for ClientObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
