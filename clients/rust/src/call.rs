@@ -1,17 +1,22 @@
 //! One call.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::Message;
 use rpc_host_protocol::message::CallHeader;
-use rpc_host_protocol::serde::{ArgumentList, Arguments, from_cbor, split_result};
+use rpc_host_protocol::serde::{ArgumentList, Arguments, split_result};
 use rpc_host_protocol::value::ValueError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
 
 use crate::client::{Client, within};
+use crate::connection::{Arrival, Line, Passed};
 use crate::error::{Error, GuestError};
+use crate::object::Object;
+use crate::object::scope::{Read, Written, reading, writing};
 
 /// The host ends a call that takes too long. So much longer is waited for it to say so.
 const GRACE: Duration = Duration::from_secs(2);
@@ -19,25 +24,51 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A call that has not been made yet.
 #[must_use = "nothing is called before `call` or one of its sisters"]
 pub struct Call {
-    client: Client,
+    origin: Origin,
     header: CallHeader,
     timeout: Option<Duration>,
     arguments: Result<ArgumentList, ValueError>,
+    written: Written,
+    show: Option<Show>,
 }
 
+/// What is called.
+enum Origin {
+    /// A function of a registration.
+    Function(Client),
+    /// A method of an object.
+    Method(Object),
+}
+
+type Show = Box<dyn FnMut(Line) + Send>;
+
 /// What answered a call, not decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct RawReply {
     /// The result as one CBOR item; null if the function has none.
     pub value: Vec<u8>,
     /// Whether the function returns a WIT `result`, so that the value is `{ok: …}` or `{err: …}`.
     pub is_result: bool,
+    /// Objects that are in it stay as long as it does.
+    arrival: Option<Arc<Arrival>>,
 }
 
 impl Call {
     pub(crate) fn new(client: Client, module: &str, function: String) -> Self {
+        Call::of(Origin::Function(client), module, function)
+    }
+
+    /// A call of an object's method, which has the object as its first argument.
+    pub(crate) fn on_object(object: &Object, method: String) -> Self {
+        let origin = Origin::Method(object.clone());
+        Call::of(origin, object.module(), method)
+            .on(object)
+            .arg(object)
+    }
+
+    fn of(origin: Origin, module: &str, function: String) -> Self {
         Call {
-            client,
+            origin,
             header: CallHeader {
                 module: module.to_owned(),
                 function,
@@ -45,6 +76,8 @@ impl Call {
             },
             timeout: None,
             arguments: Ok(ArgumentList::new()),
+            written: Written::default(),
+            show: None,
         }
     }
 
@@ -69,10 +102,49 @@ impl Call {
     ) -> Self {
         // The first thing wrong is what will be reported.
         if let Ok(list) = &mut self.arguments
-            && let Err(error) = add(list)
+            && let Err(error) = writing(&mut self.written, || add(list))
         {
             self.arguments = Err(error);
         }
+        self
+    }
+
+    /// Makes the call where this object lives. By itself, a call is made where the first of the objects lives
+    /// that are among its arguments, and all of them have to live there.
+    pub fn on(mut self, object: &Object) -> Self {
+        self.header.on = Some(object.number());
+        self.written
+            .connection
+            .get_or_insert_with(|| object.connection().clone());
+        self
+    }
+
+    /// Shows each line that the called module writes, to its standard output, its standard error or its log, as
+    /// it comes and before the call ends.
+    ///
+    /// ```standalone_crate,no_run
+    /// # use rpc_host_client::{Client, Options, Profile};
+    /// # use std::sync::{Arc, Mutex};
+    /// # rpc_host_tests::documented(async || {
+    /// # let client = Client::connect(Profile::load()?).await?;
+    /// # let module = client.upload_module(rpc_host_tests::built("counter")).await?;
+    /// # client.register("counter", &module, Options::default()).await?;
+    /// let seen = Arc::new(Mutex::new(Vec::new()));
+    /// let lines = seen.clone();
+    /// client
+    ///     .module("counter")
+    ///     .function("say")
+    ///     .arg(["one", "two"])
+    ///     .output(move |line| lines.lock().unwrap().push(line.text))
+    ///     .call::<()>()
+    ///     .await?;
+    /// assert_eq!(*seen.lock().unwrap(), ["one", "two"]);
+    /// # Ok::<(), rpc_host_client::Error>(())
+    /// # });
+    /// ```
+    pub fn output(mut self, show: impl FnMut(Line) + Send + 'static) -> Self {
+        self.header.output = true;
+        self.show = Some(Box::new(show));
         self
     }
 
@@ -93,69 +165,119 @@ impl Call {
 
     /// Makes the call. A guest error is [`Error::Guest`].
     pub async fn call<T: DeserializeOwned>(self) -> Result<T, Error> {
-        self.send().await?.into_value()
+        let (reply, read) = self.send().await?;
+        reply.into_value(read)
     }
 
     /// Makes the call of a function that returns a WIT `result`: a guest error is the inner `Err`.
     pub async fn call_result<T: DeserializeOwned, E: DeserializeOwned>(
         self,
     ) -> Result<Result<T, E>, Error> {
-        self.send().await?.into_result()
+        let (reply, read) = self.send().await?;
+        reply.into_result(read)
     }
 
     /// Makes the call with arguments that are encoded already, in place of those added before: an array
     /// of positional arguments and a map of named ones, as
     /// [`encode_arguments`](rpc_host_protocol::cbor::encode_arguments) makes them.
-    pub async fn call_raw(self, arguments: Vec<u8>) -> Result<RawReply, Error> {
+    pub async fn call_raw(mut self, arguments: Vec<u8>) -> Result<RawReply, Error> {
+        self.written.passed = Passed::default();
+        let (reply, _) = self.send_encoded(arguments).await?;
+        Ok(reply)
+    }
+
+    async fn send(mut self) -> Result<(RawReply, Option<Read>), Error> {
+        let arguments = std::mem::replace(&mut self.arguments, Ok(ArgumentList::new()));
+        let arguments = arguments.map_err(Error::Encode)?.into_bytes();
+        self.send_encoded(arguments).await
+    }
+
+    async fn send_encoded(self, arguments: Vec<u8>) -> Result<(RawReply, Option<Read>), Error> {
+        match self.timeout {
+            None => self.exchange(arguments).await,
+            Some(timeout) => {
+                let answer = self.exchange(arguments);
+                within(timeout.saturating_add(GRACE), answer).await
+            }
+        }
+    }
+
+    async fn exchange(self, arguments: Vec<u8>) -> Result<(RawReply, Option<Read>), Error> {
         let Call {
-            client,
-            header,
+            origin,
+            mut header,
             timeout,
+            written: Written { passed, connection },
+            show,
             ..
         } = self;
-        send(client, header, timeout, arguments).await
-    }
-
-    async fn send(self) -> Result<RawReply, Error> {
-        let arguments = self.arguments.map_err(Error::Encode)?.into_bytes();
-        send(self.client, self.header, self.timeout, arguments).await
-    }
-}
-
-async fn send(
-    client: Client,
-    mut header: CallHeader,
-    timeout: Option<Duration>,
-    arguments: Vec<u8>,
-) -> Result<RawReply, Error> {
-    // A timeout below the unit of the wire is still a timeout.
-    header.timeout_ms = timeout.map(|timeout| {
-        u64::try_from(timeout.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1)
-    });
-    let answer = async {
-        let exchange = client.begin(Message::Call { header, arguments }).await?;
-        exchange.finished().await
-    };
-    match timeout {
-        None => answer.await,
-        Some(timeout) => within(timeout.saturating_add(GRACE), answer).await,
+        // A timeout below the unit of the wire is still a timeout.
+        header.timeout_ms = timeout.map(|timeout| {
+            u64::try_from(timeout.as_millis())
+                .unwrap_or(u64::MAX)
+                .max(1)
+        });
+        let first = passed.proxies.first();
+        header.on = header.on.or(first.map(|proxy| proxy.number()));
+        let connection = match (connection, &origin) {
+            (Some(connection), _) => connection,
+            (None, Origin::Method(object)) => object.connection().clone(),
+            (None, Origin::Function(client)) => client.connection().await?,
+        };
+        if let Origin::Method(object) = &origin {
+            let resource = object.resource().map(|resource| &**resource);
+            let (number, module) = (object.number(), object.module_name());
+            header.function = connection
+                .method(number, module, resource, &header.function)
+                .await?;
+        }
+        let module = Arc::from(header.module.as_str());
+        let message = Message::Call { header, arguments };
+        let reply = match show {
+            None => {
+                let exchange = connection.clone().begin_with(message, passed, None);
+                exchange.await?.finished().await?
+            }
+            Some(show) => {
+                let (sender, lines) = mpsc::unbounded_channel();
+                let exchange = connection.clone().begin_with(message, passed, Some(sender));
+                exchange.await?.finished_showing(lines, show).await?
+            }
+        };
+        let read = reply.arrival.clone().map(|arrival| Read {
+            arrival,
+            connection,
+            module,
+        });
+        Ok((reply, read))
     }
 }
 
 impl RawReply {
-    fn into_value<T: DeserializeOwned>(self) -> Result<T, Error> {
-        if !self.is_result {
-            return from_cbor(&self.value, "result").map_err(Error::Decode);
-        }
-        match split_result(&self.value).map_err(Error::Decode)? {
-            Ok(payload) => from_cbor(payload, "result.ok").map_err(Error::Decode),
-            Err(payload) => Err(Error::Guest(GuestError::new(payload))),
+    pub(crate) fn new(value: Vec<u8>, is_result: bool, arrival: Option<Arc<Arrival>>) -> Self {
+        RawReply {
+            value,
+            is_result,
+            arrival,
         }
     }
 
-    fn into_result<T: DeserializeOwned, E: DeserializeOwned>(self) -> Result<Result<T, E>, Error> {
+    fn into_value<T: DeserializeOwned>(self, read: Option<Read>) -> Result<T, Error> {
+        let read = read.as_ref();
+        if !self.is_result {
+            return reading(&self.value, "result", read).map_err(Error::Decode);
+        }
+        match split_result(&self.value).map_err(Error::Decode)? {
+            Ok(payload) => reading(payload, "result.ok", read).map_err(Error::Decode),
+            Err(payload) => Err(Error::Guest(GuestError::new(payload, read.cloned()))),
+        }
+    }
+
+    fn into_result<T: DeserializeOwned, E: DeserializeOwned>(
+        self,
+        read: Option<Read>,
+    ) -> Result<Result<T, E>, Error> {
+        let read = read.as_ref();
         if !self.is_result {
             return Err(Error::Decode(ValueError {
                 path: "result".to_owned(),
@@ -163,10 +285,27 @@ impl RawReply {
             }));
         }
         match split_result(&self.value).map_err(Error::Decode)? {
-            Ok(payload) => from_cbor(payload, "result.ok").map(Ok),
-            Err(payload) => from_cbor(payload, "result.err").map(Err),
+            Ok(payload) => reading(payload, "result.ok", read).map(Ok),
+            Err(payload) => reading(payload, "result.err", read).map(Err),
         }
         .map_err(Error::Decode)
+    }
+}
+
+impl PartialEq for RawReply {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.value, self.is_result) == (&other.value, other.is_result)
+    }
+}
+
+impl Eq for RawReply {}
+
+impl fmt::Debug for RawReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawReply")
+            .field("value", &self.value)
+            .field("is_result", &self.is_result)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,13 +8,15 @@ use rpc_host_protocol::cbor::decode_envelope;
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{Message, Operation};
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::call::RawReply;
 use crate::connection::{Connection, Exchange, Standing};
 use crate::error::Error;
 use crate::module::NamedModule;
-use crate::profile::Profile;
+use crate::profile::{DEFAULT_MAX_REPLY_BYTES, Profile};
+use crate::streams::Streams;
 use crate::tls::Dialer;
 
 /// After a failed attempt to connect, the next one waits so long; twice as long each time.
@@ -33,11 +35,16 @@ pub struct Client {
 }
 
 struct Shared {
-    profile: Profile,
-    dialer: Dialer,
+    /// How to connect anew; `None` over streams that somebody handed over, which end once and for all.
+    way: Option<Way>,
     current: Mutex<Option<Arc<Connection>>>,
     /// Held by the one that connects; the others wait for what comes of it.
     attempts: tokio::sync::Mutex<Attempts>,
+}
+
+struct Way {
+    profile: Profile,
+    dialer: Dialer,
 }
 
 /// What came of earlier attempts to connect.
@@ -58,14 +65,52 @@ impl Client {
         let dialer = Dialer::new(&profile)?;
         let client = Client {
             shared: Arc::new(Shared {
-                profile,
-                dialer,
+                way: Some(Way { profile, dialer }),
                 current: Mutex::new(None),
                 attempts: tokio::sync::Mutex::default(),
             }),
         };
         client.connection().await?;
         Ok(client)
+    }
+
+    /// Speaks to a host over streams that are there already, without TLS: to `rpc-host serve --stdio` at the
+    /// other end of a pipe or of ssh. That end knows who this is, so it is told no token.
+    ///
+    /// The streams are used as they are given. When the connection ends, what was written is flushed, and they
+    /// are dropped; of a stream that is only borrowed, such as [`tokio::io::stdout`] or a `&mut` of somebody's,
+    /// nothing is closed by that. When they end, so does the client: there is no way to connect anew.
+    ///
+    /// ```
+    /// # use rpc_host_client::{Client, Error};
+    /// # async fn over_ssh() -> Result<Client, Box<dyn std::error::Error>> {
+    /// use std::process::Stdio;
+    ///
+    /// let mut node = tokio::process::Command::new("ssh")
+    ///     .args(["node.example", "rpc-host", "serve", "--stdio"])
+    ///     .stdin(Stdio::piped())
+    ///     .stdout(Stdio::piped())
+    ///     .spawn()?;
+    /// let (Some(output), Some(input)) = (node.stdout.take(), node.stdin.take()) else {
+    ///     unreachable!("both are piped");
+    /// };
+    /// let client = Client::from_streams(output, input).await?;
+    /// # Ok(client)
+    /// # }
+    /// ```
+    pub async fn from_streams(
+        reader: impl AsyncRead + Send + Unpin + 'static,
+        writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Self, Error> {
+        let streams = Streams::new(reader, writer);
+        let connection = Connection::over(streams, DEFAULT_MAX_REPLY_BYTES).await?;
+        Ok(Client {
+            shared: Arc::new(Shared {
+                way: None,
+                current: Mutex::new(Some(connection)),
+                attempts: tokio::sync::Mutex::default(),
+            }),
+        })
     }
 
     /// The registration of this name, whether or not there is one.
@@ -111,12 +156,13 @@ impl Client {
         {
             return Err(failed.why.clone());
         }
-        let profile = &self.shared.profile;
+        let Some(Way { profile, dialer }) = &self.shared.way else {
+            return Err(Error::lost("its streams have ended"));
+        };
         let token = profile.secret();
         let max_reply_bytes = profile.reply_limit_bytes();
-        match Connection::open(&self.shared.dialer, token, max_reply_bytes).await {
+        match Connection::open(dialer, token, max_reply_bytes).await {
             Ok(connection) => {
-                let connection = Arc::new(connection);
                 attempts.failed = None;
                 *self.current() = Some(connection.clone());
                 Ok(connection)
@@ -141,7 +187,8 @@ impl Client {
         match current.as_ref().map(|connection| connection.standing()) {
             Some(Standing::Open) => Ok(current.clone()),
             Some(Standing::GoingAway(failure)) => Err(Error::Remote(failure)),
-            Some(Standing::Over) => {
+            Some(Standing::Over(why)) if self.shared.way.is_none() => Err(why),
+            Some(Standing::Over(_)) => {
                 *current = None;
                 Ok(None)
             }
@@ -158,7 +205,7 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("profile", &self.shared.profile)
+            .field("profile", &self.shared.way.as_ref().map(|way| &way.profile))
             .finish_non_exhaustive()
     }
 }

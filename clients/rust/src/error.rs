@@ -5,11 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::serde::{describe, from_cbor};
+use rpc_host_protocol::serde::describe;
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ErrorCode, Failure};
 use serde::de::DeserializeOwned;
 
+use crate::object::scope::{Read, reading};
 use crate::profile::ProfileError;
 
 /// Why something did not work.
@@ -62,6 +63,14 @@ pub enum Error {
     /// The answer is not of the type that was asked for.
     #[error("{0}")]
     Decode(ValueError),
+    /// An object cannot be used, or not so: it was closed, its connection has ended, or it has no such method.
+    #[error("object {number} {problem}")]
+    Object {
+        /// The number by which it was held.
+        number: u64,
+        /// What is wrong.
+        problem: Arc<str>,
+    },
 }
 
 impl Error {
@@ -71,10 +80,17 @@ impl Error {
         }
     }
 
+    pub(crate) fn object(number: u64, problem: impl Into<Arc<str>>) -> Self {
+        Error::Object {
+            number,
+            problem: problem.into(),
+        }
+    }
+
     /// The code of the failure; of what failed on this side, the nearest one.
     pub fn code(&self) -> ErrorCode {
         match self {
-            Error::Profile(_) => ErrorCode::FailedPrecondition,
+            Error::Profile(_) | Error::Object { .. } => ErrorCode::FailedPrecondition,
             Error::Connect { .. } | Error::Tls { .. } | Error::Lost { .. } => {
                 ErrorCode::Unavailable
             }
@@ -95,21 +111,24 @@ impl Error {
 }
 
 /// The `err` value that a function ended with.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct GuestError {
     payload: Vec<u8>,
+    /// Objects that are in it stay as long as it does.
+    read: Option<Read>,
 }
 
 impl GuestError {
-    pub(crate) fn new(payload: &[u8]) -> Self {
+    pub(crate) fn new(payload: &[u8], read: Option<Read>) -> Self {
         GuestError {
             payload: payload.to_owned(),
+            read,
         }
     }
 
     /// The value, as a type of yours.
     pub fn value<E: DeserializeOwned>(&self) -> Result<E, Error> {
-        from_cbor(&self.payload, "result.err").map_err(Error::Decode)
+        reading(&self.payload, "result.err", self.read.as_ref()).map_err(Error::Decode)
     }
 
     /// The value as one CBOR item.
@@ -140,5 +159,13 @@ impl fmt::Debug for GuestError {
         )
     }
 }
+
+impl PartialEq for GuestError {
+    fn eq(&self, other: &Self) -> bool {
+        self.payload == other.payload
+    }
+}
+
+impl Eq for GuestError {}
 
 impl std::error::Error for GuestError {}

@@ -107,13 +107,40 @@
 //! serves, and so of its deadline; it never waits for a slot, since what has the slots may wait for it.
 //! What it spawns is on its own.
 //!
+//! # Live objects
+//!
+//! A value of a resource type is an [`Object`]: [`NamedModule::object`] calls a constructor, results hold them
+//! wherever their types have a resource, and they are given to calls as `&object` or `object`. What is dropped is
+//! let go of on the host. A program gives objects of its own with [`Client::object`]: the module calls them here.
+//!
+//! ```standalone_crate
+//! # use rpc_host_client::{Client, Options, Profile};
+//! use rpc_host_client::Object;
+//!
+//! # rpc_host_tests::documented(async || {
+//! # let client = Client::connect(Profile::load()?).await?;
+//! # let module = client.upload_module(rpc_host_tests::built("counter")).await?;
+//! # client.register("counter", &module, Options::default()).await?;
+//! let module = client.module("counter");
+//! let counter = module.object("counter", (10,)).await?;
+//! assert_eq!(counter.call::<u64>("increment", ()).await?, 11);
+//!
+//! let twin: Object = counter.call("copy", ()).await?;
+//! let sum: u64 = module.call("sum", ([&counter, &twin],)).await?; // borrowed
+//! assert_eq!(sum, 22);
+//! assert_eq!(module.call::<u64>("consume", (twin,)).await?, 11); // given away
+//! # Ok::<(), rpc_host_client::Error>(())
+//! # });
+//! ```
+//!
 //! # Connections
 //!
 //! A [`Client`] is cheap to clone and has one connection, over which any number of calls are under way
 //! at once; more than the host allows wait for their turn. Dropping the future of a call cancels it on
 //! the host.
 //!
-//! When the connection is lost, every lease on it is over ([`Lease::lost`]), and every call under way ends
+//! When the connection is lost, every lease on it is over ([`Lease::lost`]), every [`Object`] is gone, and every
+//! call under way ends
 //! with [`Error::Lost`]: the call may or may
 //! not have run, and only its author knows whether it may run twice, so the client **never repeats a
 //! call by itself**. The next call connects anew. While the host cannot be reached, one attempt is made
@@ -129,10 +156,12 @@ mod connection;
 mod error;
 mod lease;
 mod module;
+mod object;
 mod profile;
 mod provide;
 pub mod provider;
 mod registry;
+mod streams;
 mod tenant;
 mod tls;
 mod upload;
@@ -142,12 +171,15 @@ pub use client::Client;
 pub use error::{Error, GuestError};
 pub use lease::{Lease, Lost};
 pub use module::NamedModule;
+pub use object::{ClientObject, Object};
 pub use profile::{Profile, ProfileError};
 pub use provide::Provision;
 pub use provider::{Incoming, ProviderError};
 pub use registry::{ChangeOptions, Options};
 pub use rpc_host_protocol as protocol;
-pub use rpc_host_protocol::message::{Fallback, ProvideScope as Scope};
+pub use rpc_host_protocol::message::{
+    Fallback, Output as Line, OutputStream, ProvideScope as Scope,
+};
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
     Instancing, LimitEntry, ModuleEntry, NewToken, ProviderEntry, RegistrationEntry,

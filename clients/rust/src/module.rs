@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use crate::call::Call;
 use crate::client::Client;
+use crate::connection::constructor;
 use crate::error::Error;
+use crate::object::Object;
 
 /// A registration by its name, as something that can be called.
 #[derive(Clone)]
@@ -47,6 +49,21 @@ impl NamedModule {
         arguments: impl Arguments,
     ) -> impl Future<Output = Result<Result<T, E>, Error>> + Send {
         self.function(function).args(arguments).call_result()
+    }
+
+    /// Makes an object: calls the constructor of a resource, which is named `counter`, `counters.counter` or
+    /// `demo:counter/counters@0.1.0.counter`; the shorter forms work where they fit one resource only.
+    ///
+    /// For more than arguments, such as a timeout, call the constructor as the
+    /// [`function`](NamedModule::function) that it is, `[constructor]counter`, which gives an [`Object`].
+    pub fn object(
+        &self,
+        resource: &str,
+        arguments: impl Arguments,
+    ) -> impl Future<Output = Result<Object, Error>> + Send {
+        let resource: Arc<str> = resource.into();
+        let made = self.function(constructor(&resource)).args(arguments);
+        async move { Ok(made.call::<Object>().await?.of_resource(resource)) }
     }
 
     /// A call that is put together step by step.

@@ -16,7 +16,7 @@ const USER_PROFILE: &str = "rpc-host/client.toml";
 /// A profile is a few lines and a certificate.
 const MAX_PROFILE_BYTES: u64 = 1 << 20;
 /// As much as a host lets a reply be, unless it was told otherwise.
-const DEFAULT_MAX_REPLY_BYTES: usize = 64 << 20;
+pub(crate) const DEFAULT_MAX_REPLY_BYTES: usize = 64 << 20;
 
 /// Where the host is, how it proves itself, and how the client does.
 ///

@@ -8,7 +8,9 @@
 )]
 
 mod fake_host;
+mod objects;
 mod provide;
+mod streams;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};

@@ -33,7 +33,7 @@ pub use encode::{encode_arguments, encode_value};
 pub use envelope::{
     EnvelopeError, MAX_ENVELOPE_DEPTH, decode_envelope, encode_envelope, split_envelope,
 };
-pub use reader::{Head, Reader, SyntaxError};
+pub use reader::{Head, Reader, SyntaxError, handles};
 pub use writer::Writer;
 
 /// The CBOR tag of a handle, for an object of the host: the letters `rp`.

@@ -261,6 +261,17 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The handles that these items hold, wherever in them, in their order; up to where they are malformed. For
+/// whoever has to know them before there is a type to read the items by.
+pub fn handles(items: &[u8]) -> impl Iterator<Item = Handle> {
+    let mut reader = Reader::new(items, u32::MAX);
+    let heads = std::iter::from_fn(move || reader.head().ok());
+    heads.filter_map(|head| match head {
+        Head::Handle(handle) => Some(handle),
+        _ => None,
+    })
+}
+
 fn shortest_head_bytes(argument: u64) -> usize {
     match argument {
         0..24 => 1,

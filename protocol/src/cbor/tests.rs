@@ -434,6 +434,30 @@ fn whose_object_a_handle_names_is_in_its_tag() {
     }
 }
 
+#[test]
+fn handles_are_found_without_a_type() {
+    let (host, client) = (
+        |number| Value::Handle(Handle::Host(number)),
+        |number| Value::Handle(Handle::Client(number)),
+    );
+    let value = Value::Tuple(vec![
+        Value::Record(vec![("a".into(), host(1)), ("b".into(), Value::U64(2))]),
+        Value::List(vec![client(3), host(1)]),
+        Value::Bytes(vec![0xd9, 0x72, 0x70, 0x04]),
+        Value::Option(Some(Box::new(host(u64::MAX)))),
+    ]);
+    let expected = [
+        Handle::Host(1),
+        Handle::Client(3),
+        Handle::Host(1),
+        Handle::Host(u64::MAX),
+    ];
+    let bytes = encode_value(&value);
+    assert!(handles(&bytes).eq(expected));
+    assert!(handles(&bytes[..bytes.len() - 1]).eq(expected[..3].iter().copied()));
+    assert_eq!(handles(&[]).count(), 0);
+}
+
 /// A megabyte of tags is refused at the second one.
 #[test]
 fn tags_on_tags_are_refused_without_being_followed() {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::Ack;
+pub(crate) use rpc_host_protocol::message::Output as Line;
 use rpc_host_protocol::{ExchangeId, Message};
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
-use super::{Connection, Term, Waiting};
+use super::{Connection, Passed, Term, Waiting};
 use crate::call::RawReply;
 use crate::error::Error;
 
@@ -20,14 +21,45 @@ pub(crate) struct Exchange {
     has_ended: bool,
 }
 
+/// An exchange that has not begun.
+pub(super) struct Opening {
+    pub(super) message: RawMessage,
+    pub(super) offered: Option<Arc<Term>>,
+    pub(super) slot: OwnedSemaphorePermit,
+    pub(super) room: Option<OwnedSemaphorePermit>,
+    pub(super) passed: Passed,
+    pub(super) lines: Option<mpsc::UnboundedSender<Line>>,
+    /// Whether it goes on to its end though nobody waits for that.
+    pub(super) is_final: bool,
+}
+
+impl Opening {
+    pub(super) fn new(message: RawMessage, slot: OwnedSemaphorePermit) -> Self {
+        Opening {
+            message,
+            offered: None,
+            slot,
+            room: None,
+            passed: Passed::default(),
+            lines: None,
+            is_final: false,
+        }
+    }
+}
+
 impl Exchange {
-    pub(super) fn begin(
-        connection: Arc<Connection>,
-        mut message: RawMessage,
-        offered: Option<Arc<Term>>,
-        slot: OwnedSemaphorePermit,
-        room: Option<OwnedSemaphorePermit>,
-    ) -> Result<Self, Error> {
+    pub(super) fn begin(connection: Arc<Connection>, opening: Opening) -> Result<Self, Error> {
+        let Opening {
+            mut message,
+            offered,
+            slot,
+            room,
+            passed,
+            lines,
+            is_final,
+        } = opening;
+        // Before the host can say anything about them.
+        let sent = connection.shared.sending(passed);
         let (reply_sender, reply) = oneshot::channel();
         let (ack_sender, acks) = watch::channel(Ack {
             received_bytes: 0,
@@ -42,16 +74,15 @@ impl Exchange {
                 return Err(Error::Remote(failure.clone()));
             }
             let id = ExchangeId(state.next_id);
-            state.next_id = state
-                .next_id
-                .checked_add(2)
-                .ok_or_else(|| Error::lost("its numbers are used up; call again"))?;
+            state.next_id = state.next_id.checked_add(2).ok_or_else(super::used_up)?;
             state.waiting.insert(
                 id,
                 Waiting {
                     reply: reply_sender,
                     acks: ack_sender,
                     slot,
+                    sent,
+                    lines,
                 },
             );
             // Under the same lock as the number: exchanges must begin in the order of their numbers.
@@ -68,7 +99,7 @@ impl Exchange {
             id,
             reply,
             acks,
-            has_ended: false,
+            has_ended: is_final,
         })
     }
 
@@ -93,6 +124,26 @@ impl Exchange {
     pub(crate) async fn finished(mut self) -> Result<RawReply, Error> {
         let end = (&mut self.reply).await;
         self.has_ended = true;
+        end.unwrap_or_else(|_| Err(self.connection.shared.why_ended()))
+    }
+
+    /// The same; shows each line that is written meanwhile to `show`, in their order.
+    pub(crate) async fn finished_showing(
+        mut self,
+        mut lines: mpsc::UnboundedReceiver<Line>,
+        mut show: impl FnMut(Line),
+    ) -> Result<RawReply, Error> {
+        let end = loop {
+            tokio::select! {
+                biased;
+                Some(line) = lines.recv() => show(line),
+                end = &mut self.reply => break end,
+            }
+        };
+        self.has_ended = true;
+        while let Ok(line) = lines.try_recv() {
+            show(line);
+        }
         end.unwrap_or_else(|_| Err(self.connection.shared.why_ended()))
     }
 
@@ -121,16 +172,16 @@ impl Drop for Exchange {
                 return;
             }
             if state.outbox.retract(self.id) {
-                state.waiting.remove(&self.id);
-                Some(state.serving.retract(self.id))
+                let waiting = state.waiting.remove(&self.id);
+                Some((waiting, state.serving.retract(self.id)))
             } else {
                 state.outbox.append(Message::Cancel.encode(self.id));
                 None
             }
         };
         match unsaid {
-            // Without a lock: what was offered may hold the client.
-            Some(offered) => drop(offered),
+            // Without a lock: what was offered or given may hold the client.
+            Some(unsaid) => drop(unsaid),
             None => shared.write_now(),
         }
     }

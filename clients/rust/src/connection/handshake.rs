@@ -9,7 +9,8 @@ use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message, VERSIONS
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::error::Error;
-use crate::tls::{Dialer, Stream, is_refused_certificate};
+use crate::streams::{Input, Streams};
+use crate::tls::{Dialer, is_refused_certificate};
 
 /// Time for TCP, TLS and the two messages together.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,14 +26,30 @@ const LIMITS: AssemblerLimits = AssemblerLimits {
 pub(super) async fn establish(
     dialer: &Dialer,
     token: Option<&str>,
-) -> Result<(Stream, Welcome), Error> {
+) -> Result<(Streams, Welcome), Error> {
     let attempt = async {
-        let mut stream = dialer.dial().await?;
-        let welcome = greet(&mut stream, token).await?;
-        Ok((stream, welcome))
+        let mut streams = Streams::of(dialer.dial().await?);
+        let welcome = greet(&mut streams, token).await?;
+        Ok((streams, welcome))
     };
+    in_time(dialer.address(), attempt).await
+}
+
+/// The same over streams that are there already.
+pub(super) async fn establish_over(mut streams: Streams) -> Result<(Streams, Welcome), Error> {
+    let attempt = async {
+        let welcome = greet(&mut streams, None).await?;
+        Ok((streams, welcome))
+    };
+    in_time("the other end of the streams", attempt).await
+}
+
+async fn in_time<T>(
+    address: &str,
+    attempt: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
     let timed_out = |_| Error::Connect {
-        address: dialer.address().to_owned(),
+        address: address.to_owned(),
         cause: std::sync::Arc::new(std::io::ErrorKind::TimedOut.into()),
     };
     tokio::time::timeout(HANDSHAKE_TIMEOUT, attempt)
@@ -40,7 +57,8 @@ pub(super) async fn establish(
         .map_err(timed_out)?
 }
 
-async fn greet(stream: &mut Stream, token: Option<&str>) -> Result<Welcome, Error> {
+async fn greet(streams: &mut Streams, token: Option<&str>) -> Result<Welcome, Error> {
+    let Streams { input, output } = streams;
     let hello = Message::Hello(Hello {
         versions: VERSIONS.to_vec(),
         client: concat!("rpc-host-client/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -52,10 +70,10 @@ async fn greet(stream: &mut Stream, token: Option<&str>) -> Result<Welcome, Erro
         bytes.extend_from_slice(&header.encode());
         bytes.extend_from_slice(part);
     }
-    stream.write_all(&bytes).await.map_err(broken)?;
-    stream.flush().await.map_err(broken)?;
+    output.write_all(&bytes).await.map_err(broken)?;
+    output.flush().await.map_err(broken)?;
 
-    let answer = read_message(stream).await?;
+    let answer = read_message(input).await?;
     if answer.id != ExchangeId::CONNECTION {
         return Err(unexpected("an answer to what was not asked"));
     }
@@ -88,14 +106,14 @@ fn unexpected(what: &str) -> Error {
     Error::lost(format!("the host did not say welcome, but: {what}"))
 }
 
-async fn read_message(stream: &mut Stream) -> Result<RawMessage, Error> {
+async fn read_message(input: &mut Input) -> Result<RawMessage, Error> {
     let mut assembler = Assembler::new(LIMITS);
     loop {
         let mut header = [0; HEADER_BYTES];
-        stream.read_exact(&mut header).await.map_err(broken)?;
+        input.read_exact(&mut header).await.map_err(broken)?;
         let header = Header::decode(header).map_err(|error| unexpected(&error.to_string()))?;
         let mut payload = vec![0; header.length_bytes as usize];
-        stream.read_exact(&mut payload).await.map_err(broken)?;
+        input.read_exact(&mut payload).await.map_err(broken)?;
         let message = assembler.accept(header, payload);
         if let Some(message) = message.map_err(|error| unexpected(&error.to_string()))? {
             return Ok(message);

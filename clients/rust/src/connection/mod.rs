@@ -8,6 +8,8 @@
 mod exchange;
 mod handshake;
 mod keepalive;
+mod methods;
+mod objects;
 mod outbox;
 mod reader;
 mod serving;
@@ -16,17 +18,17 @@ mod writer;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
-use rpc_host_protocol::message::{Ack, Provide};
+use rpc_host_protocol::message::{Ack, Provide, Welcome};
 use rpc_host_protocol::value::ValueError;
 use rpc_host_protocol::{ExchangeId, Failure, Message};
 use tokio::runtime::Handle;
 use tokio::sync::{
-    Notify, OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError, oneshot, watch,
+    Notify, OnceCell, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot, watch,
 };
 use tokio::task::AbortHandle;
 
@@ -35,9 +37,15 @@ use crate::client::{OPERATION_TIMEOUT, within};
 use crate::error::Error;
 use crate::lease::Lost;
 use crate::provider::Provider;
+use crate::streams::Streams;
 use crate::tls::Dialer;
 
-pub(crate) use exchange::Exchange;
+use exchange::Opening;
+pub(crate) use exchange::{Exchange, Line};
+use methods::Methods;
+pub(crate) use methods::constructor;
+pub(crate) use objects::{Arrival, Passed, Proxy};
+use objects::{Objects, Sent};
 use outbox::Outbox;
 use serving::Serving;
 pub(crate) use serving::{Granted, Term};
@@ -62,7 +70,13 @@ const KEPT_OF_SLOTS: u32 = 4;
 
 /// What the tasks of a connection and its exchanges share.
 struct Shared {
+    connection: Weak<Connection>,
     state: Mutex<State>,
+    objects: Mutex<Objects>,
+    /// Some of them are to be released.
+    is_release_due: AtomicBool,
+    /// Of the modules whose objects were used.
+    methods: Mutex<HashMap<Arc<str>, Arc<Methods>>>,
     writer: Mutex<Writer>,
     /// Something waits that the socket did not take at once, or the end has come.
     writer_wanted: Notify,
@@ -101,6 +115,10 @@ struct Waiting {
     reply: oneshot::Sender<Result<RawReply, Error>>,
     acks: watch::Sender<Ack>,
     slot: OwnedSemaphorePermit,
+    /// The objects in it.
+    sent: Option<Sent>,
+    /// Whoever wants to see what is written meanwhile.
+    lines: Option<mpsc::UnboundedSender<Line>>,
 }
 
 /// Whether a connection takes new exchanges.
@@ -110,7 +128,7 @@ pub(crate) enum Standing {
     /// It does not, for the reason that the host gave.
     GoingAway(Failure),
     /// It is over, or its numbers are used up: a new one is due.
-    Over,
+    Over(Error),
 }
 
 impl Waiting {
@@ -124,6 +142,8 @@ impl Waiting {
             reply: oneshot::channel().0,
             acks: watch::Sender::new(nothing),
             slot,
+            sent: None,
+            lines: None,
         }
     }
 }
@@ -134,14 +154,39 @@ impl Connection {
         dialer: &Dialer,
         token: Option<&str>,
         max_reply_bytes: usize,
-    ) -> Result<Self, Error> {
-        let (stream, welcome) = handshake::establish(dialer, token).await?;
-        let (read_half, write_half) = tokio::io::split(stream);
+    ) -> Result<Arc<Self>, Error> {
+        let (streams, welcome) = handshake::establish(dialer, token).await?;
+        Ok(Connection::begin_over(streams, &welcome, max_reply_bytes))
+    }
+
+    /// The same over streams that somebody hands over. Whoever is at their other end knows who that is.
+    pub(crate) async fn over(streams: Streams, max_reply_bytes: usize) -> Result<Arc<Self>, Error> {
+        let (streams, welcome) = handshake::establish_over(streams).await?;
+        Ok(Connection::begin_over(streams, &welcome, max_reply_bytes))
+    }
+
+    fn begin_over(streams: Streams, welcome: &Welcome, max_reply_bytes: usize) -> Arc<Self> {
+        Arc::new_cyclic(|connection| {
+            Connection::of(connection.clone(), streams, welcome, max_reply_bytes)
+        })
+    }
+
+    fn of(
+        connection: Weak<Connection>,
+        streams: Streams,
+        welcome: &Welcome,
+        max_reply_bytes: usize,
+    ) -> Self {
+        let Streams { input, output } = streams;
         let slots = usize::try_from(welcome.max_calls_in_flight).unwrap_or(usize::MAX);
         let slots = slots.clamp(1, MAX_SLOTS);
         let max_message_bytes = usize::try_from(welcome.max_message_bytes).unwrap_or(usize::MAX);
         let room = (max_message_bytes / FRAGMENT_BYTES).clamp(1, MAX_ROOM as usize);
         let shared = Arc::new(Shared {
+            connection,
+            objects: Mutex::default(),
+            is_release_due: AtomicBool::new(false),
+            methods: Mutex::default(),
             state: Mutex::new(State {
                 next_id: 1,
                 waiting: HashMap::new(),
@@ -150,7 +195,7 @@ impl Connection {
                 goaway: None,
                 end: None,
             }),
-            writer: Mutex::new(Writer::new(write_half)),
+            writer: Mutex::new(Writer::new(output)),
             writer_wanted: Notify::new(),
             slots: Arc::new(Semaphore::new(slots)),
             room: Arc::new(Semaphore::new(room)),
@@ -162,22 +207,17 @@ impl Connection {
             spoke: AtomicBool::new(true),
             keepalive_wanted: Notify::new(),
         });
-        let reader = tokio::spawn(reader::run(
-            shared.clone(),
-            read_half,
-            max_reply_bytes,
-            slots,
-        ));
+        let reader = tokio::spawn(reader::run(shared.clone(), input, max_reply_bytes, slots));
         tokio::spawn(writer::run(shared.clone()));
         tokio::spawn(keepalive::run(
             shared.clone(),
             keepalive::beat(Duration::from_millis(welcome.idle_timeout_ms)),
         ));
-        Ok(Connection {
+        Connection {
             shared,
             reader: reader.abort_handle(),
             runtime: Handle::current(),
-        })
+        }
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -185,7 +225,8 @@ impl Connection {
         match (&state.end, &state.goaway) {
             (None, None) if state.next_id < u32::MAX => Standing::Open,
             (None, Some(failure)) => Standing::GoingAway(failure.clone()),
-            _ => Standing::Over,
+            (Some(why), _) => Standing::Over(why.clone()),
+            (None, None) => Standing::Over(used_up()),
         }
     }
 
@@ -194,25 +235,55 @@ impl Connection {
     /// A call that is made while serving one of the host's is part of that chain. It does not wait for a
     /// slot, as all of them may wait for what is served here; it fails at once if even those are taken
     /// that are kept for its like.
-    pub(crate) async fn begin(self: Arc<Self>, mut message: Message) -> Result<Exchange, Error> {
+    pub(crate) async fn begin(self: Arc<Self>, message: Message) -> Result<Exchange, Error> {
+        self.begin_with(message, Passed::default(), None).await
+    }
+
+    /// The same with objects in the message, and somebody who wants to see what is written meanwhile.
+    pub(crate) async fn begin_with(
+        self: Arc<Self>,
+        mut message: Message,
+        passed: Passed,
+        lines: Option<mpsc::UnboundedSender<Line>>,
+    ) -> Result<Exchange, Error> {
         let shared = &self.shared;
-        let mut slot = None;
-        if let Message::Call { header, .. } = &mut message
-            && let Some(served) = serving::served_call(shared)
-        {
-            header.within = Some(served.0);
-            slot = Some(shared.slot_while_serving()?);
+        if !passed.own.is_empty() {
+            // From now on there may be calls into this client.
+            let keeping = shared.keeping_slots.get_or_init(|| shared.keep_slots());
+            keeping.await;
         }
-        let slot = match slot {
-            Some(slot) => slot,
-            None => {
-                let slot = acquire(&shared.slots, 1).await;
-                slot.ok_or_else(|| shared.why_ended())?
-            }
-        };
+        let served = serving::served_call(shared);
+        if let (Message::Call { header, .. }, Some(served)) = (&mut message, served) {
+            header.within = Some(served.0);
+        }
+        let is_call = matches!(message, Message::Call { .. });
+        let slot = shared.slot(is_call && served.is_some()).await?;
         let message = message.encode(ExchangeId::CONNECTION);
         let room = shared.room_for(&message).await?;
-        Exchange::begin(self, message, None, slot, room)
+        let opening = Opening {
+            room,
+            passed,
+            lines,
+            ..Opening::new(message, slot)
+        };
+        Exchange::begin(self, opening)
+    }
+
+    /// Lets go of an object for all that use it, and waits until the host has ended it.
+    pub(crate) async fn release(self: Arc<Self>, proxy: &Proxy) -> Result<(), Error> {
+        let shared = &self.shared;
+        let slot = shared.slot(serving::served_call(shared).is_some()).await?;
+        // From here to the exchange without waiting: what was taken out has to be said.
+        let Some(release) = proxy.close() else {
+            return Err(proxy.gone().unwrap_or_else(|| shared.why_ended()));
+        };
+        let message = Message::Release(release).encode(ExchangeId::CONNECTION);
+        let opening = Opening {
+            is_final: true,
+            ..Opening::new(message, slot)
+        };
+        let exchange = Exchange::begin(self, opening)?;
+        exchange.finished().await.map(|_null| ())
     }
 
     /// Offers to serve a name. The exchange ends with what the host says to it.
@@ -231,7 +302,12 @@ impl Connection {
         let term = Arc::new(Term::new(name, provider, provide.window, taken));
         let message = Message::Provide(provide).encode(ExchangeId::CONNECTION);
         let room = shared.room_for(&message).await?;
-        let exchange = Exchange::begin(self, message, Some(term.clone()), slot, room)?;
+        let opening = Opening {
+            room,
+            offered: Some(term.clone()),
+            ..Opening::new(message, slot)
+        };
+        let exchange = Exchange::begin(self, opening)?;
         Ok((exchange, term))
     }
 
@@ -262,6 +338,11 @@ impl Connection {
     pub(crate) fn withdrawn(&self, name: &str) {
         self.shared.withdrawn(name);
     }
+}
+
+/// Why a connection takes no more exchanges, though it is open.
+fn used_up() -> Error {
+    Error::lost("its numbers are used up; call again")
 }
 
 /// `None`: closed, as the connection is over.
@@ -315,6 +396,16 @@ impl Shared {
         }
     }
 
+    /// A place for one more exchange: as soon as there is one; or at once, for what a call waits for that is
+    /// served here.
+    async fn slot(&self, is_serving: bool) -> Result<OwnedSemaphorePermit, Error> {
+        if is_serving {
+            return self.slot_while_serving();
+        }
+        let slot = acquire(&self.slots, 1).await;
+        slot.ok_or_else(|| self.why_ended())
+    }
+
     fn slot_while_serving(&self) -> Result<OwnedSemaphorePermit, Error> {
         let slot = self.slots.clone().try_acquire_owned();
         let slot = slot.or_else(|_| self.kept_slots.clone().try_acquire_owned());
@@ -355,6 +446,7 @@ impl Shared {
         for term in terms {
             term.lose(Lost::Connection(why.clone()));
         }
+        self.end_objects();
         for (_, waiting) in waiting {
             // Whoever does not listen any more does not need to know.
             let _gone = waiting.reply.send(Err(why.clone()));

@@ -10,14 +10,14 @@ use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::frame::{FLAG_MORE, FRAGMENT_BYTES, Header};
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::objects::Sent;
 use super::window::Place;
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Outbox {
     lanes: VecDeque<Lane>,
 }
 
-#[derive(Debug)]
 struct Lane {
     id: ExchangeId,
     /// Whether the host has seen anything of this exchange.
@@ -30,6 +30,8 @@ struct Lane {
     room: Option<OwnedSemaphorePermit>,
     /// Of an answer: the place of its call, which is free when the answer is out.
     _place: Option<Arc<Place>>,
+    /// Of an answer: the objects in it, which must not be let go of before it is out.
+    _sent: Option<Sent>,
 }
 
 impl Outbox {
@@ -42,6 +44,7 @@ impl Outbox {
             written_bytes: 0,
             room,
             _place: None,
+            _sent: None,
         });
     }
 
@@ -51,6 +54,7 @@ impl Outbox {
         message: RawMessage,
         room: Option<OwnedSemaphorePermit>,
         place: Arc<Place>,
+        sent: Option<Sent>,
     ) {
         self.lanes.push_back(Lane {
             id: message.id,
@@ -59,6 +63,7 @@ impl Outbox {
             written_bytes: 0,
             room,
             _place: Some(place),
+            _sent: sent,
         });
     }
 
@@ -66,14 +71,15 @@ impl Outbox {
     pub(super) fn append(&mut self, message: RawMessage) {
         match self.lanes.iter_mut().find(|lane| lane.id == message.id) {
             Some(lane) => lane.messages.push_back(message),
-            None => self.lanes.push_back(Lane {
-                id: message.id,
-                is_begun: true,
-                messages: VecDeque::from([message]),
-                written_bytes: 0,
-                room: None,
-                _place: None,
-            }),
+            None => self.lanes.push_back(Lane::further(message)),
+        }
+    }
+
+    /// The same, for a message that is to go out before those of other exchanges.
+    pub(super) fn lead(&mut self, message: RawMessage) {
+        match self.lanes.iter_mut().find(|lane| lane.id == message.id) {
+            Some(lane) => lane.messages.push_back(message),
+            None => self.lanes.push_front(Lane::further(message)),
         }
     }
 
@@ -121,6 +127,19 @@ impl Outbox {
 }
 
 impl Lane {
+    /// One for a message that begins no exchange.
+    fn further(message: RawMessage) -> Self {
+        Lane {
+            id: message.id,
+            is_begun: true,
+            messages: VecDeque::from([message]),
+            written_bytes: 0,
+            room: None,
+            _place: None,
+            _sent: None,
+        }
+    }
+
     /// Writes the next frame; whether more is left.
     fn write_frame(&mut self, buffer: &mut Vec<u8>) -> bool {
         let Some(message) = self.messages.front() else {
@@ -209,15 +228,23 @@ mod tests {
         outbox.append(message(1, Kind::Chunk, FRAGMENT_BYTES));
         outbox.append(message(1, Kind::Chunk, 0));
         outbox.append(message(0, Kind::Ping, 4));
+        outbox.begin(message(3, Kind::Call, 5), None);
+        outbox.lead(message(0, Kind::Release, 6));
         assert_eq!(
             frames(&mut outbox, usize::MAX),
             [
                 (1, Kind::Upload, 3, false),
                 (0, Kind::Ping, 4, false),
+                (3, Kind::Call, 5, false),
                 (1, Kind::Chunk, FRAGMENT_BYTES, false),
+                (0, Kind::Release, 6, false),
                 (1, Kind::Chunk, 0, false),
             ]
         );
+        outbox.begin(message(5, Kind::Call, 5), None);
+        outbox.lead(message(0, Kind::Release, 6));
+        let frames = frames(&mut outbox, usize::MAX);
+        assert_eq!(frames.first().map(|frame| frame.1), Some(Kind::Release));
     }
 
     #[test]

@@ -8,14 +8,14 @@ use bytes::{Buf, BytesMut};
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
 use rpc_host_protocol::{ExchangeId, Message};
-use tokio::io::{AsyncReadExt, ReadHalf};
+use tokio::io::AsyncReadExt;
 
 use super::serving::Settled;
 use super::{Shared, Waiting};
 use crate::call::RawReply;
 use crate::error::Error;
 use crate::provide::MAX_WINDOW;
-use crate::tls::Stream;
+use crate::streams::Input;
 
 const READ_BYTES: usize = 64 << 10;
 /// Answers to pings that may wait to be written; a host that asks for more does not read them.
@@ -28,7 +28,7 @@ const BUFFERED_REPLIES: usize = 4;
 /// Runs until the connection is over, and ends it.
 pub(super) async fn run(
     shared: Arc<Shared>,
-    mut stream: ReadHalf<Stream>,
+    mut input: Input,
     max_reply_bytes: usize,
     slots: usize,
 ) {
@@ -39,7 +39,7 @@ pub(super) async fn run(
     });
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     let why = loop {
-        match stream.read_buf(&mut buffer).await {
+        match input.read_buf(&mut buffer).await {
             Ok(0) => break closed(&shared),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break closed(&shared),
@@ -90,7 +90,8 @@ fn take_message(shared: &Arc<Shared>, raw: RawMessage) -> Result<(), Error> {
     let id = raw.id;
     match Message::decode(raw).map_err(violation)? {
         Message::Reply { value, is_result } => {
-            finish(shared, id, Ok(RawReply { value, is_result }))
+            let arrival = shared.arrived(&value);
+            finish(shared, id, Ok(RawReply::new(value, is_result, arrival)))
         }
         Message::Failure(failure) if id == ExchangeId::CONNECTION => {
             Err(Error::lost(format!("the host ended it ({failure})")))
@@ -131,6 +132,19 @@ fn take_message(shared: &Arc<Shared>, raw: RawMessage) -> Result<(), Error> {
             shared.stop_call(id);
             Ok(())
         }
+        Message::Release(release) if id == ExchangeId::CONNECTION => {
+            shared.released(release);
+            Ok(())
+        }
+        Message::Output(line) if id.is_from_client() => {
+            let state = shared.state();
+            let waiting = state.waiting.get(&id);
+            if let Some(lines) = waiting.and_then(|waiting| waiting.lines.as_ref()) {
+                // Whoever wanted to see them may have gone.
+                drop(lines.send(line));
+            }
+            Ok(())
+        }
         Message::Lapse(lapse) if id == ExchangeId::CONNECTION => {
             shared.lapse(lapse);
             Ok(())
@@ -154,7 +168,16 @@ fn finish(shared: &Shared, id: ExchangeId, end: Result<RawReply, Error>) -> Resu
         let answer = end.as_ref().ok().map(|reply| reply.value.as_slice());
         (waiting, Shared::settle(&mut state.serving, id, answer))
     };
-    let Waiting { reply, slot, .. } = waiting;
+    let Waiting {
+        reply,
+        slot,
+        mut sent,
+        ..
+    } = waiting;
+    if let (Some(sent), Ok(_)) = (&mut sent, &end) {
+        sent.taken();
+    }
+    drop(sent);
     let settled = match settled {
         Ok(settled) => settled,
         Err(problem) => {

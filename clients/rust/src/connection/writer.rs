@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncWrite, WriteHalf};
+use tokio::io::AsyncWrite;
 
 use super::Shared;
 use crate::error::Error;
-use crate::tls::Stream;
+use crate::streams::Output;
 
 /// Frames are gathered until there are so many bytes; then they are written at once.
 const GATHER_BYTES: usize = 64 << 10;
@@ -19,7 +19,7 @@ const GATHER_BYTES: usize = 64 << 10;
 /// The writing half, and bytes on their way into it.
 pub(super) struct Writer {
     /// `None`: closed.
-    stream: Option<WriteHalf<Stream>>,
+    stream: Option<Output>,
     buffer: Vec<u8>,
     written_bytes: usize,
     /// The socket is full: the writer task waits for room, and nobody else may poll, or it would never
@@ -28,7 +28,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(stream: WriteHalf<Stream>) -> Self {
+    pub(super) fn new(stream: Output) -> Self {
         Writer {
             stream: Some(stream),
             buffer: Vec::with_capacity(GATHER_BYTES),
@@ -56,7 +56,12 @@ impl Writer {
             if self.written_bytes == self.buffer.len() {
                 self.buffer.clear();
                 self.written_bytes = 0;
-                shared.state().outbox.fill(&mut self.buffer, GATHER_BYTES);
+                let release = shared.release_due();
+                let outbox = &mut shared.state().outbox;
+                if let Some(release) = release {
+                    outbox.lead(release);
+                }
+                outbox.fill(&mut self.buffer, GATHER_BYTES);
             }
             let rest = self.buffer.get(self.written_bytes..).unwrap_or_default();
             let progress = if rest.is_empty() {

@@ -7,30 +7,53 @@ use rpc_host_protocol::serde::to_cbor;
 use rpc_host_protocol::{ErrorCode, Failure, Fault};
 use serde::Serialize;
 
+use crate::connection::Passed;
+use crate::object::scope::{Written, writing};
+
 /// The result of a call, encoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Answer {
     value: Vec<u8>,
+    passed: Passed,
 }
 
 impl Answer {
     /// A value, by the table of [`rpc_host_protocol::serde`]: `()` for a function that returns nothing,
     /// a `Result` for one that returns a WIT `result`.
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Result<Self, ProviderError> {
-        let value = to_cbor(value, "result").map_err(|error| {
+        let mut written = Written::default();
+        let value = writing(&mut written, || to_cbor(value, "result")).map_err(|error| {
             ProviderError::new(format!("the answer has no form in WIT: {error}"))
         })?;
-        Ok(Answer { value })
+        let passed = written.passed;
+        Ok(Answer { value, passed })
     }
 
     /// One CBOR item, of the strict subset and the form that the function's WIT type asks for. The host
     /// checks it.
     pub fn raw(value: Vec<u8>) -> Self {
-        Answer { value }
+        let passed = Passed::default();
+        Answer { value, passed }
     }
 
-    pub(crate) fn into_value(self) -> Vec<u8> {
-        self.value
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Passed) {
+        (self.value, self.passed)
+    }
+}
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl Eq for Answer {}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("value", &self.value)
+            .finish_non_exhaustive()
     }
 }
 
@@ -137,7 +160,7 @@ mod tests {
     use super::*;
 
     fn answer<M>(answer: impl IntoAnswer<M>) -> Result<Vec<u8>, ProviderError> {
-        answer.into_answer().map(Answer::into_value)
+        answer.into_answer().map(|answer| answer.into_parts().0)
     }
 
     #[test]

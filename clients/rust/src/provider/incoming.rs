@@ -5,18 +5,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpc_host_protocol::ErrorCode;
-use rpc_host_protocol::cbor::Reader;
-use rpc_host_protocol::serde::from_cbor;
+use rpc_host_protocol::cbor::{Head, Reader, Writer};
 use rpc_host_protocol::types::Signature;
-use rpc_host_protocol::value::ValueLimits;
+use rpc_host_protocol::value::{Handle, ValueLimits};
 use serde::de::DeserializeOwned;
 
 use super::{Functions, ProviderError};
+use crate::object::scope::{Read, reading};
 
 /// CBOR's null, and an empty map: what there is where there are no arguments.
 const NULL: &[u8] = &[0xf6];
 const EMPTY_ARRAY: &[u8] = &[0x80];
 const EMPTY_MAP: &[u8] = &[0xa0];
+
+/// How the name of a method begins in WIT; its resource follows.
+const METHOD: &str = "[method]";
+
+/// The number of the object that a method is called of, which is the first of the positional arguments, and all
+/// arguments without it.
+pub(crate) fn without_self(arguments: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let mut reader = Reader::new(arguments, u32::MAX);
+    let Ok(Head::Array(length)) = reader.head() else {
+        return None;
+    };
+    let others = length.checked_sub(1)?;
+    let Ok(Head::Handle(Handle::Client(number))) = reader.head() else {
+        return None;
+    };
+    let mut writer = Writer::new();
+    writer.array(others);
+    writer.raw(reader.rest());
+    Some((number, writer.into_bytes()))
+}
 
 /// A call that the host makes into this program.
 #[derive(Clone)]
@@ -25,6 +45,8 @@ pub struct Incoming {
     path: String,
     functions: Arc<Functions>,
     arguments: Vec<u8>,
+    /// Objects that are among the arguments stay as long as this does.
+    read: Option<Read>,
     deadline: Option<Instant>,
 }
 
@@ -34,6 +56,7 @@ impl Incoming {
         path: String,
         functions: Arc<Functions>,
         arguments: Vec<u8>,
+        read: Option<Read>,
         deadline: Option<Instant>,
     ) -> Self {
         Incoming {
@@ -41,18 +64,25 @@ impl Incoming {
             path,
             functions,
             arguments,
+            read,
             deadline,
         }
     }
 
-    /// The name that this program serves.
+    /// The name that this program serves; of an object's method, the interface of the object.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The function, in kebab-case as in WIT.
+    /// The function, in kebab-case as in WIT; of an object's method, the method.
     pub fn function(&self) -> &str {
         self.split_path().1
+    }
+
+    /// Of an object's method: the resource that the object is of.
+    pub fn resource(&self) -> Option<&str> {
+        let (before, _) = self.path.rsplit_once('.')?;
+        Some(before.rsplit_once(METHOD)?.1)
     }
 
     /// The interface that the function is in, with its package and version.
@@ -73,7 +103,13 @@ impl Incoming {
     fn split_path(&self) -> (Option<&str>, &str) {
         match self.path.rsplit_once('.') {
             None => (None, &self.path),
-            Some((interface, function)) => (Some(interface), function),
+            Some((before, function)) => {
+                let interface = match before.rsplit_once(METHOD) {
+                    Some((interface, _resource)) => interface.strip_suffix('.'),
+                    None => Some(before),
+                };
+                (interface, function)
+            }
         }
     }
 
@@ -107,7 +143,7 @@ impl Incoming {
         // Serde's form of `()` is null.
         let is_unit = size_of::<T>() == 0 && positional == EMPTY_ARRAY;
         let positional = if is_unit { NULL } else { positional };
-        from_cbor(positional, "args").map_err(|error| wrong(error.to_string()))
+        reading(positional, "args", self.read.as_ref()).map_err(|error| wrong(error.to_string()))
     }
 
     /// The arguments as they came: an array of positional ones and a map of named ones, which is empty.
@@ -155,6 +191,7 @@ mod tests {
             Arc::default(),
             arguments.to_owned(),
             None,
+            None,
         )
     }
 
@@ -168,6 +205,30 @@ mod tests {
         let call = incoming("type", &[]);
         assert_eq!(call.interface(), None);
         assert!(call.is("r#type"));
+    }
+
+    #[test]
+    fn a_method_is_known_by_its_name_and_its_object_is_no_argument() {
+        let call = incoming("acme:events/events@0.1.0.[method]handler.call-back", &[]);
+        assert_eq!(call.function(), "call-back");
+        assert_eq!(call.resource(), Some("handler"));
+        assert_eq!(call.interface(), Some("acme:events/events@0.1.0"));
+        assert!(call.is("call_back"));
+        let call = incoming("[method]handler.call", &[]);
+        assert_eq!((call.interface(), call.resource()), (None, Some("handler")));
+        assert_eq!(incoming("a:b/c@0.1.0.f", &[]).resource(), None);
+
+        let called = [0x82, 0xd9, 0x72, 0x71, 7, 0x61, b'a', 0xa0];
+        let rest = vec![0x81, 0x61, b'a', 0xa0];
+        assert_eq!(without_self(&called), Some((7, rest)));
+        for no_method in [
+            &[0x80, 0xa0][..],
+            &[0x81, 7, 0xa0],
+            &[0x81, 0xd9, 0x72, 0x70, 7, 0xa0],
+            &[],
+        ] {
+            assert_eq!(without_self(no_method), None);
+        }
     }
 
     #[test]

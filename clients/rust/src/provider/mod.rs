@@ -41,6 +41,7 @@ use std::sync::Arc;
 pub use answer::{Answer, IntoAnswer, ProviderError};
 pub(crate) use functions::Functions;
 pub use incoming::Incoming;
+pub(crate) use incoming::without_self;
 pub use interface::{ByInterface, Implements, Typed};
 
 /// What comes of a call into this program, sooner or later.

@@ -7,9 +7,9 @@ use rpc_host_client::Profile;
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, fragments};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
 use rpc_host_protocol::message::Welcome;
-use rpc_host_protocol::{ALPN, ExchangeId, Message};
+use rpc_host_protocol::{ALPN, ExchangeId, Kind, Message};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -22,13 +22,20 @@ pub(crate) struct FakeHost {
     listening: tokio::task::JoinHandle<()>,
 }
 
-/// One connection, after TLS.
+/// One connection, after TLS where there is any.
 pub(crate) struct Peer {
-    stream: TlsStream<TcpStream>,
+    stream: Box<dyn Channel>,
+    /// What the hello has to hold.
+    token: Option<&'static str>,
     assembler: Assembler,
     newest: ExchangeId,
     is_left: bool,
 }
+
+/// Both directions of a connection.
+pub(crate) trait Channel: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<C: AsyncRead + AsyncWrite + Send + Unpin> Channel for C {}
 
 pub(crate) fn welcome() -> Welcome {
     Welcome {
@@ -96,8 +103,18 @@ impl FakeHost {
 
 impl Peer {
     fn new(stream: TlsStream<TcpStream>) -> Self {
+        Peer::of(stream, Some(TOKEN))
+    }
+
+    /// The host's end of streams that are there already.
+    pub(crate) fn over(stream: impl Channel + 'static) -> Self {
+        Peer::of(stream, None)
+    }
+
+    fn of(stream: impl Channel + 'static, token: Option<&'static str>) -> Self {
         Peer {
-            stream,
+            stream: Box::new(stream),
+            token,
             assembler: Assembler::new(AssemblerLimits {
                 max_message_bytes: 16 << 20,
                 max_buffered_bytes: 16 << 20,
@@ -108,6 +125,11 @@ impl Peer {
         }
     }
 
+    /// What is under the protocol.
+    pub(crate) fn into_channel(self) -> Box<dyn Channel> {
+        self.stream
+    }
+
     /// Reads the hello and answers it.
     pub(crate) async fn greet(&mut self, welcome: Welcome) {
         let (id, message) = self.receive().await.unwrap();
@@ -115,7 +137,7 @@ impl Peer {
         let Message::Hello(hello) = message else {
             panic!("{message:?} instead of a hello");
         };
-        assert_eq!(hello.token.as_deref(), Some(TOKEN));
+        assert_eq!(hello.token.as_deref(), self.token);
         self.send(id, Message::Welcome(welcome)).await;
     }
 
@@ -127,7 +149,7 @@ impl Peer {
             let header = Header::decode(header).unwrap();
             let mut payload = vec![0; header.length_bytes as usize];
             self.stream.read_exact(&mut payload).await.ok()?;
-            if begins_exchange(header.kind) && header.id > self.newest {
+            if begins_exchange(header.kind, header.id) && header.id > self.newest {
                 assert!(header.id.is_from_client());
                 self.newest = header.id;
             }
@@ -185,10 +207,10 @@ impl Peer {
     }
 }
 
-fn begins_exchange(kind: rpc_host_protocol::Kind) -> bool {
-    use rpc_host_protocol::Kind;
-    matches!(
-        kind,
-        Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw
-    )
+fn begins_exchange(kind: Kind, id: ExchangeId) -> bool {
+    match kind {
+        Kind::Call | Kind::Request | Kind::Upload | Kind::Provide | Kind::Withdraw => true,
+        Kind::Release => id != ExchangeId::CONNECTION,
+        _ => false,
+    }
 }

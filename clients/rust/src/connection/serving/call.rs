@@ -12,8 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::Term;
 use crate::connection::window::Place;
-use crate::connection::{Shared, acquire};
+use crate::connection::{Arrival, Passed, Shared, acquire};
 use crate::error::Error;
+use crate::object::Implementation;
+use crate::object::scope::Read;
 use crate::provider::{Answer, Incoming, ProviderError};
 
 tokio::task_local! {
@@ -36,13 +38,22 @@ pub(in crate::connection) fn served_call(shared: &Arc<Shared>) -> Option<Exchang
         .flatten()
 }
 
+/// What is called.
+pub(super) enum Target {
+    /// A name that is served.
+    Term(Arc<Term>),
+    /// An object.
+    Object(Arc<Implementation>),
+}
+
 /// A call into this client.
 pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) id: ExchangeId,
-    pub(super) term: Arc<Term>,
+    pub(super) target: Target,
     pub(super) header: CallHeader,
     pub(super) arguments: Vec<u8>,
+    pub(super) arrival: Option<Arc<Arrival>>,
     pub(super) arrived: Instant,
 }
 
@@ -55,51 +66,73 @@ impl Call {
             id,
         };
         let answered = async {
-            let message = SERVED.scope(served, self.message()).await;
-            shared.with_room(message.encode(id)).await
+            let (message, passed) = SERVED.scope(served, self.message()).await;
+            let (message, room, fits) = shared.with_room(message.encode(id)).await;
+            (message, room, if fits { passed } else { Passed::default() })
         };
-        let (message, room) = tokio::select! {
+        let (message, room, passed) = tokio::select! {
             biased;
             _ = &mut stopped => {
                 let problem = "the call was cancelled";
                 let failure = Failure::new(ErrorCode::Cancelled, Fault::Peer, problem);
-                (Message::Failure(failure).encode(id), None)
+                (Message::Failure(failure).encode(id), None, Passed::default())
             }
             answer = answered => answer,
         };
-        shared.answer(message, room, place);
+        shared.answer(message, room, place, passed);
     }
 
-    async fn message(self) -> Message {
+    /// The answer, and the objects in it.
+    async fn message(self) -> (Message, Passed) {
         match self.run().await {
-            Ok((answer, is_result)) => Message::Reply {
-                value: answer.into_value(),
-                is_result,
-            },
-            Err(error) => Message::Failure(error.into_failure()),
+            Ok((answer, is_result)) => {
+                let (value, passed) = answer.into_parts();
+                (Message::Reply { value, is_result }, passed)
+            }
+            Err(error) => (Message::Failure(error.into_failure()), Passed::default()),
         }
     }
 
     /// What the implementation gives, and whether the function returns a WIT `result`.
     async fn run(self) -> Result<(Answer, bool), ProviderError> {
-        let granted = self.term.answered().await;
-        let Some(granted) = granted.filter(|granted| Some(granted.lease) == self.header.lease)
-        else {
-            let problem = format!("{} is not served on this lease", self.header.module);
-            return Err(ProviderError::new(problem).with_code(ErrorCode::FailedPrecondition));
+        let (name, functions, provider) = match self.target {
+            Target::Object(object) => {
+                let name = Arc::from(self.header.module.as_str());
+                (name, Arc::default(), object.provider.clone())
+            }
+            Target::Term(term) => {
+                let granted = term.answered().await;
+                let lease = self.header.lease;
+                let granted = granted.filter(|granted| Some(granted.lease) == lease);
+                let Some(granted) = granted else {
+                    let problem = format!("{} is not served on this lease", self.header.module);
+                    return Err(
+                        ProviderError::new(problem).with_code(ErrorCode::FailedPrecondition)
+                    );
+                };
+                let functions = granted.functions.clone();
+                (term.name.clone(), functions, term.provider.clone())
+            }
         };
         let time_left = self.header.timeout_ms.map(Duration::from_millis);
+        let brought = self.arrival.zip(self.shared.connection.upgrade());
+        let read = brought.map(|(arrival, connection)| Read {
+            arrival,
+            connection,
+            // Which module made them is not said.
+            module: Arc::from(""),
+        });
         let call = Incoming::new(
-            self.term.name.clone(),
+            name,
             self.header.function,
-            granted.functions.clone(),
+            functions,
             self.arguments,
+            read,
             time_left.and_then(|time_left| self.arrived.checked_add(time_left)),
         );
         let is_result = call
             .signature()
             .is_some_and(|signature| signature.returns_result());
-        let provider = self.term.provider.clone();
         let answer = caught(async move { provider.serve(call).await }).await?;
         Ok((answer, is_result))
     }
@@ -121,17 +154,21 @@ async fn caught(
 }
 
 impl Shared {
-    /// Waits until the host has room for an answer that is longer than a frame.
-    async fn with_room(&self, answer: RawMessage) -> (RawMessage, Option<OwnedSemaphorePermit>) {
+    /// Waits until the host has room for an answer that is longer than a frame; says whether it is that answer
+    /// that is sent, or that it does not fit.
+    async fn with_room(
+        &self,
+        answer: RawMessage,
+    ) -> (RawMessage, Option<OwnedSemaphorePermit>, bool) {
         match self.frames_of(&answer) {
-            Ok(0) => (answer, None),
+            Ok(0) => (answer, None, true),
             // If there is none any more, there is nobody to answer.
-            Ok(frames) => (answer, acquire(&self.room, frames).await),
+            Ok(frames) => (answer, acquire(&self.room, frames).await, true),
             Err(error) => {
                 let error = ProviderError::new(format!("the answer is too long: {error}"))
                     .with_code(ErrorCode::ResourceExhausted);
                 let failure = Message::Failure(error.into_failure());
-                (failure.encode(answer.id), None)
+                (failure.encode(answer.id), None, false)
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Calls into this client: what it serves, and the calls that are under way here.
 //!
+//! A call rests on a lease, or it is one of a method of an object that the host holds of this client.
+//!
 //! The reader hands each call to a task of its own, so nothing that an implementation does holds up the
 //! reader or another call. A call has its place in the window of its lease until the answer is written;
 //! so a host that does not read cannot make this client keep more than its windows allow.
@@ -18,10 +20,12 @@ use rpc_host_protocol::message::{CallHeader, Lapse, Leased, Withdraw};
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::window::Place;
-use super::{Shared, Waiting};
+use super::window::{Place, Window};
+use super::{Passed, Shared, Waiting};
 use crate::lease::Lost;
-use call::Call;
+use crate::provide::MAX_WINDOW;
+use crate::provider::without_self;
+use call::{Call, Target};
 pub(super) use call::{no_slot, served_call};
 pub(crate) use term::{Granted, Term};
 
@@ -37,6 +41,8 @@ pub(super) struct Serving {
     calls: HashMap<ExchangeId, UnderWay>,
     /// Calls that have a place.
     taken: Arc<AtomicUsize>,
+    /// The places of calls of this client's objects.
+    of_objects: Option<Arc<Window>>,
 }
 
 struct Offered {
@@ -81,6 +87,15 @@ impl Serving {
         let ids = self.leases.values();
         let granted = ids.filter_map(|id| self.terms.get(id)?.term.granted());
         granted.map(|granted| granted.lease_time).min()
+    }
+
+    /// A place for a call of one of this client's objects.
+    fn place_of_object(&mut self) -> Option<Arc<Place>> {
+        let taken = &self.taken;
+        let window = self
+            .of_objects
+            .get_or_insert_with(|| Arc::new(Window::new(MAX_WINDOW, taken.clone())));
+        window.take()
     }
 
     /// Of a call: the one that serves its lease; or, where the host has not granted one yet, that
@@ -151,15 +166,30 @@ impl Shared {
         header: CallHeader,
         arguments: Vec<u8>,
     ) -> Result<(), String> {
-        let refusal = {
+        // Also where the call is refused: what it brings is counted, and let go of.
+        let arrival = self.arrived(&arguments);
+        let (target, arguments) = match header.lease {
+            Some(_) => (Err(not_served(&header)), arguments),
+            None => match without_self(&arguments) {
+                Some((number, rest)) => (self.object_of(number), rest),
+                None => (Err(not_served(&header)), arguments),
+            },
+        };
+        let (refusal, _without_a_lock) = {
             let mut state = self.state();
             if state.serving.calls.contains_key(&id) {
                 return Err(format!("it used {id} for two calls at once"));
             }
-            let term = state.serving.term_of(&header);
-            let place = term.as_ref().and_then(|term| term.take_place());
-            match (term, place) {
-                (Some(term), Some(place)) => {
+            let (target, place) = match state.serving.term_of(&header) {
+                Some(term) => {
+                    let place = term.take_place();
+                    (Ok(Target::Term(term)), place)
+                }
+                None if target.is_ok() => (target, state.serving.place_of_object()),
+                None => (target, None),
+            };
+            match (target, place) {
+                (Ok(target), Some(place)) => {
                     let (stop, stopped) = oneshot::channel();
                     let under_way = UnderWay {
                         place: place.clone(),
@@ -170,30 +200,35 @@ impl Shared {
                     let call = Call {
                         shared: self.clone(),
                         id,
-                        term,
+                        target,
                         header,
                         arguments,
+                        arrival,
                         arrived: Instant::now(),
                     };
                     tokio::spawn(call.serve(place, stopped));
                     return Ok(());
                 }
-                (Some(term), None) => Failure::new(
-                    ErrorCode::ResourceExhausted,
-                    Fault::Peer,
-                    format!(
-                        "all calls are under way that this client offered to take for {} at once",
-                        term.name()
-                    ),
-                ),
-                (None, _) => Failure::new(
-                    ErrorCode::Unimplemented,
-                    Fault::Peer,
-                    format!("this client does not serve {}", header.module),
-                ),
+                (Ok(target), None) => {
+                    let text = format!(
+                        "all calls are under way that this client takes for {} at once",
+                        header.module
+                    );
+                    let refusal = Failure::new(ErrorCode::ResourceExhausted, Fault::Peer, text);
+                    (refusal, Some(target))
+                }
+                (Err(refusal), _) => (refusal, None),
             }
         };
         self.refuse(id, refusal)
+    }
+
+    fn object_of(&self, number: u64) -> Result<Target, Failure> {
+        let found = self.own_object(number).map(Target::Object);
+        found.ok_or_else(|| {
+            let text = format!("this client has no object {number}");
+            Failure::new(ErrorCode::NotFound, Fault::Peer, text)
+        })
     }
 
     /// Answers a call that has no place.
@@ -297,17 +332,33 @@ impl Shared {
         self.write_now();
     }
 
-    fn answer(&self, message: RawMessage, room: Option<OwnedSemaphorePermit>, place: Arc<Place>) {
+    fn answer(
+        self: &Arc<Self>,
+        message: RawMessage,
+        room: Option<OwnedSemaphorePermit>,
+        place: Arc<Place>,
+        passed: Passed,
+    ) {
+        let mut sent = self.sending(passed);
         {
             let mut state = self.state();
             state.serving.calls.remove(&message.id);
             if state.end.is_some() {
+                drop(state);
                 return;
             }
-            state.outbox.answer(message, room, place);
+            if let Some(sent) = &mut sent {
+                sent.taken();
+            }
+            state.outbox.answer(message, room, place, sent);
         }
         self.write_now();
     }
+}
+
+fn not_served(header: &CallHeader) -> Failure {
+    let text = format!("this client does not serve {}", header.module);
+    Failure::new(ErrorCode::Unimplemented, Fault::Peer, text)
 }
 
 fn withdrawal(term: &Term, lease: u64) -> Withdraw {
