@@ -25,6 +25,7 @@ pub mod confinement;
 pub mod error;
 mod hex;
 mod inspect;
+pub mod journal;
 pub mod kv;
 pub mod node;
 pub mod objects;

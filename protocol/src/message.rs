@@ -230,6 +230,10 @@ pub struct Output {
     /// Of a line that was kept: the call in which it was written, as the host's log names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call: Option<String>,
+    /// This is no line of a guest's: so many are missing here, as they came faster than they were read. The text says the
+    /// same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
 }
 
 /// Where a guest writes.

@@ -236,6 +236,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                 level: None,
                 at_ms: None,
                 call: None,
+                lost: None,
             }),
         ),
         (
@@ -472,6 +473,19 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                 level: Some("info".to_owned()),
                 at_ms: Some(1_790_000_000_000),
                 call: Some("00112233445566aa#1".to_owned()),
+                lost: None,
+            }),
+        ),
+        (
+            "output-lost",
+            29,
+            Message::Output(Output {
+                stream: OutputStream::Log,
+                text: "17 lines were lost: they came faster than they were read".to_owned(),
+                level: Some("warn".to_owned()),
+                at_ms: None,
+                call: None,
+                lost: Some(17),
             }),
         ),
         (

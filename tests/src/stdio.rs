@@ -65,6 +65,16 @@ impl StdioHost {
         (host, stream)
     }
 
+    /// The command that starts such a node on the data directory in `directory`, for a shell.
+    pub fn command(directory: &Path) -> String {
+        let (binary, data) = (binary(), data(directory));
+        format!(
+            "'{}' serve --stdio --data '{}'",
+            binary.display(),
+            data.display()
+        )
+    }
+
     /// The same over any streams.
     pub fn start_over<const N: usize>(
         directory: &Path,

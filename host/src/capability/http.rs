@@ -279,6 +279,7 @@ fn tell(account: &Account, label: &CallLabel, error: &OutgoingError) {
         tenant,
         module,
         call,
+        scribe: _,
     } = label;
     tracing::info!(%tenant, %module, %call, %error, "a request of a module was refused");
 }

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rpc_host_protocol::error::printable;
+use rpc_host_protocol::message::OutputStream;
 use wasmtime::component::{HasData, Linker};
 
 use super::{Grants, Kind, MissingGrant};
 use crate::account::{Account, Hearing};
+use crate::journal::Room;
 use crate::sandbox::{CallLabel, CallLimits, State};
 
 pub(super) const INTERFACE: &str = "rpc-host:guest/log";
@@ -35,6 +37,7 @@ pub(crate) struct LogCtx {
     max_line_bytes: usize,
     max_lines: u64,
     lines: u64,
+    journal_room: Room,
 }
 
 impl LogCtx {
@@ -45,6 +48,7 @@ impl LogCtx {
             max_line_bytes: usize::try_from(limits.max_log_line_bytes).unwrap_or(usize::MAX),
             max_lines: limits.max_log_lines,
             lines: 0,
+            journal_room: limits.journal_room,
         }
     }
 
@@ -89,12 +93,23 @@ pub(crate) fn is_heard(account: &Account, label: &CallLabel, bytes: usize) -> bo
                 tenant,
                 module,
                 call,
+                scribe: _,
             } = label;
             let limit = account.chatter().pace().per_second();
             tracing::warn!(target: "guest", %tenant, %module, %call, limit, dropped_lines = dropped.lines,
                 dropped_bytes = dropped.bytes, "lines over `max-log-bytes-per-second-per-tenant` are dropped");
             false
         }
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::Trace => "trace",
+        Level::Debug => "debug",
+        Level::Info => "info",
+        Level::Warn => "warn",
+        Level::Error => "error",
     }
 }
 
@@ -116,11 +131,15 @@ impl Host for LogView<'_> {
             tenant,
             module,
             call,
+            scribe,
         } = &log.label;
+        let stream = OutputStream::Log;
         if log.lines > log.max_lines {
             if log.lines == log.max_lines.saturating_add(1) {
                 tracing::warn!(target: "guest", %tenant, %module, %call, limit = log.max_lines,
                     "lines over the limit are dropped");
+                let text = "lines over the limit are dropped (`max-log-lines-per-instance`)";
+                scribe.write(module, log.journal_room, stream, Some("warn"), text);
             }
             return Ok(());
         }
@@ -135,6 +154,11 @@ impl Host for LogView<'_> {
             .collect();
         let fields = printable(&fields.join(" "), left_bytes);
         let bytes = message.len().saturating_add(fields.len());
+        let text = match fields.is_empty() {
+            true => message.clone(),
+            false => format!("{message} {fields}"),
+        };
+        scribe.write(module, log.journal_room, stream, Some(name(level)), &text);
         if !is_heard(&log.account, &log.label, bytes) {
             return Ok(());
         }

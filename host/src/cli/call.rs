@@ -18,6 +18,7 @@ use rpc_host_protocol::{Signature, Type, Value};
 
 use super::call_text::CallText;
 use super::connect::Connect;
+use super::logs;
 use super::print::{self, Output};
 use super::problem::Problem;
 use super::provide::Program;
@@ -44,6 +45,9 @@ pub(crate) struct Call {
     /// turn; may be repeated. See `rpc-host provide --help` for what is said to the program
     #[arg(long = "provide", value_name = "NAME=PROGRAM", value_parser = stand_in)]
     stand_ins: Vec<(String, OsString)>,
+    /// Show on stderr what the modules write that have a part in the call, line by line as they do
+    #[arg(long)]
+    stream: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -79,6 +83,9 @@ impl Call {
         let Some(function) = description.functions.first() else {
             return Err(Problem::new("the node described no function"));
         };
+        if let Some(why) = &function.undescribed {
+            return Err(Problem::new(format!("{}: {why}", text.function)));
+        }
         let signature = &function.signature;
         let arguments = arguments(text, signature)?;
         let mut call = client.module(self.name.as_str()).function(&text.function);
@@ -87,6 +94,9 @@ impl Call {
         }
         if !self.allow.is_empty() {
             call = call.allow(self.allow.clone());
+        }
+        if self.stream {
+            call = call.output(|line| print::note(&logs::text(&line)));
         }
         let reply = call.call_raw(arguments).await;
         let reply = reply.map_err(|error| self.about(error))?;

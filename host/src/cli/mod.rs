@@ -15,6 +15,7 @@ mod connect;
 mod describe;
 mod inspect;
 mod limits;
+mod logs;
 mod print;
 mod problem;
 mod promote;
@@ -77,6 +78,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Show what can be called under a name, with its docs, or as a stub for Python
     Describe(describe::Describe),
+    /// Show what the guests of a registration wrote, and write
+    Logs(logs::Logs),
     /// Show what is allowed, and how much of it is in use
     Limits(limits::Limits),
     /// List the revisions of a registration
@@ -142,15 +145,17 @@ fn run(cli: Cli) -> Result<(), Problem> {
         .build()
         .map_err(|error| Problem::new(format!("cannot start: {error}")))?;
     runtime.block_on(async {
-        if let Command::Provide(provide) = command {
+        let done = match command {
             // It listens for signals itself, as it has something to give back.
-            return provide.run(&connect).await;
-        }
-        tokio::select! {
-            outcome = run_client(&connect, command) => outcome,
-            // Dropping the other branch cancels on the node what is under way there.
-            _ = tokio::signal::ctrl_c() => Err(Problem::interrupted()),
-        }
+            Command::Provide(provide) => provide.run(&connect).await,
+            command => tokio::select! {
+                outcome = run_client(&connect, command) => outcome,
+                // Dropping the other branch cancels on the node what is under way there.
+                _ = tokio::signal::ctrl_c() => Err(Problem::interrupted()),
+            },
+        };
+        connect.end().await;
+        done
     })
 }
 
@@ -167,6 +172,7 @@ async fn run_client(connect: &Connect, command: Command) -> Result<(), Problem> 
         Command::Show(show) => show.run(connect).await,
         Command::Inspect(inspect) => inspect.run(connect).await,
         Command::Describe(describe) => describe.run(connect).await,
+        Command::Logs(logs) => logs.run(connect).await,
         Command::Limits(limits) => limits.run(connect).await,
         Command::History(history) => history.run(connect).await,
         Command::Remove(remove) => remove.run(connect).await,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
 
 use clap::{Args, ValueEnum};
+use rpc_host_protocol::error::printable;
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -64,6 +65,18 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Problem> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Problem::new(format!("cannot write json: {error}")))?;
     stdout(&(text + "\n"))
+}
+
+/// Prints `value` for programs, on one line: one of many.
+pub(crate) fn json_line<T: Serialize + ?Sized>(value: &T) -> Result<(), Problem> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| Problem::new(format!("cannot write json: {error}")))?;
+    stdout(&(text + "\n"))
+}
+
+/// A text of somebody else's, on one line.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(text, usize::MAX)
 }
 
 /// `text` with the control characters escaped that are not part of its layout: names, comments and

@@ -193,6 +193,11 @@ limits! {
     max_output_bytes_per_instance, "max-output-bytes-per-instance" = 64 * KIB, at most 16 * MIB;
     /// Bytes that the guests of one tenant log and print in one second; the rest is dropped.
     max_log_bytes_per_second_per_tenant, "max-log-bytes-per-second-per-tenant" = MIB, at most GIB;
+    /// Bytes of the lines of one registration that are kept in memory to be read, each with its text and 128 bytes;
+    /// the oldest go.
+    max_kept_log_bytes_per_registration, "max-kept-log-bytes-per-registration" = 256 * KIB, at most 64 * MIB;
+    /// The same of all registrations of one tenant.
+    max_kept_log_bytes_per_tenant, "max-kept-log-bytes-per-tenant" = 4 * MIB, at most GIB;
     /// Time to compile one module.
     compile_timeout_ms, "compile-timeout-ms" = 2 * MINUTE, at most HOUR;
     /// Bytes of memory of the process that compiles one module.
@@ -370,6 +375,13 @@ impl LimitsTable {
                 upper_value: limits.max_stored_bytes_per_tenant,
                 lower_value: &mut limits.max_upload_bytes,
                 lower_was_set: self.max_upload_bytes.is_some(),
+            },
+            Pair {
+                lower: "max-kept-log-bytes-per-registration",
+                upper: "max-kept-log-bytes-per-tenant",
+                upper_value: limits.max_kept_log_bytes_per_tenant,
+                lower_value: &mut limits.max_kept_log_bytes_per_registration,
+                lower_was_set: self.max_kept_log_bytes_per_registration.is_some(),
             },
             Pair {
                 lower: "max-volume-bytes",

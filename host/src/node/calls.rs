@@ -26,6 +26,7 @@ use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::{Limits, count};
 use crate::error::HostError;
+use crate::journal::Room;
 use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
@@ -190,9 +191,6 @@ pub(super) async fn call(
         place,
     } = begun;
     let (permit, place) = place?;
-    if call.header.output {
-        return Err(HostError::Unimplemented("output while a call runs"));
-    }
     let allow = allowed(node, call.header.allow.as_deref())?;
     let limits = match place.registration() {
         Some(registration) => registration
@@ -206,11 +204,14 @@ pub(super) async fn call(
         .timeout_ms
         .unwrap_or(limits.default_call_timeout_ms);
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
+    let name = Arc::from(format!("{}{}", call.origin.session, call.exchange));
+    let tenant = principal.tenant().number();
     let caller = Caller {
         permit,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        call: Arc::from(format!("{}{}", call.origin.session, call.exchange)),
+        scribe: node.journals().scribe(tenant, &name, call.ear),
+        call: name,
         session: call.origin.session,
         allow: Arc::new(allow),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
@@ -562,11 +563,14 @@ pub(super) fn caller_of_session(
     principal: &Principal,
     session: SessionId,
 ) -> Result<Arc<Caller>, HostError> {
+    let name = Arc::from(session.to_string());
+    let tenant = principal.tenant().number();
     Ok(Arc::new(Caller {
         permit: principal.permit_call()?,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        call: Arc::from(session.to_string()),
+        scribe: node.journals().scribe(tenant, &name, None),
+        call: name,
         session,
         allow: Arc::new(Policy::Any),
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
@@ -750,6 +754,7 @@ impl Caller {
                 tenant: Arc::clone(&self.tenant),
                 module: Arc::from(registration.name.as_str()),
                 call: Arc::clone(&self.call),
+                scribe: self.scribe.clone(),
             },
             limits: call_limits(limits, deadline),
             began_at: self.began_at,
@@ -771,6 +776,10 @@ fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
         max_log_lines: limits.max_log_lines_per_instance,
         max_output_bytes: limits.max_output_bytes_per_instance,
         max_http_requests_of_tenant: limits.max_http_requests_at_once_per_tenant,
+        journal_room: Room {
+            registration_bytes: limits.max_kept_log_bytes_per_registration,
+            tenant_bytes: limits.max_kept_log_bytes_per_tenant,
+        },
     }
 }
 

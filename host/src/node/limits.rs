@@ -31,6 +31,7 @@ pub(super) fn limits(
     };
     let usage = node.registry.usage(principal.tenant());
     let account = principal.account();
+    let log_bytes = node.journals().used_bytes(principal.tenant().number());
     let volume_bytes = node.volumes.used_bytes(principal.tenant().number());
     // Who may not manage a tenant's tokens is not told how many there are.
     let tokens = match principal.permit_tokens(principal.tenant_name()) {
@@ -43,6 +44,7 @@ pub(super) fn limits(
         "max-registrations-per-tenant" => Some(usage.registrations),
         "max-modules-per-tenant" => Some(usage.modules),
         "max-volume-bytes-per-tenant" => Some(volume_bytes),
+        "max-kept-log-bytes-per-tenant" => Some(log_bytes),
         "max-stored-bytes-per-tenant" => Some(usage.stored_bytes),
         "max-artifact-bytes-per-tenant" => Some(usage.artifact_bytes),
         "max-tokens-per-tenant" => tokens,

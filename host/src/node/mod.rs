@@ -19,6 +19,7 @@
 //! | `changes`, `contract` | changes of registrations, and whether one leaves everybody what they count on |
 //! | `provide` | from a client's offer to its lease, and a module in its place |
 //! | `limits` | what limits are in force |
+//! | `logs` | what guests said, and say |
 //! | `uploads` | a module on its way in |
 
 mod abroad;
@@ -36,6 +37,7 @@ mod inspection;
 mod kept;
 mod limits;
 mod line;
+mod logs;
 mod operations;
 mod pins;
 mod provide;
@@ -55,11 +57,14 @@ use crate::capability::Policy;
 use crate::clock::WallClock;
 use crate::config::Limits;
 use crate::error::HostError;
+use crate::journal::Journals;
 use crate::kv::Buckets;
 use crate::objects::Gone;
 use crate::provider::Providers;
 use crate::registry::{Registry, Targets};
-use crate::session::{Backend, CallReply, CallRequest, Origin, Reach, SessionId, UploadStart};
+use crate::session::{
+    Backend, CallReply, CallRequest, Origin, Outlet, Reach, SessionId, UploadStart,
+};
 use crate::tenant::{Directory, Principal, Shown, TenantId};
 use crate::volume::Volumes;
 use audited::Pending;
@@ -78,6 +83,7 @@ struct Inner {
     parts: Parts,
     holdings: AllHoldings,
     shared: Shared,
+    journals: Journals,
 }
 
 /// The parts of a node.
@@ -109,6 +115,7 @@ impl Node {
     pub fn new(parts: Parts) -> Self {
         Node {
             inner: Arc::new(Inner {
+                journals: Journals::new(Arc::clone(&parts.clock)),
                 parts,
                 holdings: AllHoldings::default(),
                 shared: Shared::default(),
@@ -121,8 +128,14 @@ impl Node {
         &self.inner.shared
     }
 
+    /// What guests said.
+    fn journals(&self) -> &Journals {
+        &self.inner.journals
+    }
+
     /// What a registration that was removed leaves behind ends, or all that a removed tenant does.
     fn removed(&self, tenant: TenantId, name: Option<&str>) {
+        self.journals().removed(tenant.number(), name);
         self.shared().removed(tenant, name);
         self.holdings().removed(tenant, name);
         for root in self.shared().of_tenant(tenant) {
@@ -203,10 +216,12 @@ impl Backend for Node {
         principal: &Principal,
         origin: Origin,
         operation: Operation,
+        outlet: Outlet,
     ) -> Result<Vec<u8>, Failure> {
         let mut asked = Pending::operation(&self.audit, principal, origin, &operation);
         let session = origin.session;
-        let done = operations::operate(self, principal, session, operation, &mut asked).await;
+        let done =
+            operations::operate(self, principal, (session, &outlet), operation, &mut asked).await;
         asked.end(&done);
         Ok(done?)
     }

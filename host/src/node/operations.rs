@@ -15,13 +15,14 @@ use super::audited::Pending;
 use super::changes::{Changed, Wanted, change};
 use super::inspection::{describe, inspect};
 use super::limits::limits;
+use super::logs::logs;
 use super::provide::promote;
 use super::uploads::entry;
 use crate::capability::{Grants, Policies, Policy};
 use crate::config::{Narrowing, Scope};
 use crate::error::HostError;
 use crate::registry::{Digest, Registration, Revision};
-use crate::session::SessionId;
+use crate::session::{Outlet, SessionId};
 use crate::tenant::{
     Principal, ReadPermit, Role, SettingsChange, Tenant, TenantError, TenantName, TokenDescription,
     TokenId, Weight,
@@ -31,7 +32,7 @@ use crate::tenant::{
 pub(super) async fn operate(
     node: &Node,
     principal: &Principal,
-    session: SessionId,
+    (session, outlet): (SessionId, &Outlet),
     operation: Operation,
     asked: &mut Pending,
 ) -> Result<Vec<u8>, HostError> {
@@ -104,11 +105,9 @@ pub(super) async fn operate(
             let description = describe(node, &permit, session, request).await?;
             Ok(encode_envelope(&description))
         }
-        Operation::Logs(request) => {
-            let permit = principal.permit_read()?;
-            catalog.show(&permit, &request.name)?;
-            Err(HostError::Unimplemented("logs of a registration"))
-        }
+        Operation::Logs(request) => Ok(encode_envelope(
+            &logs(node, principal, request, outlet).await?,
+        )),
         Operation::Modules {} => {
             let modules = node.registry.modules.list(&principal.permit_read()?);
             let entries: Vec<_> = modules.iter().map(|module| entry(module, true)).collect();

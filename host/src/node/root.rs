@@ -24,6 +24,7 @@ use crate::account::{Account, Quantity};
 use crate::capability::{Grants, Policies, Policy};
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
+use crate::journal::Scribe;
 use crate::objects::{Gone, ObjectError};
 use crate::registry::{Registration, RegistryError};
 use crate::sandbox::{
@@ -48,6 +49,8 @@ pub(super) struct Caller {
     pub(super) allow: Arc<Policy>,
     /// When the call began, since 1970.
     pub(super) began_at: Duration,
+    /// Writes down what is said in it.
+    pub(super) scribe: Scribe,
 }
 
 /// What an instance works on.

@@ -10,6 +10,7 @@ use wasmtime::component::Val;
 use super::bytes::growth;
 use super::instance::INNER_PATIENCE;
 use super::{Sandbox, SandboxError};
+use crate::journal::{Room, Scribe};
 use crate::share::{Shares, Taken};
 
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
@@ -29,6 +30,8 @@ pub struct CallLabel {
     pub module: Arc<str>,
     /// Names the call in the log: session and exchange.
     pub call: Arc<str>,
+    /// Writes down what is said in it.
+    pub scribe: Scribe,
 }
 
 impl fmt::Display for CallLabel {
@@ -58,6 +61,8 @@ pub struct CallLimits {
     pub max_output_bytes: u64,
     /// Requests to hosts outside that its tenant has under way.
     pub max_http_requests_of_tenant: u64,
+    /// How much is kept of what it says.
+    pub journal_room: Room,
 }
 
 /// Room for values that came as bytes.

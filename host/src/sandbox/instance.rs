@@ -14,7 +14,6 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 use super::bytes::{self, Bytes};
 use super::crossing::{Crossing, Passed};
 use super::engine::{TICK, TICKS_OF_TURN};
-use super::output::Output;
 use super::rest::Rest;
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
@@ -23,12 +22,10 @@ use super::{
 };
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
-use crate::capability::{self, Grants, KeyValue};
+use crate::capability::{Grants, KeyValue};
 use crate::share::{Full, Taken};
 use crate::volume::Mount;
 
-/// Lines of a guest's output that go to the log from one call.
-const MAX_LOGGED_LINES: usize = 100;
 /// How long an instance that others wait for waits for its place, and a call for room. All could be held
 /// by calls that wait for one more, so this wait ends before they do.
 pub(super) const INNER_PATIENCE: Duration = Duration::from_secs(1);
@@ -183,7 +180,7 @@ impl Sandbox {
             Ok(Err(error)) => failed(&store, &error),
             Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
         };
-        store.data().log_output();
+        store.data().settle();
         Err(ended)
     }
 
@@ -251,9 +248,9 @@ impl Instance {
         self.store.data_mut().begin(terms);
     }
 
-    /// Tells what it printed since this was last done.
+    /// Tells the rest of what it printed in this call: a line that has not ended, and how much was dropped.
     pub fn settle(&self) {
-        self.store.data().log_output();
+        self.store.data().settle();
     }
 
     /// A call of it is over that leaves it alive: what it printed is told, and it waits for nobody's place.
@@ -488,47 +485,12 @@ fn lower_all(
     Ok(vals)
 }
 
-/// How a guest ended that failed. What it said last goes to the log and into the account of its end.
+/// How a guest ended that failed. What it said last goes into the account of its end.
 fn failed(store: &Store<State>, error: &wasmtime::Error) -> SandboxError {
     let state = store.data();
-    let printed = log_output(state.label(), &state.account, "stderr", &state.stderr);
-    trap::classify(error, &printed, &state.limits, state.limiter.refusal())
-}
-
-impl State {
-    /// Tells what the guest printed.
-    fn log_output(&self) {
-        let (label, account) = (self.label(), &self.account);
-        log_output(label, account, "stdout", &self.stdout);
-        log_output(label, account, "stderr", &self.stderr);
-    }
-}
-
-/// A guest's output, line by line, so that it cannot pass for lines of the node. Gives it.
-fn log_output(
-    label: &CallLabel,
-    account: &Account,
-    stream: &'static str,
-    output: &Output,
-) -> String {
-    let (text, dropped_bytes) = output.take();
-    log_lines(label, account, stream, &text);
-    if dropped_bytes > 0 {
-        tracing::warn!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
-            stream, dropped_bytes, "output over the limit was dropped");
-    }
-    text
-}
-
-fn log_lines(label: &CallLabel, account: &Account, stream: &'static str, text: &str) {
-    for line in text.lines().take(MAX_LOGGED_LINES) {
-        let line = rpc_host_protocol::error::printable(line, 4096);
-        if !capability::is_heard(account, label, line.len()) {
-            continue;
-        }
-        tracing::info!(target: "guest", tenant = %label.tenant, module = %label.module, call = %label.call,
-            stream, "{line}");
-    }
+    state.settle();
+    let last_words = state.stderr.last_words();
+    trap::classify(error, &last_words, &state.limits, state.limiter.refusal())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rpc_host_protocol::message::OutputStream;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -79,8 +80,8 @@ impl State {
             ),
             None => (None, None, None),
         };
-        let output = || Output::new(limits.max_output_bytes);
-        let (stdout, stderr) = (output(), output());
+        let output = |stream| Output::new(stream, &account, &terms.label, limits);
+        let (stdout, stderr) = (output(OutputStream::Stdout), output(OutputStream::Stderr));
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
         let (wasi, frozen_at) =
@@ -133,8 +134,8 @@ impl State {
             max_host_resources: held.max_host_resources,
             ..limits
         };
-        self.stdout.begin(limits.max_output_bytes);
-        self.stderr.begin(limits.max_output_bytes);
+        self.stdout.begin(&label, &limits);
+        self.stderr.begin(&label, &limits);
         if let Some(frozen_at) = &self.frozen_at {
             frozen_at.set(began_at);
         }
@@ -144,6 +145,12 @@ impl State {
         self.deadline = deadline;
         self.budget = budget;
         self.ticks_of_turn = 1;
+    }
+
+    /// Tells the rest of what it printed in this call.
+    pub(super) fn settle(&self) {
+        self.stdout.settle();
+        self.stderr.settle();
     }
 
     /// Whose call it works on.

@@ -26,7 +26,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::session::{CallReply, CallRequest, Origin, Reach, SessionId, UploadSink, UploadStart};
+use crate::session::{
+    CallReply, CallRequest, Origin, Outlet, Reach, SessionId, UploadSink, UploadStart,
+};
 use crate::tenant::{Principal, Shown};
 use crate::transport::ClientTrust;
 use crate::transport::frames::FrameReader;
@@ -81,7 +83,13 @@ impl Backend for Open {
         Ok(std::future::ready(Ok(())))
     }
     fn release_unanswered(&self, _: &Principal, _: Origin, _: &Release) {}
-    async fn operate(&self, _: &Principal, _: Origin, _: Operation) -> Result<Vec<u8>, Failure> {
+    async fn operate(
+        &self,
+        _: &Principal,
+        _: Origin,
+        _: Operation,
+        _: Outlet,
+    ) -> Result<Vec<u8>, Failure> {
         Ok(Vec::new())
     }
     async fn begin_upload(

@@ -2,14 +2,16 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::message::{CallHeader, Leased, Provide, Release, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
 use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
-use super::{Reach, SessionId, Told};
+use super::{Outlet, Reach, SessionId, Told};
 use crate::chain::Chain;
+use crate::journal::Ear;
 use crate::tenant::{Principal, Shown};
 
 /// The node, as sessions see it.
@@ -66,12 +68,13 @@ pub trait Backend: Send + Sync + 'static {
     /// The same where nobody waits for it: what is not held so often is left alone.
     fn release_unanswered(&self, principal: &Principal, origin: Origin, release: &Release);
 
-    /// Does an operation; gives the reply's CBOR item.
+    /// Does an operation; gives the reply's CBOR item. What comes before that goes to `outlet`.
     fn operate(
         &self,
         principal: &Principal,
         origin: Origin,
         operation: Operation,
+        outlet: Outlet,
     ) -> impl Future<Output = Result<Vec<u8>, Failure>> + Send;
 
     /// Takes an upload, or knows the module already.
@@ -171,6 +174,8 @@ pub struct CallRequest {
     pub arguments: Vec<u8>,
     /// What it is part of, if the client makes it for a call of the host's.
     pub chain: Option<Chain>,
+    /// Hears what its guests say, if the client wants that.
+    pub ear: Option<Arc<dyn Ear>>,
 }
 
 /// How a call ends that went well.

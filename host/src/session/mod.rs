@@ -10,6 +10,7 @@
 //! | `reach` | the way back: calls of the host's into the client |
 //! | `fellows` | which sessions have work of their own, for the end of the node |
 //! | `reply` | the right to answer an exchange, once |
+//! | `outlet` | what is sent before that: lines that guests say |
 //! | `told` | what is undone if an answer never leaves |
 //! | `shortcut` | which calls need no task of their own |
 //! | `end` | why a session ended |
@@ -35,6 +36,7 @@ pub(crate) mod fixture;
 mod handshake;
 mod id;
 mod order;
+mod outlet;
 mod paces;
 mod reach;
 mod reply;
@@ -58,6 +60,7 @@ pub use end::SessionEnd;
 pub use fellows::Fellows;
 pub use id::SessionId;
 pub use order::OrderError;
+pub use outlet::Outlet;
 pub use reach::{ClientReply, Reach, ReachError};
 pub use serve::{Connection, MAX_LEAVE_TIME, SessionContext, serve};
 pub use told::{Telling, Told};

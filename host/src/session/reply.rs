@@ -1,9 +1,12 @@
 //! The right to answer an exchange.
 
+use std::sync::Arc;
+
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::Message;
 use rpc_host_protocol::{ExchangeId, Failure};
 
+use super::outlet::{Outlet, Tap};
 use super::{CallReply, Told};
 use crate::transport::frames::Outbox;
 
@@ -14,12 +17,30 @@ use crate::transport::frames::Outbox;
 pub(super) struct ReplyToken {
     exchange: ExchangeId,
     outbox: Outbox,
+    /// Hears what is sent before the answer, and nothing after it.
+    tap: Option<Arc<Tap>>,
 }
 
 impl ReplyToken {
     /// For an exchange that has just begun.
     pub(super) fn new(exchange: ExchangeId, outbox: Outbox) -> Self {
-        ReplyToken { exchange, outbox }
+        ReplyToken {
+            exchange,
+            outbox,
+            tap: None,
+        }
+    }
+
+    /// Lets the client hear what the guests of its call say.
+    pub(super) fn tap(&mut self) -> Arc<Tap> {
+        let tap = Tap::new(self.outlet());
+        self.tap = Some(Arc::clone(&tap));
+        tap
+    }
+
+    /// Where the output of the exchange goes.
+    pub(super) fn outlet(&self) -> Outlet {
+        Outlet::new(self.exchange, self.outbox.clone())
     }
 
     pub(super) fn exchange(&self) -> ExchangeId {
@@ -32,6 +53,7 @@ impl ReplyToken {
 
     /// Answers, and lets go of `held` just before the peer can know.
     pub(super) async fn answer_after<H>(self, outcome: Result<CallReply, Failure>, held: H) {
+        self.close_tap().await;
         let (message, told) = self.message(outcome);
         // A connection that has ended needs no answers; its own task says why it ended.
         let _ended = self.outbox.send_after(message, held).await;
@@ -44,9 +66,16 @@ impl ReplyToken {
         outcome: Result<CallReply, Failure>,
         held: H,
     ) {
+        self.close_tap().await;
         let (message, told) = self.message(outcome);
         let _ended = self.outbox.send_within_writing_task(message, held).await;
         told.keep(self.exchange);
+    }
+
+    async fn close_tap(&self) {
+        if let Some(tap) = &self.tap {
+            tap.close().await;
+        }
     }
 
     /// The answer, and what is to be done when it was left to be written. Where the connection ends before it is

@@ -2,6 +2,7 @@
 
 mod exchanges;
 mod lifetime;
+mod output;
 mod peer;
 mod reach;
 mod uploads;

@@ -164,6 +164,8 @@ fn on_their_own() -> Vec<Program> {
             Written("r08-lists"), NO_LIMIT, "bad-case" => trapped(&["discriminant"]);
         "R11" "print-flood" Middling, "prints eight megabytes that clear terminals",
             Written("r11-stdout"), NO_LIMIT, "flood" => Expect::Value(Value::U32(0));
+        "R11" "print-lines" Middling, "prints empty lines without end",
+            Written("r11-stdout"), CPU, "lines" => SPENT;
         "R11" "print-unasked" Cheap, "prints more at once than the stream said it would take",
             Written("r11-stdout"), NO_LIMIT, "unasked" => Expect::Value(Value::Option(None));
         "R11" "print-zeroes" Cheap, "prints zeros without end, which cost it nothing",

@@ -7,7 +7,7 @@ use rpc_host_protocol::cbor::encode_arguments;
 use rpc_host_protocol::frame::{FLAG_MORE, HEADER_BYTES, Header};
 use rpc_host_protocol::message::{Beat, CallHeader, Hello, Message, Release};
 use rpc_host_protocol::operation::{
-    Named, Register, TenantSettings, TokenCreate, TokenList, TokenRevoke,
+    Logs, Named, Register, TenantSettings, TokenCreate, TokenList, TokenRevoke,
 };
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -40,6 +40,7 @@ macro_rules! peers {
                     registered("sum", Guest::Built("calc"), &[], &[]),
                     registered("sleep", Guest::Written("r13-pollables"), &[], &[]),
                     registered("long", Guest::Built("big"), &[], &[]),
+                    registered("loud", Guest::Written("r11-stdout"), &[("max-cpu-ms-per-call", 20)], &[]),
                 ],
                 run: |scene| Box::pin($run(scene)),
             },
@@ -84,6 +85,8 @@ pub(super) fn programs() -> Vec<Program> {
             reset_in_mid_call => Expect::AllWell;
         "P8" "never-reads" Slow, "asks for megabytes and reads none of them",
             never_reads => Expect::HangUp;
+        "P8" "wants-to-hear-and-does-not-read" Slow, "follows a log, calls what prints without end, and reads nothing until all is said",
+            deaf => Expect::AllWell;
         "P9" "id-again" Middling, "begins two exchanges with one id",
             |scene| ids(scene, &[1, 1]) => dismissed(&["exchange #1 cannot begin after #1"]);
         "P9" "id-of-the-node" Middling, "begins an exchange with an id that is the node's",
@@ -417,6 +420,64 @@ async fn never_reads(mut scene: Scene) -> End {
     };
     crate::in_time("the end of one that does not read", until_it_ends).await;
     End::HangUp
+}
+
+async fn deaf(mut scene: Scene) -> End {
+    let mut peer = scene.peer().await;
+    let mut followed = Vec::new();
+    for _ in 0..5 {
+        let id = peer.fresh_id();
+        let logs = Logs {
+            name: "loud".to_owned(),
+            tail: None,
+            follow: true,
+        };
+        peer.send(id, Message::Request(Operation::Logs(logs))).await;
+        followed.push(id);
+    }
+    let mut called = Vec::new();
+    for _ in 0..5 {
+        let id = peer.fresh_id();
+        let mut call = call_of("loud", "lines", encode_arguments(&[], &[]));
+        if let Message::Call { header, .. } = &mut call {
+            header.output = true;
+        }
+        peer.send(id, call).await;
+        called.push(id);
+    }
+    // Somebody else sees the last of it, and so all was said.
+    let mut other = scene.peer().await;
+    for _ in 0..5 {
+        let id = other.call("loud", "lines", &[]).await;
+        if other.outcome(id).await.is_ok() {
+            return End::Odd("printing without end has an end".to_owned());
+        }
+    }
+    let mut heard = 0_u64;
+    while !called.is_empty() || !followed.is_empty() {
+        match peer.message().await {
+            (_, Message::Output(line)) => heard += line.lost.unwrap_or(1),
+            (id, Message::Failure(failure)) if called.contains(&id) => {
+                if failure.code != ResourceExhausted {
+                    return End::Failure(failure);
+                }
+                called.retain(|other| *other != id);
+                if called.is_empty() {
+                    for id in &followed {
+                        peer.send(*id, Message::Cancel).await;
+                    }
+                }
+            }
+            (id, Message::Failure(failure)) if failure.code == ErrorCode::Cancelled => {
+                followed.retain(|other| *other != id);
+            }
+            other => return End::Odd(format!("{other:?} to one who would hear")),
+        }
+    }
+    if heard == 0 {
+        return End::Odd("nothing was heard".to_owned());
+    }
+    still_good(peer).await
 }
 
 async fn ids(mut scene: Scene, ids: &[u32]) -> End {

@@ -18,6 +18,7 @@
 //! | `traps`, `deadlines` | calls that do not end well |
 //! | `fairness`, `runaway` | tenants that would have more than their share, and guests that never end |
 //! | `wasi`, `imports`, `logging` | what a guest finds around it, and what not |
+//! | `output` | what guests write, kept and told to those who call |
 //! | `leases` | what clients serve, and for how long |
 //! | `localisation` | a module's import moved to a client, and back |
 //! | `reverse_calls` | calls into clients: nested, idle, failing, round and round, in time |
@@ -78,6 +79,7 @@ mod localisation;
 mod logging;
 mod lost_providers;
 mod objects;
+mod output;
 mod programs;
 mod providers_under_load;
 mod quotas;

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::Path;
 
-use rpc_host_client::{Client, ErrorCode, Profile};
+use rpc_host_client::{Client, ErrorCode, LogOptions, Options, Profile};
 use rpc_host_protocol::operation::{Named, NewToken, TenantEntry, TenantSettings, TokenCreate};
 use rpc_host_protocol::{Message, Operation};
-use rpc_host_tests::{HostOptions, RawPeer, StdioHost, StdioStream};
+use rpc_host_tests::{Cli, HostOptions, RawPeer, StdioHost, StdioStream, built};
 use tokio::net::UnixStream;
 
 /// A node that is started for this client, which has entered.
@@ -165,4 +165,51 @@ async fn sockets_are_as_good_as_pipes_and_an_end_is_an_end() {
     let streams = (nothing().unwrap(), nothing().unwrap());
     let host = StdioHost::start_over(directory.path(), HostOptions::new(), [], streams);
     assert!(host.end().await.success());
+}
+
+#[tokio::test]
+async fn what_modules_print_does_not_get_onto_the_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let (host, stream) = StdioHost::start(directory.path(), HostOptions::new(), []);
+    let (reader, writer) = tokio::io::split(stream);
+    let client = Client::from_streams(reader, writer).await.unwrap();
+    let module = client.upload_module(built("wasi-probe")).await.unwrap();
+    let registered = client.register("probe", &module, Options::default());
+    registered.await.unwrap();
+    let probe = client.module("probe");
+    for text in ["to stdout", "\0\0\0\u{2}\u{4}\0\0\0\0\0\0\u{1}\u{f6}"] {
+        for function in ["print", "print-error"] {
+            let said: String = probe.call(function, (text,)).await.unwrap();
+            assert_eq!(said, "ok: ()");
+        }
+    }
+    let said: String = probe.call("flood", (1 << 20,)).await.unwrap();
+    assert_eq!(said, "done");
+    let mut lines = Vec::new();
+    let options = LogOptions::default();
+    let shown = client.logs("probe", options, |line| lines.push(line.text));
+    shown.await.unwrap();
+    assert!(lines.len() > 4 && lines[0] == "to stdout", "{lines:?}");
+    drop((client, probe));
+    assert!(host.end().await.success());
+}
+
+#[tokio::test]
+async fn the_command_line_talks_to_a_node_that_it_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = async |arguments: &[&str]| {
+        let command = StdioHost::command(directory.path());
+        let connect = ["--connect-command", command.as_str()];
+        let arguments = connect.iter().chain(arguments).copied();
+        Cli::new(directory.path(), arguments).run().await
+    };
+    let file = directory.path().join("calc.wasm");
+    std::fs::write(file, built("calc")).unwrap();
+    run(&["upload", "calc.wasm", "--name", "calc"]).await.ok();
+    assert_eq!(run(&["call", "calc", "add(2, 3)"]).await.ok(), "5");
+    let both = ["list", "--profile", "client.toml"];
+    assert!(run(&both).await.failed(2).contains("--connect-command"));
+    let broken = ["--connect-command", "exit 7", "list"];
+    let broken = Cli::new(directory.path(), broken).run().await;
+    broken.error("unavailable", &[]);
 }

@@ -552,6 +552,7 @@ async fn lines_are_shown_in_their_order_and_before_the_answer() {
                     level: None,
                     at_ms: None,
                     call: None,
+                    lost: None,
                 };
                 peer.send(id, Message::Output(line)).await;
             }

@@ -5,6 +5,7 @@ use wasmtime::component::{Component, Linker};
 use super::*;
 use crate::account::Allowance;
 use crate::capability::Kinds;
+use crate::journal::{Room, Scribe};
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
 use crate::sandbox::{SandboxLimits, State};
@@ -95,6 +96,7 @@ impl Bench {
                 tenant: Arc::from("team"),
                 module: Arc::from("m"),
                 call: Arc::from("c"),
+                scribe: Scribe::default(),
             },
             limits: CallLimits {
                 timeout: Duration::from_secs(60),
@@ -106,6 +108,10 @@ impl Bench {
                 max_log_lines: 100,
                 max_output_bytes: 1024,
                 max_http_requests_of_tenant: 1,
+                journal_room: Room {
+                    registration_bytes: 1 << 20,
+                    tenant_bytes: 1 << 20,
+                },
             },
             began_at: Duration::ZERO,
             deadline,

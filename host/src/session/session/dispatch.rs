@@ -11,6 +11,7 @@ use tracing::{Span, debug_span};
 
 use super::serving::answer;
 use super::{Holder, MAX_LOGGED_NAME_BYTES, Session};
+use crate::journal::Ear;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
@@ -138,15 +139,17 @@ impl<B: Backend> Session<B> {
             token.fail(too_fast).await;
             return Ok(());
         }
-        let Some((token, slot)) = self.take_slot(token, arguments.len()).await else {
+        let Some((mut token, slot)) = self.take_slot(token, arguments.len()).await else {
             return Ok(());
         };
+        let ear = header.output.then(|| token.tap() as Arc<dyn Ear>);
         let call = CallRequest {
             origin: self.origin,
             exchange: id,
             header,
             arguments,
             chain,
+            ear,
         };
         let holder = Arc::clone(&self.holder);
         let call = holder.backend.begin_call(&holder.principal, call);
@@ -184,9 +187,15 @@ impl<B: Backend> Session<B> {
             return Ok(());
         };
         let (holder, origin) = (Arc::clone(&self.holder), self.origin);
+        // Who follows a log waits for ever, and must not hold up the end of the node.
+        let lasts = matches!(&operation, Operation::Logs(logs) if logs.follow);
+        let (outlet, stopping) = (token.outlet(), self.context.stopping.clone());
         let work = async move {
             let Holder { backend, principal } = &*holder;
-            let value = backend.operate(principal, origin, operation).await?;
+            let value = tokio::select! {
+                value = backend.operate(principal, origin, operation, outlet) => value?,
+                _deadline = stopping.begun(), if lasts => return Err(end::stopping()),
+            };
             Ok(CallReply::new(value, false))
         };
         self.begin(token, slot, span, work);

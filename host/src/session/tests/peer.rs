@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage, fragments};
 use rpc_host_protocol::frame::MAX_FRAME_PAYLOAD_BYTES;
+use rpc_host_protocol::message::OutputStream;
 use rpc_host_protocol::message::{
     CallHeader, Hello, Leased, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
@@ -18,12 +19,14 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::clock::Timestamp;
 use crate::config::Limits;
-use crate::session::Peer as Whence;
+use crate::journal::{Ear, Line};
 use crate::session::{
     Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
     SessionEnd, SessionId, Telling, Told, UploadSink, UploadStart, serve,
 };
+use crate::session::{Outlet, Peer as Whence};
 use crate::shutdown::{Stop, Stopping, stop};
 use crate::tenant::{Principal, Shown};
 use crate::transport::frames::FrameReader;
@@ -44,6 +47,8 @@ pub(super) struct FakeNode {
     pub(super) uploads_dropped: AtomicUsize,
     /// The way to each client that serves something.
     pub(super) served_by: Mutex<Vec<Reach>>,
+    /// Hears what the last call says that has ended.
+    pub(super) ear: Mutex<Option<Arc<dyn Ear>>>,
     /// The chain that the last call within another was part of.
     pub(super) chain: Mutex<Option<String>>,
     /// Calls and releases in the order in which they began; releases are 0.
@@ -56,7 +61,26 @@ pub(super) struct FakeNode {
     pub(super) untold: AtomicUsize,
 }
 
+/// So many lines are more than there is room for.
+pub(super) const FLOOD: u64 = 10_000;
+
+fn line(text: &str) -> Line {
+    Line {
+        at: Timestamp::from_unix_ms(5),
+        call: "call".into(),
+        stream: OutputStream::Stdout,
+        level: None,
+        text: text.into(),
+    }
+}
+
 impl FakeNode {
+    pub(super) fn say(&self, ear: Option<&Arc<dyn Ear>>, text: &str) {
+        if let Some(ear) = ear {
+            ear.hear(&line(text));
+        }
+    }
+
     /// The way to the one client that serves something.
     pub(super) fn reach(&self) -> Reach {
         self.served_by.lock().unwrap()[0].clone()
@@ -140,6 +164,21 @@ impl Backend for Arc<FakeNode> {
                 reply(call.arguments)
             }
             "hang" => std::future::pending().await,
+            "say" => {
+                for text in ["one", "two"] {
+                    self.say(call.ear.as_ref(), text);
+                }
+                self.gate.notified().await;
+                self.say(call.ear.as_ref(), "three");
+                *self.ear.lock().unwrap() = call.ear;
+                reply(call.arguments)
+            }
+            "flood" => {
+                for number in 0..FLOOD {
+                    self.say(call.ear.as_ref(), &format!("{number:<100}"));
+                }
+                reply(call.arguments)
+            }
             "panic" => panic!("a fault of the host, as the test wants it"),
             other => Err(Failure::new(ErrorCode::NotFound, Fault::Tenant, other)),
         }
@@ -180,7 +219,14 @@ impl Backend for Arc<FakeNode> {
         _: &Principal,
         _: Origin,
         operation: Operation,
+        outlet: Outlet,
     ) -> Result<Vec<u8>, Failure> {
+        if let Operation::Logs(logs) = &operation {
+            assert!(outlet.send_lost(7).await && outlet.send(&line("kept")).await);
+            if logs.follow {
+                std::future::pending::<()>().await;
+            }
+        }
         Ok(operation.name().as_bytes().to_vec())
     }
 

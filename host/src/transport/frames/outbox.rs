@@ -168,6 +168,20 @@ impl Outbox {
         Ok(())
     }
 
+    /// The same, but half of the room is for others: for what may come in any number, and can be lost.
+    ///
+    /// # Errors
+    /// When there is no such room, or the connection is at its end.
+    pub fn try_send_aside(&self, message: RawMessage) -> Result<(), NotLeft> {
+        let (lane, cost) = self.0.lane(&message.payload);
+        let lane_bytes = self.0.lane_bytes(&message.payload);
+        let for_others = (lane_bytes / 2).min(lane_bytes.saturating_sub(cost as usize));
+        if lane.available_permits() < for_others.saturating_add(cost as usize) {
+            return Err(NotLeft::Full(message));
+        }
+        self.try_send(message)
+    }
+
     /// Leaves a message; gives whom to wake.
     async fn leave<H>(
         &self,
@@ -239,14 +253,21 @@ impl Drop for Queue {
 impl Shared {
     /// Which lane a message takes, and how much of it. A message longer than the lane takes all.
     fn lane(&self, payload: &[u8]) -> (&Semaphore, u32) {
-        let (lane, lane_bytes) = if is_short(payload) {
-            (&self.short, SHORT_LANE_BYTES)
-        } else {
-            (&self.long, self.long_lane_bytes)
+        let lane_bytes = self.lane_bytes(payload);
+        let lane = match is_short(payload) {
+            true => &self.short,
+            false => &self.long,
         };
         let cost = payload.len().saturating_add(HEADER_BYTES).min(lane_bytes);
         // Both lanes fit in a u32, so the conversion never saturates.
         (lane, u32::try_from(cost).unwrap_or(u32::MAX))
+    }
+
+    fn lane_bytes(&self, payload: &[u8]) -> usize {
+        match is_short(payload) {
+            true => SHORT_LANE_BYTES,
+            false => self.long_lane_bytes,
+        }
     }
 
     /// Appends a message that has its room; gives whom to wake.

@@ -33,6 +33,14 @@ mod wasi_probe {
         outcome(writeln!(std::io::stderr(), "{line}"))
     }
 
+    /// Writes numbered lines to standard output, and rests after each.
+    pub fn count(lines: u32, rest_ms: u32) {
+        for number in 0..lines {
+            println!("line {number}");
+            std::thread::sleep(std::time::Duration::from_millis(rest_ms.into()));
+        }
+    }
+
     /// Writes so many bytes to standard output.
     pub fn flood(bytes: u32) -> String {
         let chunk = [b'x'; 4096];
