@@ -45,6 +45,7 @@ pub struct Account {
     weight: AtomicU32,
     cpu_us: AtomicU64,
     memory: Arc<Quantity>,
+    spare_memory: Arc<Quantity>,
     calls_in_flight: Arc<Quantity>,
     calls: Pace,
     requests: Pace,
@@ -61,6 +62,7 @@ impl Account {
             weight: AtomicU32::new(allowance.weight),
             cpu_us: AtomicU64::new(0),
             memory: Arc::new(Quantity::new(allowance.max_memory_bytes)),
+            spare_memory: Arc::new(Quantity::new(allowance.max_memory_bytes)),
             calls_in_flight: Arc::new(Quantity::new(allowance.max_calls_in_flight)),
             calls: Pace::new(allowance.calls),
             requests: Pace::new(allowance.requests),
@@ -83,6 +85,7 @@ impl Account {
     pub fn allow(&self, allowance: &Allowance) {
         self.weight.store(allowance.weight, Ordering::Relaxed);
         self.memory.set_limit(allowance.max_memory_bytes);
+        self.spare_memory.set_limit(allowance.max_memory_bytes);
         self.calls_in_flight
             .set_limit(allowance.max_calls_in_flight);
         self.calls.set_rate(allowance.calls);
@@ -116,6 +119,20 @@ impl Account {
         &self.memory
     }
 
+    /// Bytes that instances take which no call has. No call lacks them: they are to go where one needs them.
+    pub fn spare_memory(&self) -> &Arc<Quantity> {
+        &self.spare_memory
+    }
+
+    /// Whether so much more of it, and all that calls have, are within the limit.
+    pub fn has_to_spare(&self, more: u64) -> bool {
+        let (calls, spare) = (self.memory.used(), self.spare_memory.used());
+        let total = calls
+            .checked_add(spare)
+            .and_then(|held| held.checked_add(more));
+        total.is_some_and(|total| total <= self.memory.limit())
+    }
+
     /// Exchanges under way.
     pub fn calls_in_flight(&self) -> &Arc<Quantity> {
         &self.calls_in_flight
@@ -139,6 +156,7 @@ impl Account {
     /// Whether nothing is lost if it is forgotten.
     fn is_idle(&self, now: Instant) -> bool {
         self.memory.used() == 0
+            && self.spare_memory.used() == 0
             && self.calls_in_flight.used() == 0
             && self.calls.is_rested(now)
             && self.requests.is_rested(now)

@@ -204,7 +204,7 @@ pub async fn serve(
     tokio::spawn(volumes.clone().count());
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
-        targets: Targets::new(sandbox, registry.modules.clone()),
+        targets: Targets::new(Arc::clone(&sandbox), registry.modules.clone()),
         registry,
         buckets: Buckets::new(Arc::clone(&foundation.storage)),
         volumes,
@@ -239,6 +239,7 @@ pub async fn serve(
     let entrances = Entrances { listener, stdio };
     let shutdown = async {
         shutdown.await;
+        sandbox.stop_making_ready();
         audit.record(Entry::new("drain", Outcome::Allowed).kept());
     };
     let serving = server::run(entrances, Arc::new(node), Arc::new(limits), shutdown);
@@ -415,6 +416,13 @@ fn sandbox_limits(limits: &Limits) -> SandboxLimits {
         max_queued_compiles_per_tenant: u32::try_from(limits.max_queued_compiles_per_tenant)
             .unwrap_or(u32::MAX),
         max_artifact_bytes: limits.max_artifact_bytes,
+        max_ready_instances_per_registration: u32::try_from(
+            limits.max_ready_instances_per_registration,
+        )
+        .unwrap_or(u32::MAX),
+        max_ready_instances: u32::try_from(limits.max_ready_instances).unwrap_or(u32::MAX),
+        max_ready_memory_bytes: limits.max_ready_memory_bytes,
+        ready_instance_idle_ms: limits.ready_instance_idle_ms,
     }
 }
 

@@ -366,6 +366,21 @@ pub struct RegistrationEntry {
     /// Grants that are not in force, because the node or the tenant does not allow them any more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withheld: Vec<WithheldGrant>,
+    /// How its calls fared by instances that were ready for them. Only of one that was called lately.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<ReadyEntry>,
+}
+
+/// Instances of a registration that are made before a call comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ReadyEntry {
+    /// How many are ready now.
+    pub instances: u64,
+    /// Calls that found one.
+    pub hits: u64,
+    /// Calls that did not, and had one made.
+    pub misses: u64,
 }
 
 /// A grant that is not in force as it was given.

@@ -184,7 +184,7 @@ pub use rpc_host_protocol::message::{
 };
 pub use rpc_host_protocol::operation::{
     Description, FunctionDescription, FunctionEntry, ImportEntry, ImportStanding, Inspection,
-    Instancing, LimitEntry, ModuleEntry, NewToken, ProviderEntry, RegistrationEntry,
+    Instancing, LimitEntry, ModuleEntry, NewToken, ProviderEntry, ReadyEntry, RegistrationEntry,
     ResourceDescription, RevisionEntry, SwapTo, TenantEntry, TokenEntry, WithheldGrant,
 };
 pub use rpc_host_protocol::serde::Arguments;

@@ -76,9 +76,9 @@ impl HasData for HasLog {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_bindings::<State, HasLog>(linker, |state| LogView {
-        log: &mut state.log,
-        grants: &state.grants,
+    add_bindings::<State, HasLog>(linker, |state| {
+        let (log, grants) = state.log();
+        LogView { log, grants }
     })
 }
 

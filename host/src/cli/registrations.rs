@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use rpc_host_client::{Error, ErrorCode, ProviderEntry, RegistrationEntry, RevisionEntry};
+use rpc_host_client::{
+    Error, ErrorCode, ProviderEntry, ReadyEntry, RegistrationEntry, RevisionEntry,
+};
 use rpc_host_protocol::error::printable;
 use serde::Serialize;
 
@@ -195,8 +197,23 @@ fn registration_text(entry: &RegistrationEntry) -> String {
         ("restores", brought_back(*restores)),
         ("since", time(*created_at_ms)),
         ("by", created_by.clone()),
+        ("ready", ready(entry.ready.as_ref())),
     ])
     .to_string()
+}
+
+/// Instances that wait for calls, and how often a call found one.
+fn ready(entry: Option<&ReadyEntry>) -> String {
+    let Some(ReadyEntry {
+        instances,
+        hits,
+        misses,
+    }) = entry
+    else {
+        return "no calls lately".to_owned();
+    };
+    let calls = hits.saturating_add(*misses);
+    format!("{instances} now; {hits} of the last {calls} calls found one")
 }
 
 fn bindings(revision: &RevisionEntry) -> String {
@@ -267,6 +284,11 @@ mod tests {
                 created_by: "t7".to_owned(),
             },
             size_bytes: 63_000,
+            ready: Some(ReadyEntry {
+                instances: 2,
+                hits: 40,
+                misses: 2,
+            }),
             withheld: vec![WithheldGrant {
                 grant: "kv:a=rw".to_owned(),
                 left: Some("kv:a=ro".to_owned()),
@@ -344,7 +366,8 @@ mod tests {
              instancing:  call\n\
              restores:    7\n\
              since:       2026-11-21 01:41:08 UTC\n\
-             by:          t7\n"
+             by:          t7\n\
+             ready:       2 now; 40 of the last 42 calls found one\n"
         );
     }
 }

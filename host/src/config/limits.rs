@@ -161,6 +161,19 @@ limits! {
     max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
+    /// Instances of one registration that are ready before a call comes, fresh and never used: as many as its
+    /// calls of the last seconds had use for.
+    max_ready_instances_per_registration, "max-ready-instances-per-registration" = 8, at most 256;
+    /// The same of all registrations of one tenant, and those that served their call and are not cleared away yet;
+    /// a large one counts as several. Never more than half of `max-ready-instances`.
+    max_ready_instances_per_tenant, "max-ready-instances-per-tenant" = 64, at most 2048;
+    /// The same of the node. They are beside `max-live-instances`: no call waits for them.
+    max_ready_instances, "max-ready-instances" = 256, at most 4096;
+    /// Bytes that all of those take, 65536 for each and its memory and tables. They count beside the memory of calls,
+    /// and go where a call of their tenant needs it; with 1, nothing is ever made ready.
+    max_ready_memory_bytes, "max-ready-memory-bytes" = 256 * MIB, at most 64 * GIB;
+    /// Time without any call of a registration after which nothing is kept ready for it.
+    ready_instance_idle_ms, "ready-instance-idle-ms" = 5 * SECOND, at most HOUR;
     /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list.
     max_hostcall_bytes, "max-hostcall-bytes" = 128 * MIB, at most GIB;
     /// Bytes of all arguments that are on their way between the modules of one call, counted like those.

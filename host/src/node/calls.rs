@@ -31,7 +31,7 @@ use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
 use crate::sandbox::{
-    ArgumentRoom, CallLabel, CallLimits, Function, Prepared, SandboxError, Setting, Terms,
+    Ahead, ArgumentRoom, CallLabel, CallLimits, Function, Prepared, SandboxError, Setting, Terms,
 };
 use crate::session::{CallReply, CallRequest, Origin, SessionId, Told};
 use crate::tenant::{CallPermit, Principal};
@@ -378,10 +378,13 @@ async fn of_module(
         outside: None,
         is_inner: bounds.outer.is_some(),
         is_pinned: false,
+        ahead: Some(ahead(registration, bounds.limits)),
     };
-    let instance = node.targets.sandbox().instantiate(&prepared, setting).await;
-    let value = instance?.call(index, arguments, deadline).await?;
-    Ok(Called::plain(value, function))
+    let sandbox = node.targets.sandbox();
+    let mut instance = sandbox.instantiate(&prepared, setting).await?;
+    let value = instance.call(index, arguments, deadline).await;
+    sandbox.retire(instance);
+    Ok(Called::plain(value?, function))
 }
 
 /// The first call of a component may have to load it; the time for that is the caller's too.
@@ -780,6 +783,15 @@ fn call_limits(limits: &Limits, deadline: Instant) -> CallLimits {
             registration_bytes: limits.max_kept_log_bytes_per_registration,
             tenant_bytes: limits.max_kept_log_bytes_per_tenant,
         },
+    }
+}
+
+/// Which instances may be ready before a call of a registration comes.
+pub(super) fn ahead(registration: &Registration, limits: &Limits) -> Ahead {
+    let most = limits.max_ready_instances_per_tenant;
+    Ahead {
+        revision: registration.current.number,
+        most_of_tenant: u32::try_from(most).unwrap_or(u32::MAX),
     }
 }
 

@@ -161,6 +161,8 @@ pub(super) async fn change(
         if let Some(changed) = catalog.commit(proposal, concerned, gone).await? {
             providers.registered(tenant, name.as_str(), promoted);
             node.shared().changed(&changed);
+            let sandbox = node.targets.sandbox();
+            sandbox.forget_ready(tenant.number(), Some(changed.name.as_str()));
             tracing::info!(
                 name = %changed.name, revision = changed.current.number,
                 digest = %changed.current.digest, "registration changed"

@@ -31,6 +31,8 @@ pub(super) fn limits(
     };
     let usage = node.registry.usage(principal.tenant());
     let account = principal.account();
+    let sandbox = node.targets.sandbox();
+    let ready = sandbox.ready_use(principal.tenant().number(), None).ready;
     let log_bytes = node.journals().used_bytes(principal.tenant().number());
     let volume_bytes = node.volumes.used_bytes(principal.tenant().number());
     // Who may not manage a tenant's tokens is not told how many there are.
@@ -47,6 +49,7 @@ pub(super) fn limits(
         "max-kept-log-bytes-per-tenant" => Some(log_bytes),
         "max-stored-bytes-per-tenant" => Some(usage.stored_bytes),
         "max-artifact-bytes-per-tenant" => Some(usage.artifact_bytes),
+        "max-ready-instances-per-tenant" => Some(ready),
         "max-tokens-per-tenant" => tokens,
         _ => None,
     };

@@ -136,6 +136,7 @@ impl Node {
     /// What a registration that was removed leaves behind ends, or all that a removed tenant does.
     fn removed(&self, tenant: TenantId, name: Option<&str>) {
         self.journals().removed(tenant.number(), name);
+        self.targets.sandbox().forget_ready(tenant.number(), name);
         self.shared().removed(tenant, name);
         self.holdings().removed(tenant, name);
         for root in self.shared().of_tenant(tenant) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use rpc_host_protocol::Operation;
 use rpc_host_protocol::cbor::encode_envelope;
 use rpc_host_protocol::operation::{
-    Instancing, NewToken, RegistrationEntry, RevisionEntry, TenantEntry, TenantSettings,
-    TokenEntry, WithheldGrant,
+    Instancing, NewToken, ReadyEntry, RegistrationEntry, RevisionEntry, TenantEntry,
+    TenantSettings, TokenEntry, WithheldGrant,
 };
 
 use super::Node;
@@ -22,6 +22,7 @@ use crate::capability::{Grants, Policies, Policy};
 use crate::config::{Narrowing, Scope};
 use crate::error::HostError;
 use crate::registry::{Digest, Registration, Revision};
+use crate::sandbox::StockUse;
 use crate::session::{Outlet, SessionId};
 use crate::tenant::{
     Principal, ReadPermit, Role, SettingsChange, Tenant, TenantError, TenantName, TokenDescription,
@@ -135,6 +136,8 @@ pub(super) async fn operate(
             let name: TenantName = request.name.parse()?;
             let settings = settings(node, request)?;
             let set = node.directory.set_tenant(&permit, &name, settings).await?;
+            let sandbox = node.targets.sandbox();
+            sandbox.forget_ready(set.id.number(), None);
             tracing::info!(tenant = %name, "tenant changed");
             Ok(encode_envelope(&tenant(node, principal, &set)?))
         }
@@ -315,7 +318,25 @@ fn registration(
         ),
         size_bytes: module.size_bytes,
         withheld: withheld(node, permit, &registration.current.grants),
+        ready: ready(node, registration),
     })
+}
+
+/// How its calls fared by instances that were ready, if it was called lately.
+fn ready(node: &Node, registration: &Registration) -> Option<ReadyEntry> {
+    let sandbox = node.targets.sandbox();
+    let (tenant, name) = (registration.tenant.number(), registration.name.as_str());
+    let StockUse {
+        hits,
+        misses,
+        ready,
+    } = sandbox.ready_use(tenant, Some(name));
+    let entry = ReadyEntry {
+        instances: ready,
+        hits,
+        misses,
+    };
+    (entry != ReadyEntry::default()).then_some(entry)
 }
 
 /// What of a registration's grants is not in force, by the policies as they are now.

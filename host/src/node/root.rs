@@ -15,7 +15,7 @@ use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
 use tokio::time::timeout_at;
 
 use super::Node;
-use super::calls::{call_budget, mounts};
+use super::calls::{ahead, call_budget, mounts};
 use super::imports::Imports;
 use super::kept::Kept;
 use super::line::{Line, Ticket, Turn};
@@ -437,6 +437,7 @@ impl Root {
             grants: Arc::clone(&grants),
             is_inner,
             is_pinned,
+            ahead: (self.lasts == Lasts::Call).then(|| ahead(registration, &limits)),
         };
         let live = sandbox.instantiate(&member.prepared, setting).await?;
         let id = live.id();
@@ -591,6 +592,24 @@ impl Root {
         self.first_turn
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        let sandbox = self.node.targets.sandbox();
+        let members = self
+            .members
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        for member in members {
+            // Whoever works in one that is not free lets go of it.
+            if let Ok(mut place) = member.instance.try_lock()
+                && let Some(live) = place.take()
+            {
+                sandbox.retire(live);
+            }
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Targets {
     }
 
     /// The sandbox that they run in.
-    pub fn sandbox(&self) -> &Sandbox {
+    pub fn sandbox(&self) -> &Arc<Sandbox> {
         &self.inner.sandbox
     }
 

@@ -62,7 +62,10 @@ pub(super) fn compiler() -> Result<Engine, SandboxError> {
 
 /// The engine of the node.
 pub(super) fn runtime(limits: &SandboxLimits) -> Result<Engine, SandboxError> {
-    let live = limits.max_live_instances;
+    // Those that are ready, or are to be cleared away, are beside those of calls.
+    let live = limits
+        .max_live_instances
+        .saturating_add(limits.max_ready_instances);
     let mut pool = PoolingAllocationConfig::new();
     pool.max_memory_size(usize::try_from(limits.max_memory_bytes).unwrap_or(usize::MAX))
         .table_elements(MAX_TABLE_ELEMENTS)

@@ -1,6 +1,7 @@
 //! Limits that no configuration changes: the shape of the engine's pool rests on them, or what a component
 //! has to be like to be run at all.
 
+use super::ahead::MAX_START_MS;
 use super::call::MAX_ARGUMENT_ROOM_KIB;
 use super::docs::{MAX_DOC_BYTES, MAX_DOCS_BYTES};
 use super::engine::{
@@ -50,6 +51,12 @@ pub const FIXED: &[FixedLimit] = &[
         "elements-per-table",
         MAX_TABLE_ELEMENTS as u64,
         "Elements of one table.",
+    ),
+    row(
+        "ready-instance-start-ms",
+        MAX_START_MS,
+        "Time, and processor time, that a guest has to start before its call comes; one that needs longer is started \
+         when it comes.",
     ),
     row(
         "random-bytes-at-once",

@@ -15,10 +15,11 @@ use super::bytes::{self, Bytes};
 use super::crossing::{Crossing, Passed};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::rest::Rest;
+use super::stock::{Fresh, Stock};
 use super::values::{Converting, NoObjects, Objects, Unfit};
 use super::{
-    CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError, State,
-    trap, values,
+    Ahead, CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError,
+    State, trap, values,
 };
 use crate::account::{Account, Quantity};
 use crate::budget::Budget;
@@ -37,7 +38,7 @@ const NO_EXPORT: &str = "the instance lacks an export of its component";
 pub struct InstanceId(u64);
 
 impl InstanceId {
-    fn next() -> Self {
+    pub(super) fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         InstanceId(LAST.fetch_add(1, Ordering::Relaxed))
     }
@@ -61,6 +62,8 @@ pub struct Setting {
     pub is_inner: bool,
     /// Whether its place is one of those that are kept beyond the call.
     pub is_pinned: bool,
+    /// Of what one may be that was made before the call came. None: it is made now.
+    pub ahead: Option<Ahead>,
 }
 
 /// Room among the instances that outlive their calls. Dropped, it is free again.
@@ -109,6 +112,7 @@ pub struct Instance {
     instance: wasmtime::component::Instance,
     prepared: Arc<Prepared>,
     places: Places,
+    stock: Option<Arc<Stock>>,
 }
 
 /// A call whose arguments were taken, and which has not begun.
@@ -150,9 +154,57 @@ impl Sandbox {
         let Ok(Some(places)) = timeout_at(patience, places).await else {
             return Err(SandboxError::Busy);
         };
-        let state = State::new(InstanceId::next(), setting, prepared);
+        let stock = self.stocks.find(prepared, &setting);
+        let ready = stock.as_ref().and_then(|stock| self.taken(stock, &setting));
+        let account = Arc::clone(&setting.account);
+        let mut state = State::new(InstanceId::next(), setting, prepared);
         #[cfg(feature = "http")]
-        let state = self.with_way_out(state);
+        self.give_way_out(&mut state);
+        if let Some(Fresh {
+            mut store,
+            instance,
+            place,
+        }) = ready
+        {
+            // All that it may do, and whatever else a call brings, comes with the call.
+            std::mem::swap(&mut state.limiter, &mut store.data_mut().limiter);
+            store.set_hostcall_fuel(saturated(state.limits.max_hostcall_bytes));
+            store.set_max_component_handles(saturated(state.limits.max_handles));
+            // The ticks that went by meanwhile are nobody's.
+            store.set_epoch_deadline(1);
+            *store.data_mut() = state;
+            drop(place);
+            return Ok(Instance {
+                store,
+                instance,
+                prepared: Arc::clone(prepared),
+                places,
+                stock,
+            });
+        }
+        state.limiter.before(&self.stocks, &account);
+        let limits = state.limits;
+        let mut store = self.store(state);
+        let starting = prepared.pre.instantiate_async(&mut store);
+        let started = timeout_at(deadline, starting).await;
+        let ended = match started {
+            Ok(Ok(instance)) => {
+                return Ok(Instance {
+                    store,
+                    instance,
+                    prepared: Arc::clone(prepared),
+                    places,
+                    stock,
+                });
+            }
+            Ok(Err(error)) => failed(&store, &error),
+            Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
+        };
+        Err(ended)
+    }
+
+    /// A store for one instance.
+    pub(super) fn store(&self, state: State) -> Store<State> {
         let limits = state.limits;
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
@@ -166,22 +218,7 @@ impl Sandbox {
             let rest = Box::pin(Rest::until(state.deadline));
             Ok(UpdateDeadline::YieldCustom(TICKS_OF_TURN.into(), rest))
         });
-        let starting = prepared.pre.instantiate_async(&mut store);
-        let started = timeout_at(deadline, starting).await;
-        let ended = match started {
-            Ok(Ok(instance)) => {
-                return Ok(Instance {
-                    store,
-                    instance,
-                    prepared: Arc::clone(prepared),
-                    places,
-                });
-            }
-            Ok(Err(error)) => failed(&store, &error),
-            Err(_) => SandboxError::DeadlineExceeded(limits.timeout),
-        };
-        store.data().settle();
-        Err(ended)
+        store
     }
 
     /// Room for an instance of this component that is to outlive its call, of a tenant that may have so much of
@@ -204,11 +241,10 @@ impl Sandbox {
     }
 
     #[cfg(feature = "http")]
-    fn with_way_out(&self, mut state: State) -> State {
+    fn give_way_out(&self, state: &mut State) {
         if let Some(outgoing) = &self.outgoing {
             state.http.open(Arc::clone(outgoing));
         }
-        state
     }
 
     /// Waits for the places of an instance. Those that will need places for others may not fill them
@@ -229,7 +265,7 @@ impl Sandbox {
 }
 
 /// Among those that may lead to others, and among all.
-type Places = (Option<Taken>, Taken);
+pub(super) type Places = (Option<Taken>, Taken);
 
 impl Instance {
     /// Which one it is.
@@ -257,6 +293,11 @@ impl Instance {
     pub fn stay(&mut self) {
         self.settle();
         self.places.0 = None;
+    }
+
+    /// Its call is over. What is left of it, where it came from a stock or could have, and its place.
+    pub(super) fn into_parts(self) -> (Store<State>, Option<Arc<Stock>>, Places) {
+        (self.store, self.stock, self.places)
     }
 
     /// Calls the function at `index` of its component. Dropping the future ends the guest.
@@ -441,12 +482,6 @@ impl Instance {
 
     fn late(&self) -> SandboxError {
         SandboxError::DeadlineExceeded(self.store.data().limits.timeout)
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.settle();
     }
 }
 

@@ -2,7 +2,11 @@
 
 use wasmtime::ResourceLimiter;
 
+use std::sync::Arc;
+
 use super::engine::{MAX_CORE_INSTANCES, MAX_MEMORIES, MAX_TABLE_ELEMENTS, MAX_TABLES};
+use super::spare::Spare;
+use super::stocks::Stocks;
 use crate::account::{Account, Held};
 
 /// What an element of a table takes.
@@ -31,8 +35,31 @@ pub(super) enum Refusal {
 pub(super) struct Limiter {
     max_memory_bytes: u64,
     memory_bytes: u64,
-    of_tenant: Held,
+    taken: Taken,
     refusal: Option<Refusal>,
+}
+
+/// What it has taken of its tenant's.
+enum Taken {
+    /// Of the memory of calls.
+    ByCall(Held, Option<Before>),
+    /// Beside that.
+    Spare(Spare),
+}
+
+/// What gives way to a call's memory.
+struct Before {
+    stocks: Arc<Stocks>,
+    account: Arc<Account>,
+}
+
+impl Before {
+    fn new(stocks: &Arc<Stocks>, account: &Arc<Account>) -> Self {
+        Before {
+            stocks: Arc::clone(stocks),
+            account: Arc::clone(account),
+        }
+    }
 }
 
 impl Limiter {
@@ -40,9 +67,51 @@ impl Limiter {
         Limiter {
             max_memory_bytes,
             memory_bytes: 0,
-            of_tenant: Held::none(account.memory()),
+            taken: Taken::ByCall(Held::none(account.memory()), None),
             refusal: None,
         }
+    }
+
+    /// Of an instance that no call has yet.
+    pub(super) fn ahead(max_memory_bytes: u64, spare: Spare) -> Self {
+        Limiter {
+            max_memory_bytes,
+            memory_bytes: 0,
+            taken: Taken::Spare(spare),
+            refusal: None,
+        }
+    }
+
+    /// It is of a call, to which these give way.
+    pub(super) fn before(&mut self, stocks: &Arc<Stocks>, account: &Arc<Account>) {
+        if let Taken::ByCall(_, before) = &mut self.taken {
+            *before = Some(Before::new(stocks, account));
+        }
+    }
+
+    /// A call gets the instance. `false`: the tenant's calls may not have so much.
+    #[must_use = "what was not taken may not be used"]
+    pub(super) fn begin_call(&mut self, account: &Arc<Account>, stocks: &Arc<Stocks>) -> bool {
+        let Taken::Spare(spare) = &self.taken else {
+            return false;
+        };
+        let Some(held) = Held::try_take(account.memory(), spare.memory_bytes()) else {
+            return false;
+        };
+        // What it had beside goes back, so that it is not counted twice.
+        self.taken = Taken::ByCall(held, Some(Before::new(stocks, account)));
+        true
+    }
+
+    /// Its call is over. `false`: it may not be there any longer than that.
+    #[must_use = "whoever may not be there has to go"]
+    pub(super) fn end_call(&mut self, account: &Arc<Account>, stocks: &Stocks) -> bool {
+        let spare = Spare::try_take(account, &stocks.memory, self.memory_bytes);
+        let is_taken = spare.is_some();
+        if let Some(spare) = spare {
+            self.taken = Taken::Spare(spare);
+        }
+        is_taken
     }
 
     /// The last one.
@@ -60,17 +129,42 @@ impl Limiter {
             self.refusal = Some(Refusal::Instance { limit_bytes });
             return false;
         };
-        let missing = total.saturating_sub(self.of_tenant.amount());
-        if missing > 0
-            && !self.of_tenant.try_grow(missing.saturating_add(AHEAD_BYTES))
-            && !self.of_tenant.try_grow(missing)
-        {
-            let limit_bytes = self.of_tenant.of().limit();
+        if let Err(limit_bytes) = self.taken.grow(total) {
             self.refusal = Some(Refusal::Tenant { limit_bytes });
             return false;
         }
         self.memory_bytes = total;
         true
+    }
+}
+
+impl Taken {
+    /// Has as much as this. Where it may not, that is the limit.
+    fn grow(&mut self, total: u64) -> Result<(), u64> {
+        match self {
+            Taken::ByCall(held, before) => {
+                let missing = total.saturating_sub(held.amount());
+                if missing == 0 {
+                    return Ok(());
+                }
+                if !held.try_grow(missing.saturating_add(AHEAD_BYTES)) && !held.try_grow(missing) {
+                    return Err(held.of().limit());
+                }
+                if let Some(Before { stocks, account }) = before
+                    && !account.has_to_spare(0)
+                {
+                    stocks.give_way(account);
+                }
+                Ok(())
+            }
+            Taken::Spare(spare) => {
+                let missing = total.saturating_sub(spare.memory_bytes());
+                if missing > 0 && !spare.try_grow(missing) {
+                    return Err(spare.limit());
+                }
+                Ok(())
+            }
+        }
     }
 }
 

@@ -33,7 +33,8 @@ pub(super) fn resource(
     number: u32,
 ) -> wasmtime::Result<()> {
     let ty = ResourceType::host_dynamic(number);
-    linked.resource_async(name, ty, |store, rep| {
+    linked.resource_async(name, ty, |mut store, rep| {
+        store.data_mut().note_call_out();
         let outside = store.data().outside.clone();
         Box::new(async move {
             match outside {
@@ -50,6 +51,7 @@ async fn call(
     arguments: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
+    store.data_mut().note_call_out();
     let Some(outside) = store.data().outside.clone() else {
         return Err(wasmtime::format_err!(
             "nothing is behind the imports of this instance"

@@ -25,18 +25,24 @@
 //! | `mill`, `run_queue` | the threads for what takes longer, and whose turn it is there |
 //! | `values` | values ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
+//! | `ahead` | instances made before their calls come, and cleared away after those were answered |
+//! | `stock`, `stocks` | where they wait: of one registration, and of all |
+//! | `demand` | how many are to be there |
+//! | `spare` | memory that no call has |
 //! | `outside`, `link` | imports that others answer |
 //! | `handles`, `crossing` | live objects on their way between instances |
 //! | `call` | whose call it is, and room for what it brings |
 //! | `fixed` | limits that no configuration changes |
 //! | `trap` | how it ended, if not well |
 
+mod ahead;
 mod artifact;
 mod bytes;
 mod call;
 mod compile;
 mod count;
 mod crossing;
+mod demand;
 mod described;
 mod docs;
 mod engine;
@@ -57,7 +63,10 @@ mod quick;
 mod rest;
 mod run_queue;
 mod sniff;
+mod spare;
 mod state;
+mod stock;
+mod stocks;
 mod trap;
 mod turns;
 mod types;
@@ -82,6 +91,7 @@ pub(crate) use interface::stands_for;
 pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
+pub use stock::{Ahead, StockUse};
 pub use wit::{World, describe_component, inspect_component};
 pub use worker::{
     compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,
@@ -94,6 +104,7 @@ use crate::outgoing::Outgoing;
 use crate::share::Shares;
 use artifact::Sealer;
 use compile::Compiler;
+use stocks::Stocks;
 use ways::Ways;
 
 /// What a sandbox is set up with. Each number has a unit in its name and is enforced in one place.
@@ -115,6 +126,14 @@ pub struct SandboxLimits {
     pub max_queued_compiles_per_tenant: u32,
     /// Bytes of compiled code of one component.
     pub max_artifact_bytes: u64,
+    /// How many instances of one registration may be ready before they are called for.
+    pub max_ready_instances_per_registration: u32,
+    /// How many of all, those included that were used and are not cleared away yet.
+    pub max_ready_instances: u32,
+    /// Bytes of memory that all of those may take.
+    pub max_ready_memory_bytes: u64,
+    /// How long they are there while nobody calls.
+    pub ready_instance_idle_ms: u64,
 }
 
 impl Default for SandboxLimits {
@@ -129,6 +148,10 @@ impl Default for SandboxLimits {
             max_queued_compiles: 256,
             max_queued_compiles_per_tenant: 32,
             max_artifact_bytes: 512 << 20,
+            max_ready_instances_per_registration: 8,
+            max_ready_instances: 256,
+            max_ready_memory_bytes: 256 << 20,
+            ready_instance_idle_ms: 5000,
         }
     }
 }
@@ -170,6 +193,8 @@ pub struct Sandbox {
     argument_room: Shares,
     /// The same of what clients answer, while it is decoded.
     answer_room: Shares,
+    /// Instances that are there before they are called for.
+    stocks: Arc<Stocks>,
     /// Where the work of calls is done.
     ways: Ways,
     /// Where requests of guests leave the node.
@@ -190,6 +215,7 @@ impl Sandbox {
             pinned_places: Shares::new(limits.max_live_instances.div_ceil(PINNED_SHARE)),
             argument_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
             answer_room: Shares::new(call::MAX_ARGUMENT_ROOM_KIB),
+            stocks: Stocks::new(&limits),
             ways: Ways::start(engine::Ticker::start(&engine)?)?,
             #[cfg(feature = "http")]
             outgoing: None,

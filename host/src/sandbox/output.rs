@@ -34,6 +34,8 @@ pub(super) struct Output {
     stream: OutputStream,
     account: Arc<Account>,
     printed: Arc<Mutex<Printed>>,
+    /// What nobody is to hear goes nowhere.
+    is_heard: bool,
 }
 
 /// What was printed in the present call.
@@ -104,7 +106,14 @@ impl Output {
             stream,
             account: Arc::clone(account),
             printed: Arc::new(Mutex::new(Printed::new(label, limits))),
+            is_heard: true,
         }
+    }
+
+    /// For an instance that no call has: nobody hears it.
+    pub(super) fn unheard(mut self) -> Self {
+        self.is_heard = false;
+        self
     }
 
     /// Another call begins.
@@ -117,6 +126,9 @@ impl Output {
     }
 
     fn print(&self, bytes: &[u8]) {
+        if !self.is_heard {
+            return;
+        }
         let mut printed = self.printed();
         let room = printed.room_bytes.min(bytes.len());
         printed.room_bytes = printed.room_bytes.saturating_sub(room);

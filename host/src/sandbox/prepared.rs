@@ -1,6 +1,7 @@
 //! A component that is linked and ready for calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpc_host_protocol::operation::Description;
 use rpc_host_protocol::types::Name;
@@ -32,6 +33,8 @@ pub struct Prepared {
     /// How many places of live instances one of its instances takes.
     pub(super) places: u32,
     size_bytes: u64,
+    /// Whether its guests call out when they are started, as far as that is known.
+    calls_out_at_start: AtomicBool,
 }
 
 impl Prepared {
@@ -79,6 +82,7 @@ impl Prepared {
         Ok(Prepared {
             pre,
             places: engine::places(&component),
+            calls_out_at_start: AtomicBool::new(false),
             size_bytes: code_bytes
                 .saturating_add(wit.len())
                 .saturating_add(docs.size_bytes()) as u64,
@@ -94,6 +98,16 @@ impl Prepared {
     /// Bytes of memory that it takes as long as it is kept, most of them its code.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// Whether its guests have been found to call out when they are started: a call can see that, so none of them
+    /// is started before its call comes.
+    pub(super) fn calls_out_at_start(&self) -> bool {
+        self.calls_out_at_start.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_call_out_at_start(&self) {
+        self.calls_out_at_start.store(true, Ordering::Relaxed);
     }
 
     /// What can be called.

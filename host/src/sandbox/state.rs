@@ -11,6 +11,8 @@ use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
 use super::output::Output;
+use super::spare::Spare;
+use super::stocks::Stocks;
 use super::{
     CallLabel, CallLimits, Handles, InstanceId, Outside, Prepared, Resource, Setting, Terms,
 };
@@ -20,7 +22,8 @@ use crate::budget::Budget;
 use crate::capability::HttpCtx;
 use crate::capability::{self, Files, FilesCtx, FrozenAt, Grants, KeyValue, KeyValueView, LogCtx};
 
-/// The state of one instance. It is made with it and dropped with it.
+/// The state of one instance. It is made with it and dropped with it; or where the instance was made before its
+/// call came, it is put in the place of one that has nothing.
 pub(crate) struct State {
     pub(super) id: InstanceId,
     pub(super) limits: CallLimits,
@@ -37,11 +40,13 @@ pub(crate) struct State {
     frozen_at: Option<FrozenAt>,
     table: ResourceTable,
     pub(super) limiter: Limiter,
+    /// Whether the guest has called out: each function of the host comes by one of the accessors that note it.
+    has_called_out: bool,
     pub(super) stdout: Output,
     pub(super) stderr: Output,
     /// The grants that are in force for it, which may be fewer than those it was linked by.
-    pub(crate) grants: Arc<Grants>,
-    pub(crate) log: LogCtx,
+    grants: Arc<Grants>,
+    log: LogCtx,
     /// The buckets of its tenant.
     buckets: Option<Arc<dyn KeyValue>>,
     files: FilesCtx,
@@ -60,7 +65,42 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// For an instance that is made for a call.
     pub(super) fn new(id: InstanceId, setting: Setting, prepared: &Prepared) -> State {
+        let limiter = Limiter::new(setting.terms.limits.max_memory_bytes, &setting.account);
+        State::heard(id, setting, prepared, limiter, true)
+    }
+
+    /// For an instance that is made before its call comes: it can do nothing, and nobody hears it.
+    pub(super) fn ahead(
+        id: InstanceId,
+        terms: Terms,
+        account: &Arc<Account>,
+        prepared: &Prepared,
+        spare: Spare,
+    ) -> State {
+        let limiter = Limiter::ahead(terms.limits.max_memory_bytes, spare);
+        let setting = Setting {
+            account: Arc::clone(account),
+            terms,
+            grants: Arc::default(),
+            buckets: None,
+            outside: None,
+            mounts: Vec::new(),
+            is_inner: false,
+            is_pinned: false,
+            ahead: None,
+        };
+        State::heard(id, setting, prepared, limiter, false)
+    }
+
+    fn heard(
+        id: InstanceId,
+        setting: Setting,
+        prepared: &Prepared,
+        limiter: Limiter,
+        is_heard: bool,
+    ) -> State {
         let Setting {
             account,
             terms,
@@ -70,6 +110,7 @@ impl State {
             mounts,
             is_inner: _,
             is_pinned: _,
+            ahead: _,
         } = setting;
         let limits = &terms.limits;
         let (outside, handles, passing) = match outside {
@@ -80,7 +121,13 @@ impl State {
             ),
             None => (None, None, None),
         };
-        let output = |stream| Output::new(stream, &account, &terms.label, limits);
+        let output = |stream| {
+            let output = Output::new(stream, &account, &terms.label, limits);
+            match is_heard {
+                true => output,
+                false => output.unheard(),
+            }
+        };
         let (stdout, stderr) = (output(OutputStream::Stdout), output(OutputStream::Stderr));
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
@@ -95,7 +142,8 @@ impl State {
             wasi,
             frozen_at,
             table,
-            limiter: Limiter::new(limits.max_memory_bytes, &account),
+            limiter,
+            has_called_out: false,
             stdout,
             stderr,
             #[cfg(feature = "http")]
@@ -147,6 +195,30 @@ impl State {
         self.ticks_of_turn = 1;
     }
 
+    /// Its call is over, and it is to be cleared away later: all that it holds beside its memory goes now. `false`:
+    /// that has to go as well.
+    #[must_use = "whoever may not be there has to go"]
+    pub(super) fn end(&mut self, stocks: &Stocks) -> bool {
+        self.settle();
+        self.table = ResourceTable::new();
+        self.files = FilesCtx::default();
+        self.buckets = None;
+        self.outside = None;
+        self.handles = None;
+        self.passing = None;
+        self.limiter.end_call(&self.account, stocks)
+    }
+
+    /// Whether the guest has called out.
+    pub(super) fn has_called_out(&self) -> bool {
+        self.has_called_out
+    }
+
+    /// The guest calls out.
+    pub(super) fn note_call_out(&mut self) {
+        self.has_called_out = true;
+    }
+
     /// Tells the rest of what it printed in this call.
     pub(super) fn settle(&self) {
         self.stdout.settle();
@@ -158,8 +230,15 @@ impl State {
         self.log.label()
     }
 
+    /// Its log, and the grants that are in force for it.
+    pub(crate) fn log(&mut self) -> (&mut LogCtx, &Grants) {
+        self.note_call_out();
+        (&mut self.log, &self.grants)
+    }
+
     /// What it has of files, and of open ones.
     pub(crate) fn files(&mut self) -> Files<'_> {
+        self.note_call_out();
         Files {
             ctx: &mut self.files,
             table: &mut self.table,
@@ -170,6 +249,7 @@ impl State {
 #[cfg(feature = "http")]
 impl State {
     pub(crate) fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.note_call_out();
         self.http.view(&mut self.table)
     }
 }
@@ -177,6 +257,7 @@ impl State {
 impl State {
     /// What a guest that calls `wasi:keyvalue` works on.
     pub(crate) fn key_value(&mut self) -> KeyValueView<'_> {
+        self.note_call_out();
         KeyValueView {
             table: &mut self.table,
             grants: &self.grants,
@@ -188,9 +269,16 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.note_call_out();
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
         }
+    }
+}
+
+impl Drop for State {
+    fn drop(&mut self) {
+        self.settle();
     }
 }

@@ -33,6 +33,7 @@
 //! | `objects`, `client_objects` | objects that clients hold, and objects of clients, as the Rust client has them |
 //! | `limits` | each limit, with a peer or guest that runs into it |
 //! | `quotas` | what a tenant may use with all that it has, and how fast |
+//! | `ready` | instances that are made before their calls come |
 //! | `wire` | peers that do not keep to the protocol |
 //! | `drain` | the end of a node |
 //! | `cli`, `client` | both ways in, beyond what all others use of them |
@@ -83,6 +84,7 @@ mod output;
 mod programs;
 mod providers_under_load;
 mod quotas;
+mod ready;
 mod registrations;
 mod reverse_calls;
 mod runaway;

@@ -130,6 +130,7 @@ impl Bench {
             buckets: None,
             is_inner: false,
             is_pinned: false,
+            ahead: None,
         };
         self.sandbox
             .instantiate(&self.prepared, setting)

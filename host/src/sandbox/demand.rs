@@ -1,0 +1,269 @@
+//! How many instances of a registration are to be ready, by how it was called lately.
+//!
+//! Two calls that come soon after one another ask for a first one. Each call that finds none asks for one
+//! more, and what lay there unused for a whole span is not asked for any longer. A call pays for one
+//! instance at most: however calls come, no more are made ahead than there were calls.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many calls within two spans are a reason to have something ready.
+const CALLS: u32 = 2;
+/// A span of time is no longer than this.
+const LONGEST_SPAN: Duration = Duration::from_secs(1);
+/// How long nothing is made after an instance could not be; twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// So often it is twice as long.
+const MOST_DOUBLINGS: u32 = 6;
+
+/// What is known of the calls of one registration.
+#[derive(Debug)]
+pub(super) struct Demand {
+    last_call: Instant,
+    /// Calls in this span, and in the one before.
+    present: u32,
+    previous: u32,
+    /// How many are to be ready.
+    target: u32,
+    /// The fewest that were ready in this span.
+    least: u32,
+    /// How many were paid for and not made.
+    paid: u32,
+    failures: u32,
+    paused_until: Option<Instant>,
+}
+
+/// What a look at the end of a span comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    /// So many are to be ready at most.
+    Keep(u32),
+    /// Nobody has called for long.
+    Idle,
+}
+
+/// How often it is to be looked at, where whatever nobody calls for `idle` is given up.
+pub(super) fn span(idle: Duration) -> Duration {
+    (idle / 2).min(LONGEST_SPAN).max(Duration::from_millis(1))
+}
+
+impl Demand {
+    pub(super) fn new(now: Instant) -> Self {
+        Demand {
+            last_call: now,
+            present: 0,
+            previous: 0,
+            target: 0,
+            least: 0,
+            paid: 0,
+            failures: 0,
+            paused_until: None,
+        }
+    }
+
+    /// A call comes, and finds so many ready. No more than `most` are ever to be.
+    pub(super) fn call(&mut self, now: Instant, ready: u32, most: u32) {
+        self.last_call = now;
+        self.present = self.present.saturating_add(1);
+        self.least = self.least.min(ready.saturating_sub(1));
+        self.target = self.target.min(most);
+        let is_frequent = self.present.saturating_add(self.previous) >= CALLS;
+        if ready == 0 && is_frequent {
+            self.target = self.target.saturating_add(1).min(most);
+        }
+        self.paid = self.paid.saturating_add(1).min(most);
+    }
+
+    /// Whether one is to be made, where so many are ready.
+    pub(super) fn wants(&self, now: Instant, ready: u32) -> bool {
+        let is_paused = self.paused_until.is_some_and(|until| now < until);
+        ready < self.target && self.paid > 0 && !is_paused
+    }
+
+    /// One is being made.
+    pub(super) fn begun(&mut self) {
+        self.paid = self.paid.saturating_sub(1);
+    }
+
+    /// It was made.
+    pub(super) fn made(&mut self) {
+        self.failures = 0;
+        self.paused_until = None;
+    }
+
+    /// It could not be made.
+    pub(super) fn failed(&mut self, now: Instant) {
+        let doublings = self.failures.min(MOST_DOUBLINGS);
+        self.failures = self.failures.saturating_add(1);
+        self.paused_until = Some(now + FIRST_PAUSE * 2_u32.pow(doublings));
+    }
+
+    /// A span is over, and so many are ready.
+    pub(super) fn look(&mut self, now: Instant, ready: u32, idle: Duration) -> Outlook {
+        if now.saturating_duration_since(self.last_call) >= idle {
+            return Outlook::Idle;
+        }
+        // One is kept as long as there are calls at all.
+        let unused = self.least.min(self.target.saturating_sub(1));
+        self.target = self.target.saturating_sub(unused);
+        self.least = ready.min(self.target);
+        (self.previous, self.present) = (self.present, 0);
+        Outlook::Keep(self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: u32 = 4;
+    const IDLE: Duration = Duration::from_secs(5);
+
+    /// What is called and made by the clock of the test.
+    struct Calls {
+        demand: Demand,
+        now: Instant,
+        ready: u32,
+        calls: u32,
+        made: u32,
+    }
+
+    impl Calls {
+        fn new() -> Self {
+            let now = Instant::now();
+            Calls {
+                demand: Demand::new(now),
+                now,
+                ready: 0,
+                calls: 0,
+                made: 0,
+            }
+        }
+
+        /// So many calls at once. Tells how many found something.
+        fn burst(&mut self, calls: u32) -> u32 {
+            let mut hits = 0;
+            for _ in 0..calls {
+                self.calls += 1;
+                self.demand.call(self.now, self.ready, MOST);
+                hits += u32::from(self.ready > 0);
+                self.ready = self.ready.saturating_sub(1);
+            }
+            self.fill();
+            hits
+        }
+
+        fn fill(&mut self) {
+            while self.demand.wants(self.now, self.ready) {
+                self.demand.begun();
+                self.demand.made();
+                self.ready += 1;
+                self.made += 1;
+            }
+            assert!(self.ready <= MOST && self.made <= self.calls);
+        }
+
+        fn end_of_span(&mut self) -> Outlook {
+            self.now += span(IDLE);
+            let outlook = self.demand.look(self.now, self.ready, IDLE);
+            match outlook {
+                Outlook::Keep(most) => self.ready = self.ready.min(most),
+                Outlook::Idle => self.ready = 0,
+            }
+            outlook
+        }
+    }
+
+    #[test]
+    fn a_single_call_asks_for_nothing_and_the_third_of_several_finds_one() {
+        let mut calls = Calls::new();
+        assert_eq!((calls.burst(1), calls.ready), (0, 0));
+        assert_eq!((calls.burst(1), calls.ready), (0, 1));
+        for _ in 0..100 {
+            assert_eq!((calls.burst(1), calls.ready), (1, 1));
+        }
+    }
+
+    #[test]
+    fn calls_that_come_seldom_have_nothing_made_ahead() {
+        let mut calls = Calls::new();
+        for _ in 0..100 {
+            assert_eq!(calls.burst(1), 0);
+            for _ in 0..2 {
+                assert_eq!(calls.end_of_span(), Outlook::Keep(0));
+            }
+        }
+        assert_eq!(calls.made, 0);
+    }
+
+    #[test]
+    fn bursts_have_as_many_ready_as_they_need_up_to_the_limit() {
+        let mut calls = Calls::new();
+        for _ in 0..10 {
+            calls.burst(3);
+        }
+        assert_eq!(calls.burst(3), 3);
+        for _ in 0..10 {
+            calls.burst(100);
+        }
+        assert_eq!((calls.ready, calls.burst(100)), (MOST, MOST));
+    }
+
+    #[test]
+    fn what_was_not_needed_in_a_span_goes_but_for_one() {
+        let mut calls = Calls::new();
+        for _ in 0..10 {
+            calls.burst(100);
+        }
+        assert_eq!(calls.end_of_span(), Outlook::Keep(MOST));
+        for _ in 0..10 {
+            calls.burst(1);
+        }
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+        assert_eq!(calls.burst(1), 1);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+    }
+
+    #[test]
+    fn nobody_calls_and_nothing_is_kept() {
+        let mut calls = Calls::new();
+        calls.burst(2);
+        let mut spans = 0;
+        while calls.end_of_span() != Outlook::Idle {
+            spans += 1;
+        }
+        assert_eq!(span(IDLE) * (spans + 1), IDLE);
+        assert_eq!(calls.ready, 0);
+    }
+
+    #[test]
+    fn whoever_cannot_be_made_is_tried_ever_more_seldom() {
+        let now = Instant::now();
+        let mut demand = Demand::new(now);
+        demand.call(now, 0, MOST);
+        demand.call(now, 0, MOST);
+        let mut pauses = Vec::new();
+        let mut at = now;
+        for _ in 0..9 {
+            assert!(demand.wants(at, 0));
+            demand.failed(at);
+            let pause = (1..100).find(|s| demand.wants(at + Duration::from_secs(*s), 0));
+            at += Duration::from_secs(pause.unwrap());
+            pauses.push(pause.unwrap());
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        demand.made();
+        assert!(demand.wants(at, 0));
+    }
+
+    #[test]
+    fn a_lower_limit_holds_from_the_next_call_on() {
+        let mut calls = Calls::new();
+        for _ in 0..10 {
+            calls.burst(100);
+        }
+        calls.demand.call(calls.now, 0, 1);
+        assert!(calls.demand.wants(calls.now, 0) && !calls.demand.wants(calls.now, 1));
+    }
+}
