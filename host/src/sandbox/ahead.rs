@@ -92,21 +92,24 @@ impl Sandbox {
     /// Clears away what is used and makes what is wanted, one after the other, by turns like a call.
     async fn tend(self: Arc<Self>, stock: Arc<Stock>, turn: Tending) {
         let account = Arc::clone(&stock.recipe().account);
-        let deadline = Instant::now() + MAX_START;
+        let begun = Instant::now();
         let sandbox = Arc::clone(&self);
         let work = Box::pin(async move {
             while let Some(task) = stock.next(&turn) {
                 match task {
                     Task::Clear(used) => drop(used),
+                    // What is overdue has turns before all others. So this ends before it is; the next call has it
+                    // gone on with.
+                    Task::Make if begun.elapsed() >= MAX_START => return,
                     Task::Make => match sandbox.make_ready(stock.recipe()).await {
                         Ok(ready) => stock.put(ready),
-                        Err(NotMade::NoRoom) => return,
+                        Err(NotMade::NoPlace) => return,
                         Err(NotMade::Unfit) => stock.failed(),
                     },
                 }
             }
         });
-        self.work(&account, 0, deadline, work).await;
+        self.work(&account, 0, begun + 2 * MAX_START, work).await;
     }
 
     async fn make_ready(&self, recipe: &Recipe) -> Result<Fresh, NotMade> {
@@ -120,8 +123,8 @@ impl Sandbox {
         } = recipe;
         let places = &self.stocks.places;
         let place = places.try_take(account.name(), prepared.places, ahead.most_of_tenant);
-        let place = place.map_err(|_full| NotMade::NoRoom)?;
-        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoRoom)?;
+        let place = place.map_err(|_full| NotMade::NoPlace)?;
+        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoPlace)?;
         let deadline = Instant::now() + MAX_START;
         let terms = Terms {
             label: CallLabel {
@@ -147,22 +150,21 @@ impl Sandbox {
             return Err(NotMade::Unfit);
         }
         match started {
-            // A guest that was refused memory knows.
-            Ok(_) if state.limiter.refusal().is_some() => Err(NotMade::NoRoom),
-            Ok(Ok(instance)) => Ok(Fresh {
+            // A guest that got no memory knows.
+            Ok(Ok(instance)) if !state.limiter.has_refused() => Ok(Fresh {
                 store,
                 instance,
                 place,
             }),
-            Ok(Err(_)) | Err(_) => Err(NotMade::Unfit),
+            Ok(_) | Err(_) => Err(NotMade::Unfit),
         }
     }
 }
 
 /// Why no instance was made ahead.
 enum NotMade {
-    /// There is no room for it now.
-    NoRoom,
+    /// There is no place for it now.
+    NoPlace,
     /// It does not start, or not so that no call could see it.
     Unfit,
 }

@@ -524,7 +524,7 @@ fn lower_all(
 fn failed(store: &Store<State>, error: &wasmtime::Error) -> SandboxError {
     let state = store.data();
     state.settle();
-    let last_words = state.stderr.last_words();
+    let last_words = state.last_words();
     trap::classify(error, &last_words, &state.limits, state.limiter.refusal())
 }
 

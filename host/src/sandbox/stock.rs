@@ -246,9 +246,14 @@ impl Stock {
             Outlook::Keep(most) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 let too_many = content.ready.len().saturating_sub(most);
+                let used = match content.is_tended {
+                    true => Vec::new(),
+                    // Whoever tended it last had no time left.
+                    false => std::mem::take(&mut content.used),
+                };
                 let let_go = LetGo {
                     _ready: content.ready.drain(..too_many).collect(),
-                    _used: Vec::new(),
+                    _used: used,
                 };
                 (let_go, Some(()))
             }

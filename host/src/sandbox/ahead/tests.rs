@@ -9,6 +9,7 @@ use crate::capability::{Grants, Kinds};
 use crate::journal::Room;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
+use crate::sandbox::spare::INSTANCE_BYTES;
 use crate::sandbox::{Ahead, Prepared, SandboxError, SandboxLimits};
 
 const FAR: Duration = Duration::from_secs(60);
@@ -356,9 +357,9 @@ async fn a_guest_that_cannot_start_fails_its_own_calls_as_ever() {
 
 #[tokio::test]
 async fn a_guest_that_sees_that_memory_is_short_when_it_starts_is_not_kept() {
-    // The first page is there, more is not, in the room for what is ready.
+    // The first page is there, more is not, in the half of the room for what is ready that a tenant may have.
     let limits = SandboxLimits {
-        max_ready_memory_bytes: PAGE + super::super::spare::INSTANCE_BYTES,
+        max_ready_memory_bytes: 2 * (PAGE + INSTANCE_BYTES),
         ..SandboxLimits::default()
     };
     let start = "(global.set $started (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))";
@@ -487,6 +488,32 @@ async fn no_more_memory_is_ready_than_the_limit_says() {
         ready,
     } = bench.usage(&plain);
     assert_eq!((hits, misses, ready), (0, 10, 0));
+}
+
+#[tokio::test]
+async fn a_tenant_has_half_of_the_memory_for_what_is_ready() {
+    let limits = SandboxLimits {
+        max_ready_memory_bytes: 6 * (PAGE + INSTANCE_BYTES),
+        ..SandboxLimits::default()
+    };
+    let bench = Bench::with(limits, 1, "");
+    let plain = bench.plain();
+    for _ in 0..10 {
+        let mut live = Vec::new();
+        for _ in 0..8 {
+            live.push(bench.instance(&plain).await.unwrap());
+        }
+        for instance in live {
+            bench.sandbox.retire(instance);
+        }
+        settled(&bench).await;
+    }
+    assert_eq!(bench.usage(&plain).ready, 3);
+    let other = Call {
+        account: account(8, 64 * PAGE),
+        ..bench.plain()
+    };
+    bench.has_ready(&other, 1).await;
 }
 
 #[tokio::test]
