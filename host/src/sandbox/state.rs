@@ -177,7 +177,10 @@ impl State {
     /// that has to go as well.
     #[must_use = "whoever may not be there has to go"]
     pub(super) fn end(&mut self, stocks: &Stocks) -> bool {
-        self.settle();
+        self.wasi.end();
+        self.log.end();
+        #[cfg(feature = "http")]
+        self.http.end();
         self.table = ResourceTable::new();
         self.files = FilesCtx::default();
         self.buckets = None;

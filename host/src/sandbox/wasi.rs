@@ -89,6 +89,12 @@ impl Wasi {
         }
     }
 
+    /// The last call is over.
+    pub(super) fn end(&mut self) {
+        self.settle();
+        self.made = None;
+    }
+
     /// Tells the rest of what was printed in this call.
     pub(super) fn settle(&self) {
         if let Some(made) = &self.made {
