@@ -22,6 +22,9 @@ use crate::journal::Scribe;
 const MAX_START: Duration = Duration::from_millis(MAX_START_MS);
 pub(super) const MAX_START_MS: u64 = 1000;
 
+/// Where this is done others wait for the thread, so several are made in several turns.
+const LONGEST_TURN: Duration = Duration::from_micros(100);
+
 impl Sandbox {
     /// A call is over: what it held goes, so that whoever is told so may count on it. The instance itself is
     /// cleared away when there is time, and another one made ready where calls ask for that.
@@ -93,9 +96,14 @@ impl Sandbox {
     async fn tend(self: Arc<Self>, stock: Arc<Stock>, turn: Tending) {
         let account = Arc::clone(&stock.recipe().account);
         let begun = Instant::now();
+        let mut turn_begun = begun;
         let sandbox = Arc::clone(&self);
         let work = Box::pin(async move {
             while let Some(task) = stock.next(&turn) {
+                if turn_begun.elapsed() > LONGEST_TURN {
+                    tokio::task::yield_now().await;
+                    turn_begun = Instant::now();
+                }
                 match task {
                     Task::Clear(used) => drop(used),
                     // What is overdue has turns before all others. So this ends before it is; the next call has it

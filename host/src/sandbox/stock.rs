@@ -17,6 +17,10 @@ use crate::account::Account;
 use crate::capability::Grants;
 use crate::share::Taken;
 
+/// So many used ones wait to be cleared away. Where there are more, calls come faster than that is done, and whoever
+/// leaves one clears it away itself: its memory is in the caches, and the next call has it at once.
+const MAX_USED: usize = 4;
+
 /// What a call asks for: nothing but instances of its own registration at this revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ahead {
@@ -192,19 +196,20 @@ impl Stock {
     /// What a call leaves behind, if anything. Gives the turn to tend it, if that is to be done and nobody does it.
     pub(super) fn leave(self: &Arc<Self>, used: Option<Used>) -> Option<Tending> {
         let mut content = self.content();
-        if content.is_over {
-            drop(content);
-            drop(used);
-            return None;
+        let mut too_much = None;
+        if content.is_over || content.used.len() >= MAX_USED {
+            too_much = used;
+        } else {
+            content.used.extend(used);
         }
-        content.used.extend(used);
         let is_asked = !content.used.is_empty() || self.wants(&content);
-        if content.is_tended || !is_asked {
-            return None;
+        let is_turn = is_asked && !content.is_tended && !content.is_over;
+        if is_turn {
+            content.is_tended = true;
         }
-        content.is_tended = true;
         drop(content);
-        Some(Tending(Arc::clone(self)))
+        drop(too_much);
+        is_turn.then(|| Tending(Arc::clone(self)))
     }
 
     /// What there is to do next. Without an answer the turn to tend it is over.

@@ -537,6 +537,32 @@ async fn calls_have_their_places_whatever_is_ready() {
 }
 
 #[tokio::test]
+async fn used_ones_do_not_pile_up_where_calls_are_faster_than_what_clears_them_away() {
+    let limits = SandboxLimits {
+        max_live_instances: 64,
+        ..SandboxLimits::default()
+    };
+    let bench = Bench::with(limits, 1, "");
+    let plain = bench.plain();
+    let mut live = Vec::new();
+    for _ in 0..20 {
+        live.push(bench.instance(&plain).await.unwrap());
+    }
+    // This thread is the only one, and nothing else has it yet.
+    for instance in live {
+        bench.sandbox.retire(instance);
+    }
+    let alive = || {
+        let metrics = bench.sandbox.engine.pooling_allocator_metrics();
+        metrics.unwrap().component_instances()
+    };
+    assert_eq!(alive(), 4);
+    assert_eq!(plain.account.memory().used(), 0, "no call has any of it");
+    settled(&bench).await;
+    assert_eq!(alive(), bench.usage(&plain).ready);
+}
+
+#[tokio::test]
 async fn nothing_is_kept_while_nobody_calls() {
     let limits = SandboxLimits {
         ready_instance_idle_ms: 20,
