@@ -29,23 +29,16 @@ impl Sandbox {
     /// A call is over: what it held goes, so that whoever is told so may count on it. The instance itself is
     /// cleared away when there is time, and another one made ready where calls ask for that.
     pub fn retire(self: &Arc<Self>, instance: Instance) {
-        let (mut store, stock, places) = instance.into_parts();
+        let (mut store, prepared, stock, held) = instance.into_parts();
         let Some(stock) = stock else {
             // In this order: the place stands for the engine's.
             drop(store);
-            drop(places);
+            drop(held);
             return;
         };
-        let Recipe {
-            ahead,
-            prepared,
-            account,
-            ..
-        } = stock.recipe();
-        let place =
-            self.stocks
-                .places
-                .try_take(account.name(), prepared.places, ahead.most_of_tenant);
+        let Recipe { ahead, account, .. } = stock.recipe();
+        let (places, most) = (&self.stocks.places, ahead.most_of_tenant);
+        let place = places.try_take(account.name(), prepared.places, most);
         let used = match place {
             Ok(place) if store.data_mut().end(&self.stocks) => Some(Used::new(store, place)),
             Ok(_) | Err(_) => {
@@ -53,7 +46,7 @@ impl Sandbox {
                 None
             }
         };
-        drop(places);
+        drop(held);
         // Without a runtime nobody will call again.
         if let Some(turn) = stock.leave(used)
             && let Ok(runtime) = Handle::try_current()
@@ -129,6 +122,10 @@ impl Sandbox {
             limits,
             ..
         } = recipe;
+        let prepared = prepared.upgrade().ok_or(NotMade::Unfit)?;
+        if prepared.calls_out_at_start() {
+            return Err(NotMade::Unfit);
+        }
         let places = &self.stocks.places;
         let place = places.try_take(account.name(), prepared.places, ahead.most_of_tenant);
         let place = place.map_err(|_full| NotMade::NoPlace)?;
@@ -149,7 +146,7 @@ impl Sandbox {
             deadline,
             budget: Budget::new(MAX_START, Arc::clone(account)),
         };
-        let state = State::ahead(InstanceId::next(), terms, account, prepared, spare);
+        let state = State::ahead(InstanceId::next(), terms, account, &prepared, spare);
         let mut store = self.store(state);
         let started = timeout_at(deadline, prepared.pre.instantiate_async(&mut store)).await;
         let state = store.data();

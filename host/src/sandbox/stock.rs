@@ -5,7 +5,7 @@
 //! been called, and its guest has never called out: see [`Fresh`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -45,7 +45,8 @@ pub struct StockUse {
 #[derive(Clone)]
 pub(super) struct Recipe {
     pub(super) ahead: Ahead,
-    pub(super) prepared: Arc<Prepared>,
+    /// Weak, so that a component that has nothing ready may be let go of.
+    pub(super) prepared: Weak<Prepared>,
     pub(super) account: Arc<Account>,
     pub(super) grants: Arc<Grants>,
     pub(super) module: Arc<str>,
@@ -56,7 +57,7 @@ impl Recipe {
     pub(super) fn of(ahead: Ahead, prepared: &Arc<Prepared>, setting: &Setting) -> Self {
         Recipe {
             ahead,
-            prepared: Arc::clone(prepared),
+            prepared: Arc::downgrade(prepared),
             account: Arc::clone(&setting.account),
             grants: Arc::clone(&setting.grants),
             module: Arc::clone(&setting.terms.label.module),
@@ -74,7 +75,7 @@ impl Recipe {
             )
         };
         self.ahead == ahead
-            && Arc::ptr_eq(&self.prepared, prepared)
+            && std::ptr::eq(self.prepared.as_ptr(), Arc::as_ptr(prepared))
             && Arc::ptr_eq(&self.account, &setting.account)
             && held(&self.limits) == held(&setting.terms.limits)
     }
@@ -282,7 +283,7 @@ impl Stock {
 
     fn wants(&self, content: &Content) -> bool {
         let ready = count(&content.ready);
-        !self.recipe.prepared.calls_out_at_start() && content.demand.wants(Instant::now(), ready)
+        content.demand.wants(Instant::now(), ready)
     }
 
     /// Nothing panics while it is locked, so poison means nothing here.

@@ -10,6 +10,7 @@ use crate::journal::Room;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
 use crate::sandbox::spare::INSTANCE_BYTES;
+use crate::sandbox::stocks::MAX_REMEMBERED;
 use crate::sandbox::{Ahead, Prepared, SandboxError, SandboxLimits};
 
 const FAR: Duration = Duration::from_secs(60);
@@ -534,6 +535,45 @@ async fn calls_have_their_places_whatever_is_ready() {
     // One for each tenant, and the engine has as many beside them.
     let _live = bench.instance(&plain).await.unwrap();
     let _live = bench.instance(&other).await.unwrap();
+}
+
+#[tokio::test]
+async fn registrations_beyond_what_is_remembered_do_without_until_others_are_forgotten() {
+    let bench = Bench::new("");
+    let stocks = &bench.sandbox.stocks;
+    let find = |tenant: &Arc<Account>, number: usize| {
+        let call = Call {
+            account: Arc::clone(tenant),
+            ..bench.plain()
+        };
+        let mut setting = bench.setting(&call);
+        setting.terms.label.module = Arc::from(format!("m{number}"));
+        stocks.find(&bench.prepared, &setting)
+    };
+    let (greedy, other) = (account(7, 64 * PAGE), account(8, 64 * PAGE));
+    let found = (0..MAX_REMEMBERED).filter(|number| find(&greedy, *number).is_some());
+    assert_eq!(
+        found.count(),
+        MAX_REMEMBERED / 2,
+        "half of them are one tenant's"
+    );
+    assert!(find(&greedy, 0).is_some(), "what is known stays known");
+    assert!(find(&other, 0).is_some());
+    stocks.forget(7, None);
+    assert!(stocks.look().await);
+    assert!(find(&greedy, MAX_REMEMBERED).is_some());
+}
+
+#[tokio::test]
+async fn a_component_that_nobody_loads_any_more_is_let_go_of() {
+    let mut bench = Bench::new("");
+    let plain = bench.plain();
+    bench.call(&plain, "count").await.unwrap();
+    settled(&bench).await;
+    let old = Arc::downgrade(&bench.prepared);
+    bench.prepared = prepared(&bench.sandbox, 1, "");
+    assert!(old.upgrade().is_none());
+    bench.call(&plain, "count").await.unwrap();
 }
 
 #[tokio::test]
