@@ -33,10 +33,8 @@ pub(super) struct CoarseMonotonicClock {
 }
 
 impl CoarseMonotonicClock {
-    pub(super) fn new() -> Self {
-        CoarseMonotonicClock {
-            start: Instant::now(),
-        }
+    pub(super) fn since(start: Instant) -> Self {
+        CoarseMonotonicClock { start }
     }
 }
 
@@ -72,10 +70,8 @@ pub(super) struct PreciseMonotonicClock {
 }
 
 impl PreciseMonotonicClock {
-    pub(super) fn new() -> Self {
-        PreciseMonotonicClock {
-            start: Instant::now(),
-        }
+    pub(super) fn since(start: Instant) -> Self {
+        PreciseMonotonicClock { start }
     }
 }
 

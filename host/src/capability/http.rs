@@ -20,6 +20,7 @@ use wasmtime_wasi_http::{
 
 use super::{Grant, Grants, is_heard};
 use crate::account::Account;
+use crate::journal::Scribe;
 use crate::outgoing::{
     Allowance, Destination, Excess, Host, Outgoing, OutgoingError, Patience, ResponseBody,
 };
@@ -115,6 +116,14 @@ impl HttpCtx {
         requests.max_of_tenant = limits.max_http_requests_of_tenant;
         requests.allowance = None;
         requests.is_spent = false;
+    }
+
+    /// The last call is over: nothing is sent or written for it any more.
+    pub(crate) fn end(&mut self) {
+        let requests = &mut self.requests;
+        requests.label.scribe = Scribe::default();
+        requests.outgoing = None;
+        requests.allowance = None;
     }
 
     /// Gives it the node's way out.

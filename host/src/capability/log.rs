@@ -12,7 +12,7 @@ use wasmtime::component::{HasData, Linker};
 
 use super::{Grants, Kind, MissingGrant};
 use crate::account::{Account, Hearing};
-use crate::journal::Room;
+use crate::journal::{Room, Scribe};
 use crate::sandbox::{CallLabel, CallLimits, State};
 
 pub(super) const INTERFACE: &str = "rpc-host:guest/log";
@@ -55,6 +55,11 @@ impl LogCtx {
     /// Another call begins, of the same account.
     pub(crate) fn begin(&mut self, label: CallLabel, limits: &CallLimits) {
         *self = LogCtx::new(label, Arc::clone(&self.account), limits);
+    }
+
+    /// The last call is over: nothing is written for it any more.
+    pub(crate) fn end(&mut self) {
+        self.label.scribe = Scribe::default();
     }
 
     /// Whose call it is.

@@ -5,7 +5,7 @@
 //! environment, another clock, numbers that are not random. Files are served by [`files`](super::files), to
 //! every module, but without a grant there is no directory to find any in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use wasmtime::component::{HasData, Linker, ResourceTable};
 use wasmtime_wasi::cli::{StdoutStream, WasiCli, WasiCliView as _};
@@ -79,13 +79,12 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 }
 
 /// What stands behind these interfaces for one instance. Everything that is not set here is closed or
-/// empty by default. `began_at` is when the call began, since 1970; where the clock stands still, what is
-/// given sets it.
+/// empty by default. `made_at` is when the instance was made; `began_at` is when the call began, since 1970, and
+/// where the clock stands still, what is given sets it.
 pub(crate) fn wasi_ctx(
-    stdout: impl StdoutStream + 'static,
-    stderr: impl StdoutStream + 'static,
+    (stdout, stderr): (impl StdoutStream + 'static, impl StdoutStream + 'static),
     grants: &Grants,
-    began_at: Duration,
+    (made_at, began_at): (Instant, Duration),
 ) -> (WasiCtx, Option<FrozenAt>) {
     let mut frozen_at = None;
     let mut wasi = WasiCtxBuilder::new();
@@ -98,10 +97,10 @@ pub(crate) fn wasi_ctx(
     match grants.clock() {
         None => wasi
             .wall_clock(CoarseWallClock)
-            .monotonic_clock(CoarseMonotonicClock::new()),
+            .monotonic_clock(CoarseMonotonicClock::since(made_at)),
         Some(Clock::Precise) => wasi
             .wall_clock(clock::PreciseWallClock)
-            .monotonic_clock(clock::PreciseMonotonicClock::new()),
+            .monotonic_clock(clock::PreciseMonotonicClock::since(made_at)),
         Some(Clock::Frozen) => {
             let at = frozen_at.insert(FrozenAt::new(began_at));
             wasi.wall_clock(clock::FrozenClock(at.clone()))

@@ -169,8 +169,8 @@ limits! {
     max_ready_instances_per_tenant, "max-ready-instances-per-tenant" = 64, at most 2048;
     /// The same of the node. They are beside `max-live-instances`: no call waits for them.
     max_ready_instances, "max-ready-instances" = 256, at most 4096;
-    /// Bytes that all of those take, 65536 for each and its memory and tables. They count beside the memory of calls,
-    /// and go where a call of their tenant needs it; with 1, nothing is ever made ready.
+    /// Bytes that all of those take, 65536 for each and its memory and tables; half of it one tenant's. They count
+    /// beside the memory of calls, and go where a call of their tenant needs it. With 1, nothing is ever made ready.
     max_ready_memory_bytes, "max-ready-memory-bytes" = 256 * MIB, at most 64 * GIB;
     /// Time without any call of a registration after which nothing is kept ready for it.
     ready_instance_idle_ms, "ready-instance-idle-ms" = 5 * SECOND, at most HOUR;

@@ -755,7 +755,7 @@ impl Caller {
         Terms {
             label: CallLabel {
                 tenant: Arc::clone(&self.tenant),
-                module: Arc::from(registration.name.as_str()),
+                module: registration.name.shared(),
                 call: Arc::clone(&self.call),
                 scribe: self.scribe.clone(),
             },

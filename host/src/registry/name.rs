@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::RegistryError;
 
@@ -13,12 +14,17 @@ const RESERVED: [&str; 2] = ["sha256:", "revision:"];
 /// The name of a registration: `calc`, or the name of an interface it stands for,
 /// `acme:log/logger@1.0.0`. Unique within its tenant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RegistrationName(String);
+pub struct RegistrationName(Arc<str>);
 
 impl RegistrationName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The same, for whoever keeps it.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 }
 
@@ -35,7 +41,7 @@ impl FromStr for RegistrationName {
             && text.bytes().all(of_the_alphabet)
             && !RESERVED.iter().any(|reserved| text.starts_with(reserved));
         if good {
-            Ok(Self(text.to_owned()))
+            Ok(Self(Arc::from(text)))
         } else {
             Err(RegistryError::InvalidName)
         }

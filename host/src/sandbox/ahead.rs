@@ -22,27 +22,23 @@ use crate::journal::Scribe;
 const MAX_START: Duration = Duration::from_millis(MAX_START_MS);
 pub(super) const MAX_START_MS: u64 = 1000;
 
+/// Where this is done others wait for the thread, so several are made in several turns.
+const LONGEST_TURN: Duration = Duration::from_micros(100);
+
 impl Sandbox {
     /// A call is over: what it held goes, so that whoever is told so may count on it. The instance itself is
     /// cleared away when there is time, and another one made ready where calls ask for that.
     pub fn retire(self: &Arc<Self>, instance: Instance) {
-        let (mut store, stock, places) = instance.into_parts();
+        let (mut store, prepared, stock, held) = instance.into_parts();
         let Some(stock) = stock else {
             // In this order: the place stands for the engine's.
             drop(store);
-            drop(places);
+            drop(held);
             return;
         };
-        let Recipe {
-            ahead,
-            prepared,
-            account,
-            ..
-        } = stock.recipe();
-        let place =
-            self.stocks
-                .places
-                .try_take(account.name(), prepared.places, ahead.most_of_tenant);
+        let Recipe { ahead, account, .. } = stock.recipe();
+        let (places, most) = (&self.stocks.places, ahead.most_of_tenant);
+        let place = places.try_take(account.name(), prepared.places, most);
         let used = match place {
             Ok(place) if store.data_mut().end(&self.stocks) => Some(Used::new(store, place)),
             Ok(_) | Err(_) => {
@@ -50,7 +46,7 @@ impl Sandbox {
                 None
             }
         };
-        drop(places);
+        drop(held);
         // Without a runtime nobody will call again.
         if let Some(turn) = stock.leave(used)
             && let Ok(runtime) = Handle::try_current()
@@ -92,21 +88,29 @@ impl Sandbox {
     /// Clears away what is used and makes what is wanted, one after the other, by turns like a call.
     async fn tend(self: Arc<Self>, stock: Arc<Stock>, turn: Tending) {
         let account = Arc::clone(&stock.recipe().account);
-        let deadline = Instant::now() + MAX_START;
+        let begun = Instant::now();
+        let mut turn_begun = begun;
         let sandbox = Arc::clone(&self);
         let work = Box::pin(async move {
             while let Some(task) = stock.next(&turn) {
+                if turn_begun.elapsed() > LONGEST_TURN {
+                    tokio::task::yield_now().await;
+                    turn_begun = Instant::now();
+                }
                 match task {
                     Task::Clear(used) => drop(used),
+                    // What is overdue has turns before all others. So this ends before it is; the next call has it
+                    // gone on with.
+                    Task::Make if begun.elapsed() >= MAX_START => return,
                     Task::Make => match sandbox.make_ready(stock.recipe()).await {
                         Ok(ready) => stock.put(ready),
-                        Err(NotMade::NoRoom) => return,
+                        Err(NotMade::NoPlace) => return,
                         Err(NotMade::Unfit) => stock.failed(),
                     },
                 }
             }
         });
-        self.work(&account, 0, deadline, work).await;
+        self.work(&account, 0, begun + 2 * MAX_START, work).await;
     }
 
     async fn make_ready(&self, recipe: &Recipe) -> Result<Fresh, NotMade> {
@@ -118,10 +122,14 @@ impl Sandbox {
             limits,
             ..
         } = recipe;
+        let prepared = prepared.upgrade().ok_or(NotMade::Unfit)?;
+        if prepared.calls_out_at_start() {
+            return Err(NotMade::Unfit);
+        }
         let places = &self.stocks.places;
         let place = places.try_take(account.name(), prepared.places, ahead.most_of_tenant);
-        let place = place.map_err(|_full| NotMade::NoRoom)?;
-        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoRoom)?;
+        let place = place.map_err(|_full| NotMade::NoPlace)?;
+        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoPlace)?;
         let deadline = Instant::now() + MAX_START;
         let terms = Terms {
             label: CallLabel {
@@ -138,7 +146,7 @@ impl Sandbox {
             deadline,
             budget: Budget::new(MAX_START, Arc::clone(account)),
         };
-        let state = State::ahead(InstanceId::next(), terms, account, prepared, spare);
+        let state = State::ahead(InstanceId::next(), terms, account, &prepared, spare);
         let mut store = self.store(state);
         let started = timeout_at(deadline, prepared.pre.instantiate_async(&mut store)).await;
         let state = store.data();
@@ -147,22 +155,21 @@ impl Sandbox {
             return Err(NotMade::Unfit);
         }
         match started {
-            // A guest that was refused memory knows.
-            Ok(_) if state.limiter.refusal().is_some() => Err(NotMade::NoRoom),
-            Ok(Ok(instance)) => Ok(Fresh {
+            // A guest that got no memory knows.
+            Ok(Ok(instance)) if !state.limiter.has_refused() => Ok(Fresh {
                 store,
                 instance,
                 place,
             }),
-            Ok(Err(_)) | Err(_) => Err(NotMade::Unfit),
+            Ok(_) | Err(_) => Err(NotMade::Unfit),
         }
     }
 }
 
 /// Why no instance was made ahead.
 enum NotMade {
-    /// There is no room for it now.
-    NoRoom,
+    /// There is no place for it now.
+    NoPlace,
     /// It does not start, or not so that no call could see it.
     Unfit,
 }

@@ -264,6 +264,9 @@ impl Sandbox {
     }
 }
 
+/// What an instance is made of, beside its guest.
+pub(super) type Parts = (Store<State>, Arc<Prepared>, Option<Arc<Stock>>, Places);
+
 /// Among those that may lead to others, and among all.
 pub(super) type Places = (Option<Taken>, Taken);
 
@@ -296,8 +299,8 @@ impl Instance {
     }
 
     /// Its call is over. What is left of it, where it came from a stock or could have, and its place.
-    pub(super) fn into_parts(self) -> (Store<State>, Option<Arc<Stock>>, Places) {
-        (self.store, self.stock, self.places)
+    pub(super) fn into_parts(self) -> Parts {
+        (self.store, self.prepared, self.stock, self.places)
     }
 
     /// Calls the function at `index` of its component. Dropping the future ends the guest.
@@ -524,7 +527,7 @@ fn lower_all(
 fn failed(store: &Store<State>, error: &wasmtime::Error) -> SandboxError {
     let state = store.data();
     state.settle();
-    let last_words = state.stderr.last_words();
+    let last_words = state.last_words();
     trap::classify(error, &last_words, &state.limits, state.limiter.refusal())
 }
 

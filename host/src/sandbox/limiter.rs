@@ -37,6 +37,7 @@ pub(super) struct Limiter {
     memory_bytes: u64,
     taken: Taken,
     refusal: Option<Refusal>,
+    has_refused: bool,
 }
 
 /// What it has taken of its tenant's.
@@ -69,6 +70,7 @@ impl Limiter {
             memory_bytes: 0,
             taken: Taken::ByCall(Held::none(account.memory()), None),
             refusal: None,
+            has_refused: false,
         }
     }
 
@@ -79,6 +81,7 @@ impl Limiter {
             memory_bytes: 0,
             taken: Taken::Spare(spare),
             refusal: None,
+            has_refused: false,
         }
     }
 
@@ -117,6 +120,11 @@ impl Limiter {
     /// The last one.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal
+    }
+
+    /// Whether a guest that no call has yet got less than it asked for, whyever.
+    pub(super) fn has_refused(&self) -> bool {
+        self.has_refused
     }
 
     fn take(&mut self, more_bytes: Option<usize>) -> bool {
@@ -175,7 +183,14 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(self.take(desired.checked_sub(current)))
+        let is_taken = self.take(desired.checked_sub(current));
+        self.has_refused |= !is_taken;
+        Ok(is_taken)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.has_refused = true;
+        Ok(())
     }
 
     fn table_growing(
@@ -186,7 +201,14 @@ impl ResourceLimiter for Limiter {
     ) -> wasmtime::Result<bool> {
         let more = desired.checked_sub(current);
         let more_bytes = more.and_then(|more| more.checked_mul(TABLE_ELEMENT_BYTES));
-        Ok(desired <= MAX_TABLE_ELEMENTS && self.take(more_bytes))
+        let is_taken = desired <= MAX_TABLE_ELEMENTS && self.take(more_bytes);
+        self.has_refused |= !is_taken;
+        Ok(is_taken)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.has_refused = true;
+        Ok(())
     }
 
     fn instances(&self) -> usize {

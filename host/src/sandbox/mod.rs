@@ -19,7 +19,7 @@
 //! | `import` | what stands behind each of its imports |
 //! | `interface` | when one version of an interface answers for another |
 //! | `prepared` | a component that is linked and ready for calls |
-//! | `state`, `limiter`, `output` | what a store holds |
+//! | `state`, `limiter`, `wasi`, `output` | what a store holds |
 //! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
 //! | `rest` | what a guest does between two turns |
 //! | `mill`, `run_queue` | the threads for what takes longer, and whose turn it is there |
@@ -71,6 +71,7 @@ mod trap;
 mod turns;
 mod types;
 mod values;
+mod wasi;
 mod ways;
 mod wit;
 mod worker;

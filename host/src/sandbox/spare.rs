@@ -38,9 +38,16 @@ impl Spare {
     /// Takes more. `false`: there is no more; whoever is told so gives up all of it.
     #[must_use = "what was not taken may not be used"]
     pub(super) fn try_grow(&mut self, more: u64) -> bool {
-        self.account.has_to_spare(more)
+        self.leaves_as_much_to_others(more)
+            && self.account.has_to_spare(more)
             && self.of_tenant.try_grow(more)
             && self.of_node.try_grow(more)
+    }
+
+    /// A tenant has at most half of what the node has.
+    fn leaves_as_much_to_others(&self, more: u64) -> bool {
+        let of_tenant = self.account.spare_memory().used().saturating_add(more);
+        of_tenant <= self.of_node.of().limit().div_ceil(2)
     }
 
     /// What the tenant may have at most.

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use rpc_host_protocol::message::OutputStream;
 use tokio::time::Instant;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{WasiCtxView, WasiView};
 #[cfg(feature = "http")]
 use wasmtime_wasi_http::WasiHttpCtxView;
 
 use super::limiter::Limiter;
-use super::output::Output;
 use super::spare::Spare;
 use super::stocks::Stocks;
+use super::wasi::Wasi;
 use super::{
     CallLabel, CallLimits, Handles, InstanceId, Outside, Prepared, Resource, Setting, Terms,
 };
@@ -20,7 +19,7 @@ use crate::account::{Account, Quantity};
 use crate::budget::Budget;
 #[cfg(feature = "http")]
 use crate::capability::HttpCtx;
-use crate::capability::{self, Files, FilesCtx, FrozenAt, Grants, KeyValue, KeyValueView, LogCtx};
+use crate::capability::{Files, FilesCtx, Grants, KeyValue, KeyValueView, LogCtx};
 
 /// The state of one instance. It is made with it and dropped with it; or where the instance was made before its
 /// call came, it is put in the place of one that has nothing.
@@ -35,15 +34,11 @@ pub(crate) struct State {
     pub(super) deadline: Instant,
     /// Of the turn that it has now.
     pub(super) ticks_of_turn: u32,
-    wasi: WasiCtx,
-    /// Where its clock stands, if it stands still.
-    frozen_at: Option<FrozenAt>,
+    wasi: Wasi,
     table: ResourceTable,
     pub(super) limiter: Limiter,
     /// Whether the guest has called out: each function of the host comes by one of the accessors that note it.
     has_called_out: bool,
-    pub(super) stdout: Output,
-    pub(super) stderr: Output,
     /// The grants that are in force for it, which may be fewer than those it was linked by.
     grants: Arc<Grants>,
     log: LogCtx,
@@ -121,31 +116,18 @@ impl State {
             ),
             None => (None, None, None),
         };
-        let output = |stream| {
-            let output = Output::new(stream, &account, &terms.label, limits);
-            match is_heard {
-                true => output,
-                false => output.unheard(),
-            }
-        };
-        let (stdout, stderr) = (output(OutputStream::Stdout), output(OutputStream::Stderr));
         let mut table = ResourceTable::new();
         table.set_max_capacity(usize::try_from(limits.max_host_resources).unwrap_or(usize::MAX));
-        let (wasi, frozen_at) =
-            capability::wasi_ctx(stdout.clone(), stderr.clone(), &grants, terms.began_at);
         State {
             id,
             limits: *limits,
             budget: terms.budget,
             deadline: terms.deadline,
             ticks_of_turn: 1,
-            wasi,
-            frozen_at,
+            wasi: Wasi::new(terms.began_at, is_heard),
             table,
             limiter,
             has_called_out: false,
-            stdout,
-            stderr,
             #[cfg(feature = "http")]
             http: HttpCtx::new(
                 terms.label.clone(),
@@ -182,11 +164,7 @@ impl State {
             max_host_resources: held.max_host_resources,
             ..limits
         };
-        self.stdout.begin(&label, &limits);
-        self.stderr.begin(&label, &limits);
-        if let Some(frozen_at) = &self.frozen_at {
-            frozen_at.set(began_at);
-        }
+        self.wasi.begin(began_at, &label, &limits);
         #[cfg(feature = "http")]
         self.http.begin(label.clone(), &limits);
         self.log.begin(label, &limits);
@@ -199,7 +177,10 @@ impl State {
     /// that has to go as well.
     #[must_use = "whoever may not be there has to go"]
     pub(super) fn end(&mut self, stocks: &Stocks) -> bool {
-        self.settle();
+        self.wasi.end();
+        self.log.end();
+        #[cfg(feature = "http")]
+        self.http.end();
         self.table = ResourceTable::new();
         self.files = FilesCtx::default();
         self.buckets = None;
@@ -221,8 +202,12 @@ impl State {
 
     /// Tells the rest of what it printed in this call.
     pub(super) fn settle(&self) {
-        self.stdout.settle();
-        self.stderr.settle();
+        self.wasi.settle();
+    }
+
+    /// The end of what it printed on stderr.
+    pub(super) fn last_words(&self) -> String {
+        self.wasi.last_words()
     }
 
     /// Whose call it works on.
@@ -270,8 +255,9 @@ impl State {
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.note_call_out();
+        let of = (&self.account, self.log.label());
         WasiCtxView {
-            ctx: &mut self.wasi,
+            ctx: self.wasi.ctx(of, &self.limits, &self.grants),
             table: &mut self.table,
         }
     }

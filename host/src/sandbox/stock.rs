@@ -5,7 +5,7 @@
 //! been called, and its guest has never called out: see [`Fresh`].
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -16,6 +16,10 @@ use super::{CallLimits, Prepared, Setting, State};
 use crate::account::Account;
 use crate::capability::Grants;
 use crate::share::Taken;
+
+/// So many used ones wait to be cleared away. Where there are more, calls come faster than that is done, and whoever
+/// leaves one clears it away itself: its memory is in the caches, and the next call has it at once.
+const MAX_USED: usize = 4;
 
 /// What a call asks for: nothing but instances of its own registration at this revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +45,8 @@ pub struct StockUse {
 #[derive(Clone)]
 pub(super) struct Recipe {
     pub(super) ahead: Ahead,
-    pub(super) prepared: Arc<Prepared>,
+    /// Weak, so that a component that has nothing ready may be let go of.
+    pub(super) prepared: Weak<Prepared>,
     pub(super) account: Arc<Account>,
     pub(super) grants: Arc<Grants>,
     pub(super) module: Arc<str>,
@@ -52,7 +57,7 @@ impl Recipe {
     pub(super) fn of(ahead: Ahead, prepared: &Arc<Prepared>, setting: &Setting) -> Self {
         Recipe {
             ahead,
-            prepared: Arc::clone(prepared),
+            prepared: Arc::downgrade(prepared),
             account: Arc::clone(&setting.account),
             grants: Arc::clone(&setting.grants),
             module: Arc::clone(&setting.terms.label.module),
@@ -70,7 +75,7 @@ impl Recipe {
             )
         };
         self.ahead == ahead
-            && Arc::ptr_eq(&self.prepared, prepared)
+            && std::ptr::eq(self.prepared.as_ptr(), Arc::as_ptr(prepared))
             && Arc::ptr_eq(&self.account, &setting.account)
             && held(&self.limits) == held(&setting.terms.limits)
     }
@@ -192,19 +197,20 @@ impl Stock {
     /// What a call leaves behind, if anything. Gives the turn to tend it, if that is to be done and nobody does it.
     pub(super) fn leave(self: &Arc<Self>, used: Option<Used>) -> Option<Tending> {
         let mut content = self.content();
-        if content.is_over {
-            drop(content);
-            drop(used);
-            return None;
+        let mut too_much = None;
+        if content.is_over || content.used.len() >= MAX_USED {
+            too_much = used;
+        } else {
+            content.used.extend(used);
         }
-        content.used.extend(used);
         let is_asked = !content.used.is_empty() || self.wants(&content);
-        if content.is_tended || !is_asked {
-            return None;
+        let is_turn = is_asked && !content.is_tended && !content.is_over;
+        if is_turn {
+            content.is_tended = true;
         }
-        content.is_tended = true;
         drop(content);
-        Some(Tending(Arc::clone(self)))
+        drop(too_much);
+        is_turn.then(|| Tending(Arc::clone(self)))
     }
 
     /// What there is to do next. Without an answer the turn to tend it is over.
@@ -246,9 +252,14 @@ impl Stock {
             Outlook::Keep(most) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);
                 let too_many = content.ready.len().saturating_sub(most);
+                let used = match content.is_tended {
+                    true => Vec::new(),
+                    // Whoever tended it last had no time left.
+                    false => std::mem::take(&mut content.used),
+                };
                 let let_go = LetGo {
                     _ready: content.ready.drain(..too_many).collect(),
-                    _used: Vec::new(),
+                    _used: used,
                 };
                 (let_go, Some(()))
             }
@@ -272,7 +283,7 @@ impl Stock {
 
     fn wants(&self, content: &Content) -> bool {
         let ready = count(&content.ready);
-        !self.recipe.prepared.calls_out_at_start() && content.demand.wants(Instant::now(), ready)
+        content.demand.wants(Instant::now(), ready)
     }
 
     /// Nothing panics while it is locked, so poison means nothing here.

@@ -17,8 +17,11 @@ use super::{Prepared, SandboxLimits, Setting};
 use crate::account::{Account, Quantity};
 use crate::share::Shares;
 
-/// Registrations that are remembered before those are forgotten that nobody has called lately.
-const MAX_REMEMBERED: usize = 4096;
+/// Registrations that are remembered before those are forgotten that nobody has called lately; half of them are one
+/// tenant's.
+pub(super) const MAX_REMEMBERED: usize = 16_384;
+/// So many stocks are looked after at once: others wait for the thread.
+const LOOKED_AT_ONCE: usize = 64;
 
 /// Those of all tenants.
 pub(super) struct Stocks {
@@ -35,6 +38,8 @@ pub(super) struct Stocks {
 struct Table {
     tenants: HashMap<u64, HashMap<Arc<str>, Remembered>>,
     remembered: usize,
+    /// Those that nobody has called lately are forgotten, and it is too early to look for others.
+    is_swept: bool,
     /// Somebody looks after those that nobody calls.
     is_watched: bool,
     /// The node stops.
@@ -74,10 +79,14 @@ impl Stocks {
         setting: &Setting,
     ) -> Option<Arc<Stock>> {
         let ahead = setting.ahead?;
+        let (tenant, module) = (setting.account.tenant(), &setting.terms.label.module);
         let known = {
             let table = self.table();
-            let of_tenant = table.tenants.get(&setting.account.tenant());
-            let known = of_tenant.and_then(|of_tenant| of_tenant.get(&*setting.terms.label.module));
+            if table.is_swept && table.is_full_for(tenant, module) {
+                return None;
+            }
+            let of_tenant = table.tenants.get(&tenant);
+            let known = of_tenant.and_then(|of_tenant| of_tenant.get(&**module));
             known.and_then(|known| known.stock.clone())
         };
         let stock = match known {
@@ -103,11 +112,12 @@ impl Stocks {
         if table.is_closed {
             return None;
         }
-        if table.remembered >= MAX_REMEMBERED {
+        if table.is_full_for(tenant, module) && !table.is_swept {
+            table.is_swept = true;
             table.forget_idle();
-            if table.remembered >= MAX_REMEMBERED {
-                return None;
-            }
+        }
+        if table.is_full_for(tenant, module) {
+            return None;
         }
         let Table {
             tenants,
@@ -153,7 +163,7 @@ impl Stocks {
                 let Some(stocks) = Weak::upgrade(&stocks) else {
                     return;
                 };
-                if !stocks.look() {
+                if !stocks.look().await {
                     return;
                 }
             }
@@ -162,23 +172,31 @@ impl Stocks {
     }
 
     /// A span is over. False: there is nothing left to look after, and the next call has it looked after again.
-    fn look(&self) -> bool {
+    pub(super) async fn look(&self) -> bool {
         let stocks: Vec<_> = self.table().all().cloned().collect();
-        for stock in &stocks {
-            let (let_go, is_called) = stock.look(self.idle);
-            drop(let_go);
-            let account = &stock.recipe().account;
-            if !account.has_to_spare(0) {
-                self.give_way(account);
+        for some in stocks.chunks(LOOKED_AT_ONCE) {
+            for stock in some {
+                self.look_at(stock);
             }
-            if is_called.is_none() {
-                self.table_mut().end(stock);
-            }
+            tokio::task::yield_now().await;
         }
         let mut table = self.table_mut();
+        table.is_swept = false;
         let is_needed = table.all().next().is_some();
         table.is_watched = is_needed;
         is_needed
+    }
+
+    fn look_at(&self, stock: &Arc<Stock>) {
+        let (let_go, is_called) = stock.look(self.idle);
+        drop(let_go);
+        let account = &stock.recipe().account;
+        if !account.has_to_spare(0) {
+            self.give_way(account);
+        }
+        if is_called.is_none() {
+            self.table_mut().end(stock);
+        }
     }
 
     /// Calls of a tenant need what its stocks hold. They give back as much as is too much.
@@ -297,6 +315,14 @@ impl Table {
         {
             known.stock = None;
         }
+    }
+
+    /// Whether there is no room for this registration.
+    fn is_full_for(&self, tenant: u64, module: &str) -> bool {
+        let of_tenant = self.tenants.get(&tenant);
+        let count = of_tenant.map_or(0, HashMap::len);
+        (self.remembered >= MAX_REMEMBERED || count >= MAX_REMEMBERED / 2)
+            && !of_tenant.is_some_and(|of_tenant| of_tenant.contains_key(module))
     }
 
     fn forget_idle(&mut self) {

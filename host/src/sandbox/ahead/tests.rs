@@ -9,6 +9,8 @@ use crate::capability::{Grants, Kinds};
 use crate::journal::Room;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
+use crate::sandbox::spare::INSTANCE_BYTES;
+use crate::sandbox::stocks::MAX_REMEMBERED;
 use crate::sandbox::{Ahead, Prepared, SandboxError, SandboxLimits};
 
 const FAR: Duration = Duration::from_secs(60);
@@ -356,9 +358,9 @@ async fn a_guest_that_cannot_start_fails_its_own_calls_as_ever() {
 
 #[tokio::test]
 async fn a_guest_that_sees_that_memory_is_short_when_it_starts_is_not_kept() {
-    // The first page is there, more is not, in the room for what is ready.
+    // The first page is there, more is not, in the half of the room for what is ready that a tenant may have.
     let limits = SandboxLimits {
-        max_ready_memory_bytes: PAGE + super::super::spare::INSTANCE_BYTES,
+        max_ready_memory_bytes: 2 * (PAGE + INSTANCE_BYTES),
         ..SandboxLimits::default()
     };
     let start = "(global.set $started (i32.ge_s (memory.grow (i32.const 1)) (i32.const 0)))";
@@ -490,6 +492,32 @@ async fn no_more_memory_is_ready_than_the_limit_says() {
 }
 
 #[tokio::test]
+async fn a_tenant_has_half_of_the_memory_for_what_is_ready() {
+    let limits = SandboxLimits {
+        max_ready_memory_bytes: 6 * (PAGE + INSTANCE_BYTES),
+        ..SandboxLimits::default()
+    };
+    let bench = Bench::with(limits, 1, "");
+    let plain = bench.plain();
+    for _ in 0..10 {
+        let mut live = Vec::new();
+        for _ in 0..8 {
+            live.push(bench.instance(&plain).await.unwrap());
+        }
+        for instance in live {
+            bench.sandbox.retire(instance);
+        }
+        settled(&bench).await;
+    }
+    assert_eq!(bench.usage(&plain).ready, 3);
+    let other = Call {
+        account: account(8, 64 * PAGE),
+        ..bench.plain()
+    };
+    bench.has_ready(&other, 1).await;
+}
+
+#[tokio::test]
 async fn calls_have_their_places_whatever_is_ready() {
     let limits = SandboxLimits {
         max_live_instances: 2,
@@ -507,6 +535,71 @@ async fn calls_have_their_places_whatever_is_ready() {
     // One for each tenant, and the engine has as many beside them.
     let _live = bench.instance(&plain).await.unwrap();
     let _live = bench.instance(&other).await.unwrap();
+}
+
+#[tokio::test]
+async fn registrations_beyond_what_is_remembered_do_without_until_others_are_forgotten() {
+    let bench = Bench::new("");
+    let stocks = &bench.sandbox.stocks;
+    let find = |tenant: &Arc<Account>, number: usize| {
+        let call = Call {
+            account: Arc::clone(tenant),
+            ..bench.plain()
+        };
+        let mut setting = bench.setting(&call);
+        setting.terms.label.module = Arc::from(format!("m{number}"));
+        stocks.find(&bench.prepared, &setting)
+    };
+    let (greedy, other) = (account(7, 64 * PAGE), account(8, 64 * PAGE));
+    let found = (0..MAX_REMEMBERED).filter(|number| find(&greedy, *number).is_some());
+    assert_eq!(
+        found.count(),
+        MAX_REMEMBERED / 2,
+        "half of them are one tenant's"
+    );
+    assert!(find(&greedy, 0).is_some(), "what is known stays known");
+    assert!(find(&other, 0).is_some());
+    stocks.forget(7, None);
+    assert!(stocks.look().await);
+    assert!(find(&greedy, MAX_REMEMBERED).is_some());
+}
+
+#[tokio::test]
+async fn a_component_that_nobody_loads_any_more_is_let_go_of() {
+    let mut bench = Bench::new("");
+    let plain = bench.plain();
+    bench.call(&plain, "count").await.unwrap();
+    settled(&bench).await;
+    let old = Arc::downgrade(&bench.prepared);
+    bench.prepared = prepared(&bench.sandbox, 1, "");
+    assert!(old.upgrade().is_none());
+    bench.call(&plain, "count").await.unwrap();
+}
+
+#[tokio::test]
+async fn used_ones_do_not_pile_up_where_calls_are_faster_than_what_clears_them_away() {
+    let limits = SandboxLimits {
+        max_live_instances: 64,
+        ..SandboxLimits::default()
+    };
+    let bench = Bench::with(limits, 1, "");
+    let plain = bench.plain();
+    let mut live = Vec::new();
+    for _ in 0..20 {
+        live.push(bench.instance(&plain).await.unwrap());
+    }
+    // This thread is the only one, and nothing else has it yet.
+    for instance in live {
+        bench.sandbox.retire(instance);
+    }
+    let alive = || {
+        let metrics = bench.sandbox.engine.pooling_allocator_metrics();
+        metrics.unwrap().component_instances()
+    };
+    assert_eq!(alive(), 4);
+    assert_eq!(plain.account.memory().used(), 0, "no call has any of it");
+    settled(&bench).await;
+    assert_eq!(alive(), bench.usage(&plain).ready);
 }
 
 #[tokio::test]
