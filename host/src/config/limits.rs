@@ -163,10 +163,10 @@ limits! {
     max_live_instances, "max-live-instances" = 512, at most 16_384;
     /// Instances of one registration that are ready before a call comes, fresh and never used: as many as its
     /// calls of the last seconds had use for.
-    max_ready_instances_per_registration, "max-ready-instances-per-registration" = 8, at most 256;
+    max_ready_instances_per_registration, "max-ready-instances-per-registration" = 64, at most 256;
     /// The same of all registrations of one tenant, and those that served their call and are not cleared away yet;
     /// a large one counts as several. Never more than half of `max-ready-instances`.
-    max_ready_instances_per_tenant, "max-ready-instances-per-tenant" = 64, at most 2048;
+    max_ready_instances_per_tenant, "max-ready-instances-per-tenant" = 128, at most 2048;
     /// The same of the node. They are beside `max-live-instances`: no call waits for them.
     max_ready_instances, "max-ready-instances" = 256, at most 4096;
     /// Bytes that all of those take, 65536 for each and its memory and tables; half of it one tenant's. They count

@@ -1,7 +1,8 @@
 //! How many instances of a registration are to be ready, by how it was called lately.
 //!
 //! Two calls that come soon after one another ask for a first one. Each call that finds none asks for one
-//! more, and what lay there unused for a whole span is not asked for any longer. A call pays for one
+//! more, and what lay there unused for a whole span is not asked for any longer. Who is called very often has so
+//! many that they can be made a number at a time, as somebody has to be woken for it. A call pays for one
 //! instance at most: however calls come, no more are made ahead than there were calls.
 
 use std::time::Duration;
@@ -10,6 +11,10 @@ use tokio::time::Instant;
 
 /// So many calls within two spans are a reason to have something ready.
 const CALLS: u32 = 2;
+/// So many calls in a span for each that is ready are a reason to have twice as many.
+const CALLS_FOR_EACH: u32 = 64;
+/// From so many on, half of them are made, and cleared away, at a time.
+const MANY: u32 = 8;
 /// A span of time is no longer than this.
 const LONGEST_SPAN: Duration = Duration::from_secs(1);
 /// How long nothing is made after an instance could not be; twice as long each time.
@@ -72,6 +77,9 @@ impl Demand {
         if ready == 0 && is_frequent {
             self.target = self.target.saturating_add(1).min(most);
         }
+        if self.present >= self.target.saturating_mul(CALLS_FOR_EACH) {
+            self.target = self.target.saturating_mul(2).min(most);
+        }
         self.paid = self.paid.saturating_add(1).min(most);
     }
 
@@ -79,6 +87,19 @@ impl Demand {
     pub(super) fn wants(&self, now: Instant, ready: u32) -> bool {
         let is_paused = self.paused_until.is_some_and(|until| now < until);
         ready < self.target && self.paid > 0 && !is_paused
+    }
+
+    /// Whether so few are ready that it is time to make some.
+    pub(super) fn is_low(&self, ready: u32) -> bool {
+        ready <= self.target.saturating_sub(self.at_a_time())
+    }
+
+    /// How many are made, and cleared away, at a time.
+    pub(super) fn at_a_time(&self) -> u32 {
+        match self.target {
+            MANY.. => self.target / 2,
+            _ => 1,
+        }
     }
 
     /// One is being made.
@@ -104,8 +125,9 @@ impl Demand {
         if now.saturating_duration_since(self.last_call) >= idle {
             return Outlook::Idle;
         }
-        // One is kept as long as there are calls at all.
-        let unused = self.least.min(self.target.saturating_sub(1));
+        // One is kept as long as there are calls at all, and those for which it is not time yet.
+        let unused = self.least.saturating_sub(self.at_a_time() - 1);
+        let unused = unused.min(self.target.saturating_sub(1));
         self.target = self.target.saturating_sub(unused);
         self.least = ready.min(self.target);
         (self.previous, self.present) = (self.present, 0);

@@ -17,8 +17,9 @@ use crate::account::Account;
 use crate::capability::Grants;
 use crate::share::Taken;
 
-/// So many used ones wait to be cleared away. Where there are more, calls come faster than that is done, and whoever
-/// leaves one clears it away itself: its memory is in the caches, and the next call has it at once.
+/// So many used ones wait beyond those that are cleared away at a time. Where there are more, calls come faster than
+/// that is done, and whoever leaves one clears it away itself: its memory is in the caches, and the next call has it
+/// at once.
 const MAX_USED: usize = 4;
 
 /// What a call asks for: nothing but instances of its own registration at this revision.
@@ -198,12 +199,15 @@ impl Stock {
     pub(super) fn leave(self: &Arc<Self>, used: Option<Used>) -> Option<Tending> {
         let mut content = self.content();
         let mut too_much = None;
-        if content.is_over || content.used.len() >= MAX_USED {
+        let at_a_time = content.demand.at_a_time() as usize;
+        if content.is_over || content.used.len() >= at_a_time + MAX_USED {
             too_much = used;
         } else {
             content.used.extend(used);
         }
-        let is_asked = !content.used.is_empty() || self.wants(&content);
+        let ready = count(&content.ready);
+        let is_asked = content.used.len() >= at_a_time
+            || content.demand.is_low(ready) && self.wants(&content);
         let is_turn = is_asked && !content.is_tended && !content.is_over;
         if is_turn {
             content.is_tended = true;
@@ -274,6 +278,11 @@ impl Stock {
     /// Nothing of it is kept any more.
     pub(super) fn end(&self) -> LetGo {
         self.content().end()
+    }
+
+    /// Whether it is tended for many calls at a time.
+    pub(super) fn is_tended_seldom(&self) -> bool {
+        self.content().demand.at_a_time() > 1
     }
 
     /// How many are ready.

@@ -24,7 +24,7 @@ const LARGE_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Ways {
     quick: Arc<QuickWay>,
-    mill: Mill,
+    pub(super) mill: Mill,
 }
 
 impl Ways {

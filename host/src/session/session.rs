@@ -3,6 +3,7 @@
 mod dispatch;
 mod serving;
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,13 +148,14 @@ impl<B: Backend> Session<B> {
         let mut heartbeat = pin!(sleep_until(self.last_heard + self.keepalive()));
         let (mut reads, mut frames): (u32, u32) = (0, 0);
         loop {
+            let mut has_rested = false;
             let happening = tokio::select! {
                 biased;
                 at = &mut stop, if self.stop_at.is_none() => Happening::Stop(at),
                 () = all_answered(&self.calls, &self.uploads, &mut self.fellow, &self.reach, &self.holder), if self.stop_at.is_some() => Happening::AllAnswered,
                 () = until(self.stop_at), if self.stop_at.is_some() => Happening::TimeIsUp,
                 () = &mut heartbeat => Happening::Heartbeat,
-                frame = reader.next() => Happening::Frame(frame?),
+                frame = resting(reader.next(), &mut has_rested) => Happening::Frame(frame?),
             };
             match happening {
                 Happening::Frame(None) => return Ok(SessionEnd::PeerLeft),
@@ -169,8 +171,9 @@ impl<B: Backend> Session<B> {
                         }
                         self.on_frame(frame).await?;
                     }
-                    reads = reads.wrapping_add(1);
-                    if reads.is_multiple_of(READS_IN_A_ROW) {
+                    reads = if has_rested { 0 } else { reads + 1 };
+                    if reads == READS_IN_A_ROW {
+                        reads = 0;
                         tokio::task::yield_now().await;
                     }
                 }
@@ -296,6 +299,17 @@ async fn all_answered<B: Backend>(
         fellow.all_done().await;
     }
     reach.all_answered().await;
+}
+
+/// Tells in `has_rested` whether there was something to wait for.
+async fn resting<T>(work: impl Future<Output = T>, has_rested: &mut bool) -> T {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let polled = work.as_mut().poll(context);
+        *has_rested |= polled.is_pending();
+        polled
+    })
+    .await
 }
 
 async fn until(deadline: Option<Instant>) {
