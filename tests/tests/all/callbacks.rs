@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rpc_host_client::{ErrorCode, Fault, Instancing, Options};
-use rpc_host_protocol::cbor::decode_arguments;
+use rpc_host_protocol::cbor::{decode_arguments, handles};
 use rpc_host_protocol::message::{CallHeader, Fallback, Message, Provide, ProvideScope, Release};
 use rpc_host_protocol::types::{Field, ResultType, Signature, Type};
 use rpc_host_protocol::value::{Handle, ValueLimits};
@@ -707,5 +707,70 @@ async fn a_client_that_serves_is_lent_objects_of_modules_and_calls_them_meanwhil
     let failure = it.0.outcome(gone).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::FailedPrecondition, "{failure:?}");
     it.let_go(&[(kept, 1)]).await;
+    until_nothing_lives(&tenant.client).await;
+}
+
+#[tokio::test]
+async fn what_a_client_was_lent_is_its_owners_whatever_the_client_lets_go_of() {
+    const BROKER: &str = "test:things/broker";
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register(BROKER, built("broker")).await;
+    tenant.register(MAKER, built("maker")).await;
+    let mut it = Holder::of(&tenant).await;
+    let of = |module: &str, function: &str, on| CallHeader {
+        module: module.to_owned(),
+        ..header(function, on)
+    };
+    let id = it
+        .begin(of(MAKER, "[constructor]thing", None), &[Value::S64(4)])
+        .await;
+    let thing = Type::Own("thing".into());
+    let thing = number_of(&decoded(&it.0.outcome(id).await.unwrap(), &thing));
+    for leaves in [false, true] {
+        let mut other = tenant.raw_peer().await;
+        let provide = Provide {
+            name: BROKER.to_owned(),
+            scope: ProvideScope::Tenant,
+            lease_ms: 60_000,
+            window: 8,
+            fallback: Fallback::Previous,
+            wit: None,
+        };
+        other.provide(provide).await.unwrap();
+        let look = of(BROKER, "look", Some(thing));
+        let look = it.begin(look, &[handle(thing)]).await;
+        let (call, _, arguments) = other.called().await;
+        let lent = handles(&arguments).next().unwrap().number();
+        if leaves {
+            other.reset();
+            let failure = it.0.outcome(look).await.unwrap_err();
+            assert_eq!(failure.code, ErrorCode::ProviderLost, "{failure:?}");
+        } else {
+            // Once where it waits, which ends at once, and once where it does not.
+            let release = |number| {
+                Message::Release(Release {
+                    handles: vec![(number, 1)],
+                })
+            };
+            let id = other.fresh_id();
+            other.send(id, release(lent)).await;
+            assert_eq!(other.outcome(id).await.unwrap(), [0xf6]);
+            other.answer(call, &Value::S64(1)).await;
+            it.0.outcome(look).await.unwrap();
+            let look = of(BROKER, "look", Some(thing));
+            let look = it.begin(look, &[handle(thing)]).await;
+            let (call, _, arguments) = other.called().await;
+            let lent = handles(&arguments).next().unwrap().number();
+            other.send(ExchangeId::CONNECTION, release(lent)).await;
+            other.answer(call, &Value::S64(1)).await;
+            it.0.outcome(look).await.unwrap();
+            other.withdraw(BROKER, false).await.unwrap();
+        }
+        let value = of(MAKER, "thing.value", Some(thing));
+        let value = it.begin(value, &[handle(thing)]).await;
+        let value = it.0.outcome(value).await.unwrap();
+        assert_eq!(decoded(&value, &Type::S64), Value::S64(4));
+    }
+    it.let_go(&[(thing, 1)]).await;
     until_nothing_lives(&tenant.client).await;
 }
