@@ -52,6 +52,8 @@ pub(super) struct FarCall<'a> {
     pub(super) chain: &'a Chain,
     /// Room that the arguments take until they are encoded.
     pub(super) room: Option<ArgumentRoom>,
+    /// Whether it is known of what interface each resource of the function's is, and not only what it is called.
+    pub(super) knows_interfaces: bool,
 }
 
 impl FarCall<'_> {
@@ -271,27 +273,50 @@ impl FarCall<'_> {
                     let enlisted = object.enlist(root.handles(), resource(name));
                     enlisted.ok_or(SandboxError::TooManyObjects { limit })?
                 }
-                None => self.take_back(*handle, root)?,
+                None => self.take_back(*handle, root, &resource(name))?,
             };
         }
         Ok(())
     }
 
-    /// An object of the root that the client held gives back.
-    fn take_back(&self, handle: Handle, root: &Arc<Root>) -> Result<Handle, HostError> {
+    /// An object of the root that the client held and gives back, where one of the resource `wanted` has to be.
+    fn take_back(
+        &self,
+        handle: Handle,
+        root: &Arc<Root>,
+        wanted: &Resource,
+    ) -> Result<Handle, HostError> {
         let number = handle.number();
         let holdings = self.holdings()?;
-        let mut table = holdings.table();
-        let object = match table.find(number) {
-            Ok(spot) if Arc::ptr_eq(&spot.root, root) => Ok(spot.object),
-            Ok(_) => Err(ObjectError::Elsewhere { number }),
-            Err(error) => Err(error),
+        let given = || {
+            let object = match holdings.table().find(number) {
+                Ok(spot) if Arc::ptr_eq(&spot.root, root) => spot.object,
+                Ok(_) => return Err(ObjectError::Elsewhere { number }),
+                Err(error) => return Err(error),
+            };
+            if !self.is_one(object, root, wanted) {
+                let wanted = wanted.to_string();
+                return Err(ObjectError::OfAnotherResource { number, wanted });
+            }
+            let mut table = holdings.table();
+            table.check_free(number)?;
+            let forgotten = table.forget(number);
+            drop(table);
+            drop(forgotten);
+            Ok(object)
         };
-        let object = object.and_then(|object| table.check_free(number).map(|()| object));
-        let given = object.is_ok().then(|| table.forget(number));
-        drop(table);
-        drop(given);
-        Ok(object.map_err(|error| self.failed(&format!("what it answered: {error}")))?)
+        Ok(given().map_err(|error| self.failed(&format!("what it answered: {error}")))?)
+    }
+
+    /// Whether an object is of this resource, as far as that is known.
+    fn is_one(&self, object: Handle, root: &Root, wanted: &Resource) -> bool {
+        let handles = root.handles();
+        match self.knows_interfaces {
+            true => handles.answers_for(object, wanted),
+            false => handles
+                .kind(object)
+                .is_some_and(|kind| *kind.name == *wanted.name),
+        }
     }
 }
 
