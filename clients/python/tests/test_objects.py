@@ -279,7 +279,6 @@ def test_instances_are_kept_as_the_registration_says(host: Any, conn: Any, count
     assert conn.show("counter-session").current.instancing == "session"
 
 
-@pytest.mark.xfail(raises=rpc_host.Unimplemented, strict=True, reason="the node does not do it yet")
 def test_what_a_guest_prints_comes_line_by_line(conn: Any, registered: Any, capfd: Any) -> None:
     say = conn.modules[registered("counter")].say
     lines: list[rpc_host.OutputLine] = []
@@ -293,7 +292,6 @@ def test_what_a_guest_prints_comes_line_by_line(conn: Any, registered: Any, capf
     assert captured.out == "out\n" and captured.err == "err\n"
 
 
-@pytest.mark.xfail(raises=rpc_host.Unimplemented, strict=True, reason="the node does not do it yet")
 def test_what_guests_printed_can_be_looked_up(conn: Any, registered: Any) -> None:
     digest = conn.upload_module(component("counter")).digest
     conn.register("counter-logs", digest)

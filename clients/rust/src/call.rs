@@ -122,7 +122,7 @@ impl Call {
     /// Shows each line that the called module writes, to its standard output, its standard error or its log, as
     /// it comes and before the call ends.
     ///
-    /// ```standalone_crate,no_run
+    /// ```standalone_crate
     /// # use rpc_host_client::{Client, Options, Profile};
     /// # use std::sync::{Arc, Mutex};
     /// # rpc_host_tests::documented(async || {

@@ -23,7 +23,7 @@ impl Client {
     /// and their log. The host keeps the newest in memory, up to a limit. Where some are missing, because they came
     /// faster than they were read, a line says how many ([`Line::lost`]).
     ///
-    /// ```standalone_crate,no_run
+    /// ```standalone_crate
     /// # use rpc_host_client::{Client, LogOptions, Options, Profile};
     /// # rpc_host_tests::documented(async || {
     /// # let client = Client::connect(Profile::load()?).await?;

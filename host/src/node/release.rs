@@ -70,21 +70,22 @@ impl Root {
 
     async fn see_to_unheld(self: Arc<Self>, ticket: Ticket, caller: Arc<Caller>) {
         let mut next = Some(ticket);
-        while let Some(ticket) = next {
-            let some = |root: &Root| {
+        while let Some(ticket) = next.take() {
+            // In the turn itself it is settled who sees to what comes from now on, so that it ends before whatever
+            // is called after it was let go of.
+            let some = |root: &Arc<Root>| {
                 let mut unheld = root.unheld();
                 let rest = unheld.objects.len().saturating_sub(AT_A_TURN);
-                unheld.objects.split_off(rest)
+                let objects = unheld.objects.split_off(rest);
+                if !unheld.objects.is_empty() {
+                    next = root.join();
+                }
+                unheld.is_seen_to = next.is_some();
+                objects
             };
             let bounds = || Bounds::of_call(&caller);
             // What went wrong is known by those who hold something of the root.
             let _failed = self.end_some(ticket, some, bounds, &caller).await;
-            let mut unheld = self.unheld();
-            unheld.is_seen_to = !unheld.objects.is_empty();
-            next = match unheld.is_seen_to {
-                true => self.join(),
-                false => None,
-            };
         }
     }
 
@@ -117,7 +118,7 @@ impl Root {
     async fn end_some(
         self: &Arc<Self>,
         ticket: Ticket,
-        objects: impl FnOnce(&Root) -> Vec<Handle>,
+        objects: impl FnOnce(&Arc<Root>) -> Vec<Handle>,
         bounds: impl FnOnce() -> Bounds,
         caller: &Arc<Caller>,
     ) -> Result<(), Failure> {
