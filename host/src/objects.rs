@@ -143,7 +143,7 @@ impl<H: Clone + Eq + Hash> Table<H> {
     }
 
     /// Takes a count off. Gives the object where it is let go of with that: what the session had for the time of a
-    /// call only is not the session's to let go of.
+    /// call only is not the session's to let go of, and its owner has it still, so no instance ends with it here.
     pub fn release(&mut self, number: u64, count: u64) -> Option<H> {
         match self.given.release(number, count) {
             Ok(released) => released,
