@@ -189,7 +189,7 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
         },
         arguments: encode_arguments(arguments, &[]),
     };
-    let object = Value::Handle(Handle::Host(names.object));
+    let object = [Value::Handle(Handle::Host(names.object))];
     let withdraw = |lease, steal| {
         Message::Withdraw(Withdraw {
             name: names.served.clone(),
@@ -215,14 +215,9 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
             call(MINE, Some(names.reverse), None),
             // A function of its own, where the object lives; and the object, there and without saying where.
             on_object(MINE, "add", Some(names.object), &[]),
-            on_object(
-                OBJECTS,
-                "counter.value",
-                Some(names.object),
-                &[object.clone()],
-            ),
-            on_object(OBJECTS, "counter.value", None, &[object.clone()]),
-            on_object(OBJECTS, "consume", Some(names.object), &[object]),
+            on_object(OBJECTS, "counter.value", Some(names.object), &object),
+            on_object(OBJECTS, "counter.value", None, &object),
+            on_object(OBJECTS, "consume", Some(names.object), &object),
         ],
         Kind::Release => vec![
             release(&[(names.object, 1)]),

@@ -125,21 +125,22 @@ async fn each_reply_is_accounted_for_once_when_the_connection_ends_before_it_is_
 
 #[tokio::test]
 async fn a_release_behind_a_long_reply_comes_after_it_and_counts_in_full() {
-    const BACK: u64 = 5000;
+    const BACK: u16 = 5000;
     let mut peer = Peer::connect_over(1024, Limits::default()).entered().await;
     let reach = peer.provide(1).await;
     peer.call(3, "large").await;
     peer.running(0).await;
     accounted(&peer, 1, 0).await;
     // What came back in the reply, some of it twice; and what did not.
-    reach.release_behind((1..=BACK).chain([1, 1]).collect(), ExchangeId(3));
-    reach.release(BACK + 1);
+    let back = (1..=u64::from(BACK)).chain([1, 1]);
+    reach.release_behind(back.collect(), ExchangeId(3));
+    reach.release(u64::from(BACK) + 1);
     // What the client lets go of meanwhile does not wait for it.
     peer.send(0, release(7)).await;
     peer.send(5, call("echo", b"short")).await;
-    let (mut before, mut counts) = (Vec::new(), vec![0; BACK as usize + 1]);
+    let (mut before, mut counts) = (Vec::new(), vec![0; usize::from(BACK) + 1]);
     let mut is_whole = false;
-    while counts.iter().sum::<u32>() < BACK as u32 + 2 {
+    while counts.iter().sum::<u32>() < u32::from(BACK) + 2 {
         match peer.receive().await.unwrap() {
             (3, Message::Reply { value, .. }) => {
                 assert_eq!(value.len(), 1 << 20);
@@ -154,7 +155,7 @@ async fn a_release_behind_a_long_reply_comes_after_it_and_counts_in_full() {
             (id, message) => before.push((id, message)),
         }
     }
-    let one = (0, release(BACK + 1));
+    let one = (0, release(u64::from(BACK) + 1));
     let reply = Message::Reply {
         value: b"short".to_vec(),
         is_result: true,
