@@ -10,7 +10,7 @@ use rpc_host_protocol::message::{CallHeader, Fallback, Message, Provide, Provide
 use rpc_host_protocol::types::{Field, ResultType, Signature, Type};
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{ExchangeId, Failure, Fault as WireFault, Value};
-use rpc_host_tests::{RawPeer, TestHost, TestTenant, built};
+use rpc_host_tests::{HostOptions, RawPeer, TestHost, TestTenant, built};
 
 use crate::handles::{
     Holder, decoded, handle, header, number_of, until_nothing_lives, with_counter,
@@ -707,6 +707,50 @@ async fn a_client_that_serves_is_lent_objects_of_modules_and_calls_them_meanwhil
     let failure = it.0.outcome(gone).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::FailedPrecondition, "{failure:?}");
     it.let_go(&[(kept, 1)]).await;
+    until_nothing_lives(&tenant.client).await;
+}
+
+#[tokio::test]
+async fn what_is_given_to_a_client_that_has_no_room_for_it_ends() {
+    const BROKER: &str = "test:things/broker";
+    let options = HostOptions::new().limit("max-handles-per-session", 2);
+    let tenant = TestHost::start_with(options).await.tenant().await;
+    tenant.register(BROKER, built("broker")).await;
+    tenant.register(MAKER, built("maker")).await;
+    let of = |module: &str, function: &str, on| CallHeader {
+        module: module.to_owned(),
+        ..header(function, on)
+    };
+    let two = [Value::List(vec![Value::S64(1), Value::S64(2)])];
+    let mut sessions = [Holder::of(&tenant).await, Holder::of(&tenant).await];
+    let mut held = Vec::new();
+    for it in &mut sessions {
+        let made = it.begin(of(MAKER, "make", None), &two).await;
+        let made = it.0.outcome(made).await.unwrap();
+        held.push(handles(&made).map(Handle::number).collect::<Vec<_>>());
+    }
+    let [mut it, mut other] = sessions;
+    let provide = Provide {
+        name: BROKER.to_owned(),
+        scope: ProvideScope::Tenant,
+        lease_ms: 60_000,
+        window: 8,
+        fallback: Fallback::Previous,
+        wit: None,
+    };
+    other.0.provide(provide).await.unwrap();
+    let (given, rest) = (held[0][0], held[0][1]);
+    let keep = it
+        .begin(of(BROKER, "keep", Some(given)), &[handle(given)])
+        .await;
+    let failure = it.0.outcome(keep).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::ResourceExhausted, "{failure:?}");
+    // It is neither here nor there, and its destructor comes before whatever is called next.
+    let live = it.begin(of(MAKER, "live", Some(rest)), &[]).await;
+    assert_eq!(it.0.outcome(live).await.unwrap(), [1]);
+    it.let_go(&[(given, 1), (rest, 1)]).await;
+    let theirs = [(held[1][0], 1), (held[1][1], 1)];
+    other.let_go(&theirs).await;
     until_nothing_lives(&tenant.client).await;
 }
 
