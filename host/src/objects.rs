@@ -142,7 +142,8 @@ impl<H: Clone + Eq + Hash> Table<H> {
         self.given.end(number)
     }
 
-    /// Takes a count off. Gives the object where the session holds it no more.
+    /// Takes a count off. Gives the object where it is let go of with that: what the session had for the time of a
+    /// call only is not the session's to let go of, and its owner has it still, so no instance ends with it here.
     pub fn release(&mut self, number: u64, count: u64) -> Option<H> {
         match self.given.release(number, count) {
             Ok(released) => released,
@@ -161,7 +162,8 @@ impl<H: Clone + Eq + Hash> Table<H> {
         Ok(self.given.release_all(counts)?)
     }
 
-    /// The session has ended. Gives what it held; from now on it holds nothing.
+    /// The session has ended. Gives what it held, but for what it had for the time of a call only; from now on it
+    /// holds nothing.
     pub fn end(&mut self) -> Vec<H> {
         self.is_over = true;
         self.given.end_all()

@@ -709,6 +709,11 @@ fn a_message_with_anything_unknown_is_refused() {
     let releases = |handles: Vec<(u64, u32)>| encode_envelope(&Release { handles });
     assert!(refused(Kind::Release, &releases(vec![(7, 0)])).contains("handle 7 has the count 0"));
     assert!(refused(Kind::Release, &releases(vec![(7, 1); 4097])).contains("more than 4096"));
+    // A pair is two items, no more and no fewer.
+    let pairs = |handles: Vec<Vec<u64>>| encode_envelope(&BTreeMap::from([("handles", handles)]));
+    assert!(refused(Kind::Release, &pairs(vec![vec![7, 1, 1]])).contains("more items"));
+    assert!(refused(Kind::Release, &pairs(vec![vec![7, 1, 1], vec![8]])).contains("malformed"));
+    assert!(refused(Kind::Release, &pairs(vec![vec![7]])).contains("invalid length"));
     let stream = encode_envelope(&BTreeMap::from([("stream", "stdin"), ("text", "")]));
     assert!(refused(Kind::Output, &stream).contains("unknown variant"));
     let on = encode_envelope(&BTreeMap::from([

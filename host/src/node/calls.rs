@@ -612,6 +612,7 @@ impl AtClient<'_> {
             until: bounds.deadline,
             chain,
             room: Some(room),
+            knows_interfaces: false,
         };
         let chain = bounds.outer.clone();
         let chain = chain.unwrap_or_else(|| bounds.begin(CLIENT));

@@ -19,7 +19,7 @@ use super::abroad::ClientObject;
 use super::across::{given_spot_of, spot_of};
 use super::border::each_handle;
 use super::calls::NULL;
-use super::holdings::Holdings;
+use super::holdings::{Holdings, let_go};
 use super::pins::Payer;
 use super::root::{Caller, Root};
 use crate::chain::Chain;
@@ -52,6 +52,8 @@ pub(super) struct FarCall<'a> {
     pub(super) chain: &'a Chain,
     /// Room that the arguments take until they are encoded.
     pub(super) room: Option<ArgumentRoom>,
+    /// Whether it is known of what interface each resource of the function's is, and not only what it is called.
+    pub(super) knows_interfaces: bool,
 }
 
 impl FarCall<'_> {
@@ -207,41 +209,72 @@ impl FarCall<'_> {
                 sent.push((handle, is_borrowed));
             });
         }
-        let session = self.reach().session();
         let mut lent = Lent::of(self.caller);
-        for (handle, is_borrowed) in sent {
-            let object = *handle;
-            let of_client = ClientObject::of(root.handles(), object);
-            if let Some(own) = of_client.filter(|one| one.session() == session) {
-                *handle = Handle::Client(own.number());
-                if !is_borrowed {
-                    // Let go of when the call is over that it comes back in.
-                    lent.back.push(own);
-                    drop(root.handles().remove_abroad(object));
+        let mut sent = sent.into_iter();
+        while let Some((handle, is_borrowed)) = sent.next() {
+            match self.send_one(&mut lent, *handle, is_borrowed, root) {
+                Ok(known) => *handle = known,
+                Err(error) => {
+                    // Whoever gave these has them no more, and the client never will.
+                    let given = sent.filter(|(_, is_borrowed)| !is_borrowed);
+                    let given = given.map(|(handle, _)| given_spot_of(root, *handle));
+                    let_go(given.collect(), self.caller);
+                    return Err(error);
                 }
-                continue;
             }
-            let holdings = match &lent.holdings {
-                Some(holdings) => Arc::clone(holdings),
-                None => Arc::clone(lent.holdings.insert(self.holdings()?)),
-            };
-            root.pin();
-            let number = if is_borrowed {
-                let spot = spot_of(root, object);
-                let number = holdings.table().tell_for_a_call(spot)?;
-                lent.numbers.push(number);
-                number
-            } else {
-                let of_session = Some(Arc::clone(holdings.pinned()));
-                root.pay_with(Payer::new(self.caller, of_session))?;
-                let spot = given_spot_of(root, object);
-                let number = holdings.table().tell(spot)?;
-                lent.given.push(number);
-                number
-            };
-            *handle = Handle::Host(number);
         }
         Ok(lent)
+    }
+
+    fn send_one(
+        &self,
+        lent: &mut Lent,
+        object: Handle,
+        is_borrowed: bool,
+        root: &Arc<Root>,
+    ) -> Result<Handle, HostError> {
+        let session = self.reach().session();
+        let of_client = ClientObject::of(root.handles(), object);
+        if let Some(own) = of_client.filter(|one| one.session() == session) {
+            let known = Handle::Client(own.number());
+            if !is_borrowed {
+                // Let go of when the call is over that it comes back in.
+                lent.back.push(own);
+                drop(root.handles().remove_abroad(object));
+            }
+            return Ok(known);
+        }
+        root.pin();
+        if is_borrowed {
+            let holdings = self.holdings_of(lent)?;
+            let number = holdings.table().tell_for_a_call(spot_of(root, object))?;
+            lent.numbers.push(number);
+            return Ok(Handle::Host(number));
+        }
+        let spot = given_spot_of(root, object);
+        let told = self.holdings_of(lent).map_err(HostError::from);
+        let told = told.and_then(|holdings| {
+            let of_session = Some(Arc::clone(holdings.pinned()));
+            root.pay_with(Payer::new(self.caller, of_session))?;
+            Ok(holdings.table().tell(spot.clone())?)
+        });
+        match told {
+            Ok(number) => {
+                lent.given.push(number);
+                Ok(Handle::Host(number))
+            }
+            Err(error) => {
+                let_go(vec![spot], self.caller);
+                Err(error)
+            }
+        }
+    }
+
+    fn holdings_of(&self, lent: &mut Lent) -> Result<Arc<Holdings>, ProviderError> {
+        Ok(match &lent.holdings {
+            Some(holdings) => Arc::clone(holdings),
+            None => Arc::clone(lent.holdings.insert(self.holdings()?)),
+        })
     }
 
     /// Objects as the root knows them.
@@ -271,27 +304,50 @@ impl FarCall<'_> {
                     let enlisted = object.enlist(root.handles(), resource(name));
                     enlisted.ok_or(SandboxError::TooManyObjects { limit })?
                 }
-                None => self.take_back(*handle, root)?,
+                None => self.take_back(*handle, root, &resource(name))?,
             };
         }
         Ok(())
     }
 
-    /// An object of the root that the client held gives back.
-    fn take_back(&self, handle: Handle, root: &Arc<Root>) -> Result<Handle, HostError> {
+    /// An object of the root that the client held and gives back, where one of the resource `wanted` has to be.
+    fn take_back(
+        &self,
+        handle: Handle,
+        root: &Arc<Root>,
+        wanted: &Resource,
+    ) -> Result<Handle, HostError> {
         let number = handle.number();
         let holdings = self.holdings()?;
-        let mut table = holdings.table();
-        let object = match table.find(number) {
-            Ok(spot) if Arc::ptr_eq(&spot.root, root) => Ok(spot.object),
-            Ok(_) => Err(ObjectError::Elsewhere { number }),
-            Err(error) => Err(error),
+        let given = || {
+            let object = match holdings.table().find(number) {
+                Ok(spot) if Arc::ptr_eq(&spot.root, root) => spot.object,
+                Ok(_) => return Err(ObjectError::Elsewhere { number }),
+                Err(error) => return Err(error),
+            };
+            if !self.is_one(object, root, wanted) {
+                let wanted = wanted.to_string();
+                return Err(ObjectError::OfAnotherResource { number, wanted });
+            }
+            let mut table = holdings.table();
+            table.check_free(number)?;
+            let forgotten = table.forget(number);
+            drop(table);
+            drop(forgotten);
+            Ok(object)
         };
-        let object = object.and_then(|object| table.check_free(number).map(|()| object));
-        let given = object.is_ok().then(|| table.forget(number));
-        drop(table);
-        drop(given);
-        Ok(object.map_err(|error| self.failed(&format!("what it answered: {error}")))?)
+        Ok(given().map_err(|error| self.failed(&format!("what it answered: {error}")))?)
+    }
+
+    /// Whether an object is of this resource, as far as that is known.
+    fn is_one(&self, object: Handle, root: &Root, wanted: &Resource) -> bool {
+        let handles = root.handles();
+        match self.knows_interfaces {
+            true => handles.answers_for(object, wanted),
+            false => handles
+                .kind(object)
+                .is_some_and(|kind| *kind.name == *wanted.name),
+        }
     }
 }
 

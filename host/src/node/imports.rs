@@ -178,6 +178,7 @@ impl Imports {
             until: chain.deadline(),
             chain,
             room: None,
+            knows_interfaces: true,
         };
         let resource = |name: &Name| self.resource(name, imported);
         Ok(call.make(arguments, Some(root), resource).await?)

@@ -75,6 +75,24 @@ fn what_is_given_away_is_held_no_more_and_what_is_lent_cannot_be_given() {
 }
 
 #[test]
+fn what_the_client_has_for_a_call_only_is_not_its_to_let_go_of() {
+    let mut table = table();
+    table.tell("a").unwrap();
+    for number in [2, 3] {
+        assert_eq!(table.tell_for_a_call("a"), Ok(number));
+        match number {
+            2 => assert_eq!(table.release(number, 1), None),
+            _ => assert_eq!(table.release_all(&[(number, 1)]), Ok(vec![])),
+        }
+        assert_eq!(table.find(number), Err(ObjectError::NotHeld { number }));
+        assert_eq!(table.forget(number), None);
+    }
+    assert_eq!(table.ignored(), 0);
+    table.tell_for_a_call("b").unwrap();
+    assert_eq!(table.end(), ["a"], "what it held");
+}
+
+#[test]
 fn there_are_so_many_and_no_more_and_none_after_the_end() {
     let mut table = table();
     for home in ["a", "b", "c", "a"] {

@@ -163,7 +163,7 @@ impl Handles {
     }
 
     /// Whether an object is one of a resource that a component imports.
-    pub(super) fn answers_for(&self, object: Handle, imported: &Resource) -> bool {
+    pub fn answers_for(&self, object: Handle, imported: &Resource) -> bool {
         self.with(object, |object| object.kind.answers_for(imported))
     }
 

@@ -2,6 +2,7 @@
 
 mod exchanges;
 mod lifetime;
+mod objects;
 mod output;
 mod peer;
 mod reach;

@@ -42,12 +42,17 @@ pub fn decode_envelope<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EnvelopeE
 /// The message at the beginning of these bytes, and what follows it.
 pub fn split_envelope<T: DeserializeOwned>(bytes: &[u8]) -> Result<(T, &[u8]), EnvelopeError> {
     let mut reader = Reader::new(bytes, MAX_ITEMS);
-    let item = reader.item(MAX_ENVELOPE_DEPTH)?;
-    let message = ciborium::from_reader(item).map_err(|error| {
+    let mut item = reader.item(MAX_ENVELOPE_DEPTH)?;
+    let message = ciborium::from_reader(&mut item).map_err(|error| {
         EnvelopeError::Content(match error {
             ciborium::de::Error::Semantic(_, problem) => problem,
             other => other.to_string(),
         })
     })?;
+    // It leaves what a pair has beside its two, and reads that as whatever comes next.
+    if !item.is_empty() {
+        let problem = "an array has more items than it should have";
+        return Err(EnvelopeError::Content(problem.to_owned()));
+    }
     Ok((message, reader.rest()))
 }

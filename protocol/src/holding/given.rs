@@ -124,7 +124,8 @@ impl<T: Clone + Eq + Hash> Given<T> {
         Ok(self.last)
     }
 
-    /// Takes the count of a release off one number; gives the object if nobody holds it by that number any more.
+    /// Takes the count of a release off one number; gives the object if it is let go of with that. One that was
+    /// only lent is not: its number ends, and it is its owner's as before.
     pub fn release(&mut self, number: u64, count: u64) -> Result<Option<T>, GivenError> {
         let entry = self.objects.get_mut(&number);
         let entry = entry.ok_or(GivenError::NotHeld(number))?;
@@ -134,14 +135,13 @@ impl<T: Clone + Eq + Hash> Given<T> {
             sent,
             count,
         })?;
-        Ok(match entry.sent {
-            0 => self.end(number),
-            _ => None,
-        })
+        let (is_over, is_lent) = (entry.sent == 0, entry.is_lent);
+        let ended = is_over.then(|| self.end(number)).flatten();
+        Ok(ended.filter(|_| !is_lent))
     }
 
     /// Takes a whole release off, or nothing of it: where a number occurs twice, its counts are added. Gives the
-    /// objects that nobody holds by their number any more.
+    /// objects that are let go of with that, as [`release`](Given::release) does.
     pub fn release_all(&mut self, handles: &[(u64, u32)]) -> Result<Vec<T>, GivenError> {
         let mut counts: HashMap<u64, u64> = HashMap::with_capacity(handles.len());
         for (number, count) in handles {
@@ -199,10 +199,11 @@ impl<T: Clone + Eq + Hash> Given<T> {
         Some(entry.object)
     }
 
-    /// The session is over: all that the other side held.
+    /// The session is over: all that the other side held, but for what it was only lent.
     pub fn end_all(&mut self) -> Vec<T> {
         self.numbers.clear();
         let objects = std::mem::take(&mut self.objects);
-        objects.into_values().map(|entry| entry.object).collect()
+        let held = objects.into_values().filter(|entry| !entry.is_lent);
+        held.map(|entry| entry.object).collect()
     }
 }

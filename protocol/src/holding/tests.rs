@@ -90,9 +90,15 @@ fn what_is_lent_has_a_number_of_its_own_and_an_end() {
     let again = given.lend("a").unwrap();
     assert!(held != lent && lent != again && held != again);
     assert_eq!(given.send("a"), Ok(held));
-    assert_eq!(given.release(lent, 1), Ok(Some("a")));
+    // Whoever was lent it cannot end it.
+    assert_eq!(given.release(lent, 1), Ok(None));
+    assert_eq!(given.get(lent), Err(GivenError::NotHeld(lent)));
     assert_eq!(given.end(lent), None, "it was let go of before");
+    let third = given.lend("a").unwrap();
+    assert_eq!(given.release_all(&[(third, 1)]), Ok(vec![]));
+    assert_eq!(given.end(third), None);
     assert_eq!(given.end(again), Some("a"));
+    given.lend("b").unwrap();
     assert_eq!(given.get(held), Ok(&"a"));
     assert_eq!(given.send("a"), Ok(held));
     let mut all = given.end_all();

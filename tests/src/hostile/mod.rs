@@ -8,7 +8,8 @@
 //! |---|---|
 //! | `program` | what a program is, and what it means that it ended as expected |
 //! | `threats` | the list of threats, and who answers for each |
-//! | `guests`, `uploads`, `peers`, `names`, `objects` | the programs: guests that are called, bytes that are uploaded, peers that break the protocol, clients that use what they have against others, and objects of either side |
+//! | `guests`, `uploads`, `peers`, `names`, `objects`, `things`, `kept`, `lent` | the programs: guests that are called, bytes that are uploaded, peers that break the protocol, clients that use what they have against others, objects of either side, guests whose objects are not what they seem, instances that others use as well, and objects that go to and fro |
+//! | `holder` | a session that calls one module and holds objects of it |
 //! | `large` | components that are too much of something |
 //! | `arena` | a node with tenants that attack it, and one that is not to notice |
 //! | `vitals` | what the system tells of a process from outside |
@@ -18,12 +19,16 @@
 mod arena;
 mod gauntlet;
 mod guests;
+mod holder;
+mod kept;
 mod large;
+mod lent;
 mod names;
 mod objects;
 mod peers;
 mod program;
 mod seed;
+mod things;
 mod threats;
 mod uploads;
 mod vitals;
@@ -46,6 +51,9 @@ pub fn programs() -> Vec<Program> {
         peers::programs(),
         names::programs(),
         objects::programs(),
+        things::programs(),
+        kept::programs(),
+        lent::programs(),
     ]
     .into_iter()
     .flatten()

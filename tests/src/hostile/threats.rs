@@ -84,6 +84,9 @@ pub const THREATS: &[Threat] = &[
     row("R25", Programs),
     row("R26", Programs),
     row("R27", Programs),
+    row("R28", Programs),
+    row("R29", Programs),
+    row("R30", Programs),
     row("E1", Programs),
     row(
         "E2",

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rpc_host_client::{ErrorCode, Fault, Instancing, Options};
-use rpc_host_protocol::cbor::decode_arguments;
+use rpc_host_protocol::cbor::{decode_arguments, handles};
 use rpc_host_protocol::message::{CallHeader, Fallback, Message, Provide, ProvideScope, Release};
 use rpc_host_protocol::types::{Field, ResultType, Signature, Type};
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{ExchangeId, Failure, Fault as WireFault, Value};
-use rpc_host_tests::{RawPeer, TestHost, TestTenant, built};
+use rpc_host_tests::{HostOptions, RawPeer, TestHost, TestTenant, built};
 
 use crate::handles::{
     Holder, decoded, handle, header, number_of, until_nothing_lives, with_counter,
@@ -707,5 +707,114 @@ async fn a_client_that_serves_is_lent_objects_of_modules_and_calls_them_meanwhil
     let failure = it.0.outcome(gone).await.unwrap_err();
     assert_eq!(failure.code, ErrorCode::FailedPrecondition, "{failure:?}");
     it.let_go(&[(kept, 1)]).await;
+    until_nothing_lives(&tenant.client).await;
+}
+
+#[tokio::test]
+async fn what_is_given_to_a_client_that_has_no_room_for_it_ends() {
+    const BROKER: &str = "test:things/broker";
+    let options = HostOptions::new().limit("max-handles-per-session", 2);
+    let tenant = TestHost::start_with(options).await.tenant().await;
+    tenant.register(BROKER, built("broker")).await;
+    tenant.register(MAKER, built("maker")).await;
+    let of = |module: &str, function: &str, on| CallHeader {
+        module: module.to_owned(),
+        ..header(function, on)
+    };
+    let two = [Value::List(vec![Value::S64(1), Value::S64(2)])];
+    let mut sessions = [Holder::of(&tenant).await, Holder::of(&tenant).await];
+    let mut held = Vec::new();
+    for it in &mut sessions {
+        let made = it.begin(of(MAKER, "make", None), &two).await;
+        let made = it.0.outcome(made).await.unwrap();
+        held.push(handles(&made).map(Handle::number).collect::<Vec<_>>());
+    }
+    let [mut it, mut other] = sessions;
+    let provide = Provide {
+        name: BROKER.to_owned(),
+        scope: ProvideScope::Tenant,
+        lease_ms: 60_000,
+        window: 8,
+        fallback: Fallback::Previous,
+        wit: None,
+    };
+    other.0.provide(provide).await.unwrap();
+    let (given, rest) = (held[0][0], held[0][1]);
+    let keep = it
+        .begin(of(BROKER, "keep", Some(given)), &[handle(given)])
+        .await;
+    let failure = it.0.outcome(keep).await.unwrap_err();
+    assert_eq!(failure.code, ErrorCode::ResourceExhausted, "{failure:?}");
+    // It is neither here nor there, and its destructor comes before whatever is called next.
+    let live = it.begin(of(MAKER, "live", Some(rest)), &[]).await;
+    assert_eq!(it.0.outcome(live).await.unwrap(), [1]);
+    it.let_go(&[(given, 1), (rest, 1)]).await;
+    let theirs = [(held[1][0], 1), (held[1][1], 1)];
+    other.let_go(&theirs).await;
+    until_nothing_lives(&tenant.client).await;
+}
+
+#[tokio::test]
+async fn what_a_client_was_lent_is_its_owners_whatever_the_client_lets_go_of() {
+    const BROKER: &str = "test:things/broker";
+    let tenant = TestHost::shared().await.tenant().await;
+    tenant.register(BROKER, built("broker")).await;
+    tenant.register(MAKER, built("maker")).await;
+    let mut it = Holder::of(&tenant).await;
+    let of = |module: &str, function: &str, on| CallHeader {
+        module: module.to_owned(),
+        ..header(function, on)
+    };
+    let id = it
+        .begin(of(MAKER, "[constructor]thing", None), &[Value::S64(4)])
+        .await;
+    let thing = Type::Own("thing".into());
+    let thing = number_of(&decoded(&it.0.outcome(id).await.unwrap(), &thing));
+    for leaves in [false, true] {
+        let mut other = tenant.raw_peer().await;
+        let provide = Provide {
+            name: BROKER.to_owned(),
+            scope: ProvideScope::Tenant,
+            lease_ms: 60_000,
+            window: 8,
+            fallback: Fallback::Previous,
+            wit: None,
+        };
+        other.provide(provide).await.unwrap();
+        let look = of(BROKER, "look", Some(thing));
+        let look = it.begin(look, &[handle(thing)]).await;
+        let (call, _, arguments) = other.called().await;
+        let lent = handles(&arguments).next().unwrap().number();
+        if leaves {
+            other.reset();
+            let failure = it.0.outcome(look).await.unwrap_err();
+            assert_eq!(failure.code, ErrorCode::ProviderLost, "{failure:?}");
+        } else {
+            // Once where it waits, which ends at once, and once where it does not.
+            let release = |number| {
+                Message::Release(Release {
+                    handles: vec![(number, 1)],
+                })
+            };
+            let id = other.fresh_id();
+            other.send(id, release(lent)).await;
+            assert_eq!(other.outcome(id).await.unwrap(), [0xf6]);
+            other.answer(call, &Value::S64(1)).await;
+            it.0.outcome(look).await.unwrap();
+            let look = of(BROKER, "look", Some(thing));
+            let look = it.begin(look, &[handle(thing)]).await;
+            let (call, _, arguments) = other.called().await;
+            let lent = handles(&arguments).next().unwrap().number();
+            other.send(ExchangeId::CONNECTION, release(lent)).await;
+            other.answer(call, &Value::S64(1)).await;
+            it.0.outcome(look).await.unwrap();
+            other.withdraw(BROKER, false).await.unwrap();
+        }
+        let value = of(MAKER, "thing.value", Some(thing));
+        let value = it.begin(value, &[handle(thing)]).await;
+        let value = it.0.outcome(value).await.unwrap();
+        assert_eq!(decoded(&value, &Type::S64), Value::S64(4));
+    }
+    it.let_go(&[(thing, 1)]).await;
     until_nothing_lives(&tenant.client).await;
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rpc_host_client::{Client, ErrorCode, Fault, Options, TenantOptions};
-use rpc_host_protocol::cbor::{decode_value, encode_arguments};
+use rpc_host_protocol::cbor::{decode_value, encode_arguments, handles};
 use rpc_host_protocol::message::{CallHeader, Message, Release};
 use rpc_host_protocol::types::Type;
 use rpc_host_protocol::value::{Handle, ValueLimits};
@@ -637,6 +637,48 @@ async fn at_the_end_of_a_session_nothing_of_it_is_left() {
         }
         until_nothing_lives(&tenant.client).await;
     }
+}
+
+#[tokio::test]
+async fn a_reply_that_is_never_told_leaves_nothing_held() {
+    let options = HostOptions::new()
+        .limit("max-handles-per-session", 2)
+        .limit("max-reply-bytes", 100_000);
+    let tenant = with_counter_on(options).await;
+    let mut it = Holder::of(&tenant).await;
+    let couple = |bytes: usize| {
+        let name = Value::String("x".repeat(bytes));
+        let some = Value::Option(Some(Box::new(Value::U64(2))));
+        [name, Value::U64(1), some]
+    };
+    // It is too long to be sent, again and again.
+    for _ in 0..4 {
+        let failure = it.fails("couple", None, &couple(100_000)).await;
+        assert_eq!(failure.code, ErrorCode::ResourceExhausted, "{failure:?}");
+    }
+    until_nothing_lives(&tenant.client).await;
+    // There is room for one, and the other has none: both end.
+    let one = it.new_counter(1).await;
+    let failure = it.fails("couple", None, &couple(1)).await;
+    assert_eq!(failure.code, ErrorCode::ResourceExhausted, "{failure:?}");
+    it.let_go(&[(one, 1)]).await;
+    until_nothing_lives(&tenant.client).await;
+    let reply = it.try_call("couple", None, &couple(1)).await.unwrap();
+    assert_eq!(handles(&reply).count(), 2);
+    // Nobody reads these, and then nobody is there to.
+    drop(it);
+    let mut others = Vec::new();
+    for _ in 0..4 {
+        let mut it = Holder::of(&tenant).await;
+        for _ in 0..8 {
+            it.begin(header("couple", None), &couple(90_000)).await;
+        }
+        others.push(it);
+    }
+    for it in others {
+        it.0.reset();
+    }
+    until_nothing_lives(&tenant.client).await;
 }
 
 #[tokio::test]

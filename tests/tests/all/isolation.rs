@@ -5,7 +5,7 @@
 //! The lists are the protocol's own: an operation that is new has no row here, and fails the suite; a message
 //! that is new does not compile.
 
-use rpc_host_protocol::cbor::encode_arguments;
+use rpc_host_protocol::cbor::{encode_arguments, handles};
 use rpc_host_protocol::message::{
     CallHeader, Fallback, Message, Provide, ProvideScope, Release, UploadHeader, Withdraw,
 };
@@ -13,6 +13,7 @@ use rpc_host_protocol::operation::{
     ByDigest, Describe, LimitsOf, Logs, Named, Register, Rollback, Swap, SwapTo, TenantSettings,
     TokenCreate, TokenList, TokenRevoke,
 };
+use rpc_host_protocol::value::Handle;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, Value};
 use rpc_host_tests::{HostOptions, RawPeer, TestHost, TestTenant, built, operation_names};
 
@@ -27,6 +28,8 @@ struct Names {
     lease: u64,
     /// Of a call of the host's into a client.
     reverse: u32,
+    /// Of an object that a session holds.
+    object: u64,
 }
 
 impl Names {
@@ -39,6 +42,7 @@ impl Names {
             tenant: "no-such-tenant".to_owned(),
             lease: 999_999,
             reverse: 9998,
+            object: 999_999,
         }
     }
 
@@ -54,6 +58,10 @@ impl Names {
             (
                 &format!("#{}", self.reverse),
                 &format!("#{}", absent.reverse),
+            ),
+            (
+                &format!("object {} ", self.object),
+                &format!("object {} ", absent.object),
             ),
         ] {
             failure.message = failure.message.replace(one, other);
@@ -72,6 +80,8 @@ enum Row {
 
 /// What an attacker has of its own.
 const MINE: &str = "mine";
+/// A module with objects, which both have.
+const OBJECTS: &str = "objects";
 
 fn register(name: &str, digest: &str) -> Register {
     Register {
@@ -172,6 +182,14 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
         },
         arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
     };
+    let on_object = |module: &str, function: &str, on, arguments: &[Value]| Message::Call {
+        header: CallHeader {
+            on,
+            ..header_of(module, function)
+        },
+        arguments: encode_arguments(arguments, &[]),
+    };
+    let object = [Value::Handle(Handle::Host(names.object))];
     let withdraw = |lease, steal| {
         Message::Withdraw(Withdraw {
             name: names.served.clone(),
@@ -195,6 +213,15 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
             call(&names.served, None, None),
             call(&names.served, None, Some(names.lease)),
             call(MINE, Some(names.reverse), None),
+            // A function of its own, where the object lives; and the object, there and without saying where.
+            on_object(MINE, "add", Some(names.object), &[]),
+            on_object(OBJECTS, "counter.value", Some(names.object), &object),
+            on_object(OBJECTS, "counter.value", None, &object),
+            on_object(OBJECTS, "consume", Some(names.object), &object),
+        ],
+        Kind::Release => vec![
+            release(&[(names.object, 1)]),
+            release(&[(names.object, u32::MAX)]),
         ],
         Kind::Withdraw => vec![
             withdraw(None, false),
@@ -208,8 +235,8 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
         ],
         // Each operation has a row of its own; an upload is answered by an ack, see below.
         Kind::Request | Kind::Upload => Vec::new(),
-        // These name an exchange or an object of the session itself, and are not answered, see below.
-        Kind::Cancel | Kind::Release | Kind::Chunk | Kind::Reply | Kind::Failure => Vec::new(),
+        // These name an exchange of the session itself, and are not answered, see below.
+        Kind::Cancel | Kind::Chunk | Kind::Reply | Kind::Failure => Vec::new(),
         // These name nothing.
         Kind::Hello
         | Kind::Welcome
@@ -223,6 +250,20 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
     }
 }
 
+fn header_of(module: &str, function: &str) -> CallHeader {
+    CallHeader {
+        module: module.to_owned(),
+        function: function.to_owned(),
+        ..CallHeader::default()
+    }
+}
+
+fn release(handles: &[(u64, u32)]) -> Message {
+    Message::Release(Release {
+        handles: handles.to_vec(),
+    })
+}
+
 /// A tenant with one of everything, and work under way.
 struct Victim {
     tenant: TestTenant,
@@ -231,6 +272,8 @@ struct Victim {
     calls: RawPeer,
     call: ExchangeId,
     serves: RawPeer,
+    /// Holds an object.
+    holds: RawPeer,
 }
 
 impl Victim {
@@ -254,6 +297,17 @@ impl Victim {
             .call("served-by-them", "add", &[Value::S64(2), Value::S64(3)])
             .await;
         let (reverse, _, _) = serves.called().await;
+        tenant.register(OBJECTS, built("counter")).await;
+        let mut holds = tenant.raw_peer().await;
+        // The last number that the session was told.
+        let mut object = 0;
+        for _ in 0..3 {
+            let made = holds
+                .call(OBJECTS, "[constructor]counter", &[Value::U64(5)])
+                .await;
+            let made = holds.outcome(made).await.unwrap();
+            object = handles(&made).next().unwrap().number();
+        }
         let token = tenant.token.split('_').nth(1).unwrap().to_owned();
         let names = Names {
             registration: "theirs".to_owned(),
@@ -263,6 +317,7 @@ impl Victim {
             tenant: tenant.name.clone(),
             lease: leased.lease,
             reverse: reverse.0,
+            object,
         };
         Victim {
             tenant,
@@ -270,6 +325,7 @@ impl Victim {
             calls,
             call,
             serves,
+            holds,
         }
     }
 
@@ -320,6 +376,7 @@ async fn what_another_tenant_has_is_to_every_role_and_operation_as_if_nobody_had
     let attacker = host.tenant().await;
     let own = attacker.register(MINE, built("text")).await;
     let own = own.digest();
+    attacker.register(OBJECTS, built("counter")).await;
     let before = victim.state().await;
     let (theirs, absent) = (&victim.names, &Names::absent());
     let mut successes_allowed = 0;
@@ -450,7 +507,24 @@ async fn what_names_an_exchange_or_an_object_of_another_session_does_nothing_to_
     let victim = Victim::new(host.tenant().await).await;
     // A stranger to the session, of another tenant and of the same.
     let stranger = host.tenant().await;
+    stranger.register(OBJECTS, built("counter")).await;
     for token in [&stranger.token, &victim.tenant.token] {
+        let mut peer = RawPeer::welcomed(&host, token).await;
+        let (theirs, absent) = (&victim.names, &Names::absent());
+        for kind in [Kind::Call, Kind::Release] {
+            for (of_theirs, of_nobody) in asked(kind, theirs).into_iter().zip(asked(kind, absent)) {
+                let is_of_an_object = match &of_theirs {
+                    Message::Call { header, .. } => header.on.is_some() || header.module == OBJECTS,
+                    _ => true,
+                };
+                if is_of_an_object {
+                    let what = format!("{of_theirs:?}");
+                    let to_theirs = answer(&mut peer, of_theirs).await;
+                    let to_nobodys = answer(&mut peer, of_nobody).await;
+                    alike(&what, theirs, to_theirs, to_nobodys);
+                }
+            }
+        }
         let (call, reverse) = (victim.call, ExchangeId(victim.names.reverse));
         let wrong = Failure::new(ErrorCode::Unknown, Fault::Application, "not yours");
         let reply = Message::Reply {
@@ -465,9 +539,7 @@ async fn what_names_an_exchange_or_an_object_of_another_session_does_nothing_to_
             (reverse, Message::Failure(wrong)),
             (
                 ExchangeId::CONNECTION,
-                Message::Release(Release {
-                    handles: (0..16).map(|handle| (handle, 1)).collect(),
-                }),
+                release(&(0..16).map(|handle| (handle, 1)).collect::<Vec<_>>()),
             ),
         ] {
             // It may cost whoever sends it the connection, so each has its own.
@@ -480,15 +552,25 @@ async fn what_names_an_exchange_or_an_object_of_another_session_does_nothing_to_
     unharmed(victim).await;
 }
 
-/// That the victim's call is still under way, and ends with the right answer.
+/// That the victim's call is still under way, and ends with the right answer; and that its object is there.
 async fn unharmed(victim: Victim) {
     let Victim {
         mut calls,
         call,
         mut serves,
         names,
+        mut holds,
         ..
     } = victim;
+    for number in 1..=names.object {
+        let header = CallHeader {
+            on: Some(number),
+            ..header_of(OBJECTS, "counter.increment")
+        };
+        let arguments = encode_arguments(&[Value::Handle(Handle::Host(number))], &[]);
+        let value = answer(&mut holds, Message::Call { header, arguments }).await;
+        assert_eq!(value.unwrap(), [6]);
+    }
     serves
         .answer(ExchangeId(names.reverse), &Value::S64(23))
         .await;

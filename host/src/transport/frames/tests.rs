@@ -228,6 +228,83 @@ async fn messages_of_one_exchange_keep_their_order() {
     assert_eq!(received[0], sent[4], "it had nothing to wait for");
 }
 
+#[tokio::test]
+async fn what_follows_an_exchange_is_written_after_all_of_it_and_others_overtake_it() {
+    let (here, there) = duplex(1024);
+    let (outbox, writer) = outbox(here, &Limits::default());
+    let writing = tokio::spawn(writer.run());
+    outbox.send(message(2, 500_000)).await.unwrap();
+    let mut reader = reader(there);
+    reader.next().await.unwrap();
+    // Left while the long one is being written: what follows it, short and long, and what does not.
+    for (id, bytes) in [(0, 5), (0, 40_000), (0, 6)] {
+        let following = outbox.send_following(message(id, bytes), ExchangeId(2));
+        following.await.unwrap();
+    }
+    outbox.send(message(0, 7)).await.unwrap();
+    outbox.send(message(4, 8)).await.unwrap();
+    // What follows an exchange of which nothing is left has nothing to wait for.
+    let late = outbox.send_following(message(6, 9), ExchangeId(4));
+    late.await.unwrap();
+    outbox.end();
+    let mut assembler = Assembler::new(WHOLE);
+    let mut complete = Vec::new();
+    while let Some((header, payload)) = reader.next().await.unwrap() {
+        if let Ok(Some(message)) = assembler.accept(header, payload) {
+            complete.push((message.id.0, message.payload.len()));
+        }
+    }
+    writing.await.unwrap().unwrap();
+    let expected = [
+        (0, 7),
+        (4, 8),
+        (6, 9),
+        // But for the fragment that was read before.
+        (2, 500_000 - FRAGMENT_BYTES),
+        (0, 5),
+        (0, 40_000),
+        (0, 6),
+    ];
+    assert_eq!(complete, expected);
+}
+
+/// Whatever they follow: a frame of the one within the other would be taken for its end.
+#[tokio::test]
+async fn messages_of_one_id_that_follow_different_exchanges_do_not_mix() {
+    let (here, there) = duplex(1024);
+    let (outbox, writer) = outbox(here, &Limits::default());
+    for id in [2, 4] {
+        outbox.send(message(id, 100_000)).await.unwrap();
+    }
+    let left = [
+        (70_000, 2),
+        (50_000, 4),
+        (5, 4),
+        (60_000, 6),
+        (6, 2),
+        (7, 0),
+    ];
+    for (bytes, follows) in left {
+        let following = outbox.send_following(message(0, bytes), ExchangeId(follows));
+        following.await.unwrap();
+    }
+    outbox.end();
+    let (written, received) = tokio::join!(writer.run(), messages(there));
+    written.unwrap();
+    let mut of_connection: Vec<_> = received
+        .iter()
+        .filter(|one| one.id.0 == 0)
+        .map(|one| one.payload.len())
+        .collect();
+    of_connection.sort_unstable();
+    assert_eq!(of_connection, [5, 6, 7, 50_000, 60_000, 70_000]);
+    assert!(
+        received
+            .iter()
+            .all(|one| *one == message(one.id.0, one.payload.len()))
+    );
+}
+
 /// Notes what each write gave it.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<usize>>>);

@@ -103,11 +103,12 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
     }
 
     fn enlist(&mut self, left: Left) {
-        if let Some(earlier) = self
-            .long
-            .iter_mut()
-            .find(|earlier| earlier.message.id == left.follows)
-        {
+        // Whatever it follows, it must not come between the frames of a message that has its own id.
+        let is_before = |earlier: &&mut Outgoing| {
+            let id = earlier.message.id;
+            id == left.follows || id == left.message.id
+        };
+        if let Some(earlier) = self.long.iter_mut().find(is_before) {
             earlier.behind.push(left);
             return;
         }
