@@ -3,7 +3,8 @@
 //! Two calls that come soon after one another ask for a first one. Each call that finds none asks for one
 //! more, and what lay there unused for a whole span is not asked for any longer. Who is called very often has so
 //! many that they can be made a number at a time, as somebody has to be woken for it. A call pays for one
-//! instance at most: however calls come, no more are made ahead than there were calls.
+//! instance, and very many calls for some more: however calls come, not many more are made ahead than there
+//! were calls.
 
 use std::time::Duration;
 
@@ -77,10 +78,13 @@ impl Demand {
         if ready == 0 && is_frequent {
             self.target = self.target.saturating_add(1).min(most);
         }
+        self.paid = self.paid.saturating_add(1);
         if self.present >= self.target.saturating_mul(CALLS_FOR_EACH) {
-            self.target = self.target.saturating_mul(2).min(most);
+            let more = self.target.min(most.saturating_sub(self.target));
+            self.target += more;
+            self.paid = self.paid.saturating_add(more);
         }
-        self.paid = self.paid.saturating_add(1).min(most);
+        self.paid = self.paid.min(most);
     }
 
     /// Whether one is to be made, where so many are ready.
@@ -89,9 +93,11 @@ impl Demand {
         ready < self.target && self.paid > 0 && !is_paused
     }
 
-    /// Whether so few are ready that it is time to make some.
-    pub(super) fn is_low(&self, ready: u32) -> bool {
-        ready <= self.target.saturating_sub(self.at_a_time())
+    /// Whether it is time to make some: none is there, or as many are lacking and paid for as are made at a time.
+    pub(super) fn is_due(&self, now: Instant, ready: u32) -> bool {
+        let at_a_time = self.at_a_time();
+        let is_low = ready <= self.target.saturating_sub(at_a_time);
+        self.wants(now, ready) && is_low && (ready == 0 || self.paid >= at_a_time)
     }
 
     /// How many are made, and cleared away, at a time.
@@ -202,7 +208,7 @@ mod tests {
         let mut calls = Calls::new();
         assert_eq!((calls.burst(1), calls.ready), (0, 0));
         assert_eq!((calls.burst(1), calls.ready), (0, 1));
-        for _ in 0..100 {
+        for _ in 0..50 {
             assert_eq!((calls.burst(1), calls.ready), (1, 1));
         }
     }
@@ -287,5 +293,36 @@ mod tests {
         }
         calls.demand.call(calls.now, 0, 1);
         assert!(calls.demand.wants(calls.now, 0) && !calls.demand.wants(calls.now, 1));
+    }
+
+    #[test]
+    fn of_what_is_called_very_often_many_are_made_at_a_time() {
+        const MANY_AT_MOST: u32 = 64;
+        let now = Instant::now();
+        let (mut demand, mut ready, mut woken) = (Demand::new(now), 0, 0);
+        for _ in 0..10_000 {
+            demand.call(now, ready, MANY_AT_MOST);
+            ready = ready.saturating_sub(1);
+            if demand.is_due(now, ready) {
+                woken += 1;
+                while demand.wants(now, ready) {
+                    demand.begun();
+                    demand.made();
+                    ready += 1;
+                }
+            }
+        }
+        assert_eq!(demand.at_a_time(), MANY_AT_MOST / 2);
+        assert!(woken < 1_500, "{woken} times, {ready} ready");
+        // Whatever comes at times only has few.
+        for _ in 0..10 {
+            let later = now + span(IDLE);
+            demand.call(later, ready, MANY_AT_MOST);
+            ready = ready.saturating_sub(1);
+            if let Outlook::Keep(most) = demand.look(later, ready, IDLE) {
+                ready = ready.min(most);
+            }
+        }
+        assert!(ready <= MANY, "{ready}");
     }
 }

@@ -205,9 +205,8 @@ impl Stock {
         } else {
             content.used.extend(used);
         }
-        let ready = count(&content.ready);
-        let is_asked = content.used.len() >= at_a_time
-            || content.demand.is_low(ready) && self.wants(&content);
+        let is_due = content.demand.is_due(Instant::now(), count(&content.ready));
+        let is_asked = is_due || content.used.len() >= at_a_time;
         let is_turn = is_asked && !content.is_tended && !content.is_over;
         if is_turn {
             content.is_tended = true;

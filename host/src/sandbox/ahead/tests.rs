@@ -596,7 +596,8 @@ async fn used_ones_do_not_pile_up_where_calls_are_faster_than_what_clears_them_a
         let metrics = bench.sandbox.engine.pooling_allocator_metrics();
         metrics.unwrap().component_instances()
     };
-    assert_eq!(alive(), 4);
+    // Half of those that may be ready at most, and a few more.
+    assert_eq!(alive(), 8);
     assert_eq!(plain.account.memory().used(), 0, "no call has any of it");
     settled(&bench).await;
     assert_eq!(alive(), bench.usage(&plain).ready);
