@@ -23,7 +23,9 @@
 //! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
 //! | `rest` | what a guest does between two turns |
 //! | `mill`, `run_queue` | the threads for what takes longer, and whose turn it is there |
-//! | `values` | values ↔ the engine's values |
+//! | `encoded` | what a call brings and gives as data |
+//! | `dynamic`, `lowering`, `lifting` | data ↔ a guest's memory |
+//! | `values` | values with live objects among them ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `outside`, `link` | imports that others answer |
 //! | `handles`, `crossing` | live objects on their way between instances |
@@ -32,13 +34,14 @@
 //! | `trap` | how it ended, if not well |
 
 mod artifact;
-mod bytes;
 mod call;
 mod compile;
 mod count;
 mod crossing;
 mod described;
 mod docs;
+mod dynamic;
+mod encoded;
 mod engine;
 mod error;
 mod fixed;
@@ -47,8 +50,10 @@ mod handles;
 mod import;
 mod instance;
 mod interface;
+mod lifting;
 mod limiter;
 mod link;
+mod lowering;
 mod mill;
 mod output;
 mod outside;
@@ -71,6 +76,7 @@ use std::sync::Arc;
 
 pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
+pub use encoded::{Brought, Encoded, Given, Growth};
 pub use error::SandboxError;
 pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};
