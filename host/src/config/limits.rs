@@ -161,7 +161,7 @@ limits! {
     max_memory_bytes_per_tenant, "max-memory-bytes-per-tenant" = 2 * GIB, at most 1024 * GIB;
     /// Instances alive at once on the node; a call beyond waits for a place until its deadline.
     max_live_instances, "max-live-instances" = 512, at most 16_384;
-    /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list.
+    /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list, 1 for a byte of bytes or text.
     max_hostcall_bytes, "max-hostcall-bytes" = 128 * MIB, at most GIB;
     /// Bytes of all arguments that are on their way between the modules of one call, counted like those.
     max_value_bytes_per_call, "max-value-bytes-per-call" = 512 * MIB, at most 16 * GIB;

@@ -134,7 +134,7 @@ impl<'a> Reader<'a> {
     /// The next head if it is one of those that nearly all are, and nothing is wrong with it. Everything else is
     /// for [`Reader::any_head`], which would read these to the same.
     #[inline]
-    fn common_head(&mut self) -> Option<Head<'a>> {
+    pub(super) fn common_head(&mut self) -> Option<Head<'a>> {
         const MAJOR_TYPE_SHIFT: u32 = 5;
         const ARGUMENT_BITS: u8 = 0x1f;
         let (first, rest) = self.rest().split_first()?;
@@ -198,7 +198,7 @@ impl<'a> Reader<'a> {
         Some(head)
     }
 
-    fn any_head(&mut self) -> Result<Head<'a>, SyntaxError> {
+    pub(super) fn any_head(&mut self) -> Result<Head<'a>, SyntaxError> {
         let start = self.position;
         let malformed = |reason| SyntaxError::Malformed {
             offset: start,
