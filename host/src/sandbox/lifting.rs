@@ -36,7 +36,7 @@ pub(super) fn lift(
     let InterfaceType::Tuple(index) = ty else {
         return Err(unlike());
     };
-    let began = Instant::now();
+    let mut began = None;
     let mut lifting = Lifting {
         data: Data::new(most),
     };
@@ -47,6 +47,7 @@ pub(super) fn lift(
             lifting.flat(cx, ty, &mut flat.iter())?;
         }
         Some(ty) => {
+            began = Some(Instant::now());
             let [place] = flat;
             let at = usize::try_from(place.get_u32())?;
             if at % usize::try_from(results.abi.align32)? != 0 {
@@ -58,10 +59,8 @@ pub(super) fn lift(
     }
     let bytes = lifting.data.into_bytes();
     let is_short = bytes.as_ref().is_some_and(|it| it.len() <= SHORT_BYTES);
-    let took = match is_short {
-        true => Duration::ZERO,
-        false => began.elapsed(),
-    };
+    let took = began.filter(|_| !is_short);
+    let took = took.map_or(Duration::ZERO, |began| began.elapsed());
     Ok(Reply { bytes, took })
 }
 
@@ -95,7 +94,7 @@ impl Data {
         is_within.then(|| self.writer.into_bytes())
     }
 
-    /// Writes an item with so much text or so many bytes in it, if there is room.
+    /// Writes an item with so much text, so many bytes or so many items in it, if there is room.
     #[inline]
     fn write(&mut self, length: usize, write: impl FnOnce(&mut Writer)) {
         if self.is_full {
@@ -107,6 +106,7 @@ impl Data {
             self.writer = Writer::new();
             return;
         }
+        self.writer.reserve(length.saturating_add(HEAD_BYTES));
         write(&mut self.writer);
     }
 
@@ -136,15 +136,6 @@ impl Data {
 
     fn char(&mut self, character: char) {
         self.text(character.encode_utf8(&mut [0; 4]));
-    }
-
-    /// Room for so many items of a size, if they are as short as they can be.
-    fn reserve(&mut self, count: usize) {
-        if !self.is_full {
-            let left = self.most.saturating_sub(self.writer.written_bytes());
-            self.writer
-                .reserve(count.min(left).saturating_add(HEAD_BYTES));
-        }
     }
 }
 
@@ -415,7 +406,6 @@ impl Lifting {
             return Ok(());
         }
         self.data.array(length);
-        self.data.reserve(length);
         let mut rest = all;
         for _ in 0..length {
             let (one, others) = rest.split_at_checked(size).ok_or_else(unlike)?;
