@@ -180,10 +180,10 @@ impl<'b, 't> Lowering<'b, 't> {
 
     /// An integer as 64 bits, of which the lower ones are those of any width that holds it.
     fn bits(&mut self) -> Result<u64> {
-        match self.head()? {
-            Head::Unsigned(number) => Ok(number),
-            Head::Negative(number) => Ok(!number),
-            _ => Err(unlike()),
+        match self.reader.integer() {
+            Some((number, false)) => Ok(number),
+            Some((number, true)) => Ok(!number),
+            None => Err(unlike()),
         }
     }
 

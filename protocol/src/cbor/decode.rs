@@ -227,10 +227,14 @@ impl<'a, 't> Decoder<'a, 't> {
         path: Path<'_>,
         make: impl Fn(T) -> Value,
     ) -> Result<M, ValueError> {
-        let number = match self.head(path)? {
-            Head::Unsigned(number) => i128::from(number),
-            Head::Negative(number) => -1 - i128::from(number),
-            other => return Err(self.mismatch(path, ty, other)),
+        let number = match self.reader.integer() {
+            Some((number, false)) => i128::from(number),
+            Some((number, true)) => -1 - i128::from(number),
+            None => match self.head(path)? {
+                Head::Unsigned(number) => i128::from(number),
+                Head::Negative(number) => -1 - i128::from(number),
+                other => return Err(self.mismatch(path, ty, other)),
+            },
         };
         T::try_from(number)
             .map(|number| M::scalar(make(number)))

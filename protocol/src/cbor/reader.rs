@@ -123,6 +123,34 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The next item if it is an integer with which nothing is wrong, as most items of long lists are: its number, and
+    /// whether that is −1 − it. Else the reader stays where it is.
+    #[inline]
+    pub fn integer(&mut self) -> Option<(u64, bool)> {
+        const NEGATIVE_BIT: u8 = 0x20;
+        const ARGUMENT_BITS: u8 = 0x1f;
+        let items_left = self.items_left.checked_sub(1)?;
+        let rest = self.bytes.get(self.position..)?;
+        let (first, rest) = rest.split_first()?;
+        if *first >= 2 * NEGATIVE_BIT {
+            return None;
+        }
+        let (number, head_bytes) = match first & ARGUMENT_BITS {
+            short @ 0..24 => (u64::from(short), 1),
+            24 => (u64::from(u8::from_be_bytes(*rest.first_chunk()?)), 2),
+            25 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 3),
+            26 => (u64::from(u32::from_be_bytes(*rest.first_chunk()?)), 5),
+            27 => (u64::from_be_bytes(*rest.first_chunk()?), 9),
+            _ => return None,
+        };
+        if head_bytes != shortest_head_bytes(number) {
+            return None;
+        }
+        self.items_left = items_left;
+        self.position += head_bytes;
+        Some((number, first & NEGATIVE_BIT != 0))
+    }
+
     /// Counts so many items, which are there without being read.
     pub(super) fn spend(&mut self, items: usize) -> Result<(), SyntaxError> {
         let left = u32::try_from(items).ok();

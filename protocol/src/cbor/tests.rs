@@ -219,6 +219,20 @@ proptest! {
 
     #[test]
     fn common_heads_are_read_as_any_head_is(bytes in prop::collection::vec(any::<u8>(), 0..12), max_items in 1_u32..9) {
+        let mut integers = Reader::new(&bytes, max_items);
+        let mut heads = Reader::new(&bytes, max_items);
+        match integers.integer() {
+            Some((number, is_negative)) => {
+                let head = if is_negative { Head::Negative(number) } else { Head::Unsigned(number) };
+                prop_assert_eq!(heads.head(), Ok(head));
+                prop_assert_eq!(heads.position(), integers.position());
+            }
+            None => {
+                prop_assert_eq!(integers.position(), 0);
+                let is_integer = matches!(heads.head(), Ok(Head::Unsigned(_) | Head::Negative(_)));
+                prop_assert!(!is_integer);
+            }
+        }
         let mut common = Reader::new(&bytes, max_items);
         let mut any = Reader::new(&bytes, max_items);
         // What both have counted already when they are asked.
