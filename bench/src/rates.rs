@@ -32,7 +32,13 @@ pub(crate) async fn measure(profile: &Path) -> Result<()> {
             v.push(t.elapsed());
         }
         v.sort();
-        println!("p50 {:?} p90 {:?} p99 {:?} n {}", v[v.len() / 2], v[v.len() * 9 / 10], v[v.len() * 99 / 100], v.len());
+        println!(
+            "p50 {:?} p90 {:?} p99 {:?} n {}",
+            v[v.len() / 2],
+            v[v.len() * 9 / 10],
+            v[v.len() * 99 / 100],
+            v.len()
+        );
         return Ok(());
     }
     rates.insert("echo of a number, one thread", numbers(sink.clone()).await?);

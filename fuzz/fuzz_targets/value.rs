@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use rpc_host_fuzz::{any_type, split};
 use rpc_host_protocol::Signature;
 use rpc_host_protocol::cbor::{
-    Reader, decode_arguments, decode_value, encode_arguments, encode_value,
+    Reader, check_arguments, decode_arguments, decode_value, encode_arguments, encode_value,
 };
 use rpc_host_protocol::types::Field;
 use rpc_host_protocol::value::ValueLimits;
@@ -58,7 +58,13 @@ fuzz_target!(|input: &[u8]| {
         parameters,
         result: None,
     };
-    if let Ok(arguments) = decode_arguments(bytes, &signature, LIMITS) {
+    let decoded = decode_arguments(bytes, &signature, LIMITS);
+    assert_eq!(
+        check_arguments(bytes, &signature, LIMITS),
+        decoded.as_ref().map(|_values| ()).map_err(Clone::clone),
+        "what is only checked is refused in the same words"
+    );
+    if let Ok(arguments) = decoded {
         assert_eq!(arguments.len(), signature.parameters.len());
         let canonical = encode_arguments(&arguments, &[]);
         let back = decode_arguments(&canonical, &signature, ValueLimits::default());

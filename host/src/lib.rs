@@ -10,7 +10,7 @@
 //! `tenant`, `storage`, `config` and `clock` are the ground that all of these stand on. See
 //! `ARCHITECTURE.md` for the map.
 
-// One function of `sandbox/artifact.rs` is exempt, and says why.
+// One function of `sandbox/artifact.rs` and all of `sandbox/dynamic.rs` are exempt, and say why.
 #![deny(unsafe_code)]
 
 pub mod account;

@@ -31,7 +31,8 @@ use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
 use crate::sandbox::{
-    Ahead, ArgumentRoom, CallLabel, CallLimits, Function, Prepared, SandboxError, Setting, Terms,
+    Ahead, ArgumentRoom, Brought, CallLabel, CallLimits, Encoded, Function, Given, Growth,
+    Prepared, SandboxError, Setting, Terms,
 };
 use crate::session::{CallReply, CallRequest, Origin, SessionId, Told};
 use crate::tenant::{CallPermit, Principal};
@@ -271,11 +272,14 @@ fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallR
         is_result,
         told,
     } = called.map_err(|error| late(error, "the call", time, bounds.deadline))?;
-    let value = value.as_ref().map_or_else(|| vec![NULL], encode_value);
+    let value = match value {
+        Given::Encoded(data) => Some(data),
+        Given::Value(value) => Some(value.as_ref().map_or_else(|| vec![NULL], encode_value)),
+        Given::TooLarge => None,
+    };
     let limit_bytes = bounds.limits.max_reply_bytes;
-    if value.len() as u64 > limit_bytes {
-        return Err(SandboxError::ResultTooLarge { limit_bytes }.into());
-    }
+    let value = value.filter(|value| value.len() as u64 <= limit_bytes);
+    let value = value.ok_or(SandboxError::ResultTooLarge { limit_bytes })?;
     Ok(CallReply {
         value,
         is_result,
@@ -316,14 +320,14 @@ impl Bounds<'_> {
 
 /// What a call gives.
 struct Called {
-    value: Option<Value>,
+    value: Given,
     /// Whether its function returns a WIT `result`.
     is_result: bool,
     told: Told,
 }
 
 impl Called {
-    fn plain(value: Option<Value>, function: &Function) -> Self {
+    fn plain(value: Given, function: &Function) -> Self {
         Called {
             value,
             is_result: function.signature.returns_result(),
@@ -359,7 +363,7 @@ async fn of_module(
         let function = (index, function);
         return work.call(function, header, arguments, bounds).await;
     }
-    let (arguments, _room) = decoded(node, &caller, function, arguments, bounds).await?;
+    let (arguments, _room) = checked(node, &caller, function, arguments, bounds).await?;
     node.registry
         .catalog
         .note_call(registration, &header.function);
@@ -382,9 +386,10 @@ async fn of_module(
     };
     let sandbox = node.targets.sandbox();
     let mut instance = sandbox.instantiate(&prepared, setting).await?;
-    let value = instance.call(index, arguments, deadline).await;
+    let arguments = Brought::Encoded(arguments);
+    let given = instance.call(index, arguments, deadline).await;
     sandbox.retire(instance);
-    Ok(Called::plain(value?, function))
+    Ok(Called::plain(given?, function))
 }
 
 /// The first call of a component may have to load it; the time for that is the caller's too.
@@ -515,23 +520,27 @@ impl InRoot<'_> {
             on,
         } = self;
         root.check_grants(caller)?;
-        let (mut arguments, _room) = decoded(node, caller, function, arguments, bounds).await?;
         let signature = &function.signature;
-        let mut border = match signature.holds_handles() {
+        let result = signature.result.as_ref();
+        let (arguments, _room, mut border) = match signature.holds_handles() {
             true => {
+                let decoded = decoded(node, caller, function, arguments, bounds);
+                let (mut arguments, room) = decoded.await?;
                 let over = ObjectError::SessionOver;
                 let holdings = node.holdings().of(caller.session).ok_or(over)?;
-                Some(Border::new(holdings, Arc::clone(root), on))
+                let mut border = Border::new(holdings, Arc::clone(root), on);
+                border.take(&mut arguments, signature, &Taker::Member(member))?;
+                if result.is_some_and(Type::holds_handles) {
+                    border.make_room(caller)?;
+                }
+                (Brought::Values(arguments), room, Some(border))
             }
-            false => None,
+            false => {
+                let checked = checked(node, caller, function, arguments, bounds);
+                let (arguments, room) = checked.await?;
+                (Brought::Encoded(arguments), room, None)
+            }
         };
-        let result = signature.result.as_ref();
-        if let Some(border) = &mut border {
-            border.take(&mut arguments, signature, &Taker::Member(member))?;
-            if result.is_some_and(Type::holds_handles) {
-                border.make_room(caller)?;
-            }
-        }
         let called_under = member.registration();
         node.registry
             .catalog
@@ -549,10 +558,13 @@ impl InRoot<'_> {
                 border.begun();
             }
         };
-        let entered = root.enter(member, index, arguments, present, begun);
+        let entered = root.enter_with(member, index, arguments, present, begun);
         let mut called = Called::plain(entered.await?, function);
         if let Some(border) = &mut border {
-            let given = called.value.as_mut().zip(result);
+            let given = match &mut called.value {
+                Given::Value(Some(value)) => result.map(|ty| (value, ty)),
+                _ => None,
+            };
             called.told = border.give(given, caller)?;
         }
         drop(visit);
@@ -620,7 +632,7 @@ impl AtClient<'_> {
         if !signature.holds_handles() {
             let call = far(serves, &chain, room);
             let value = call.make(arguments, None, resource).await?;
-            return Ok(Called::plain(value, function));
+            return Ok(Called::plain(Given::Value(value), function));
         }
         // Objects have to be known somewhere: where that of the call lives, or else in a root of its own.
         let (root, visit, on) = match on {
@@ -662,10 +674,12 @@ impl AtClient<'_> {
         };
         border.begun();
         let call = far(whom, &chain, room);
-        let value = call.make(arguments, Some(&root), resource).await?;
-        let mut called = Called::plain(value, function);
-        let given = called.value.as_mut().zip(result);
-        called.told = border.give(given, caller)?;
+        let mut value = call.make(arguments, Some(&root), resource).await?;
+        let told = border.give(value.as_mut().zip(result), caller)?;
+        let called = Called {
+            told,
+            ..Called::plain(Given::Value(value), function)
+        };
         drop(visit);
         Ok(called)
     }
@@ -674,7 +688,22 @@ impl AtClient<'_> {
 /// Where a chain begins that leads from a client to a client.
 const CLIENT: &str = "client";
 
-/// The arguments of a call, and the room that they take.
+/// The arguments of a call of data alone, which stay as they are, and the room that they take.
+async fn checked(
+    node: &Node,
+    caller: &Caller,
+    function: &Function,
+    bytes: Vec<u8>,
+    bounds: &Bounds<'_>,
+) -> Result<(Encoded, ArgumentRoom), HostError> {
+    let growth = Growth::of_data(&function.signature);
+    let room = room(node, caller, (bytes.len(), growth), bounds).await?;
+    let limit_bytes = bounds.limits.max_reply_bytes;
+    let arguments = Encoded::check(bytes, &function.signature, limit_bytes)?;
+    Ok((arguments, room))
+}
+
+/// The arguments of a call as values, and the room that they take.
 async fn decoded(
     node: &Node,
     caller: &Caller,
@@ -682,17 +711,22 @@ async fn decoded(
     bytes: Vec<u8>,
     bounds: &Bounds<'_>,
 ) -> Result<(Vec<Value>, ArgumentRoom), HostError> {
-    let sandbox = node.targets.sandbox();
-    let (left, is_inner) = (left(bounds.deadline), bounds.outer.is_some());
-    let room = sandbox.argument_room(
-        &caller.tenant,
-        (bytes.len(), &function.signature),
-        left,
-        is_inner,
-    );
-    let room = room.await?;
+    let arriving = (bytes.len(), Growth::of_values());
+    let room = room(node, caller, arriving, bounds).await?;
     let arguments = decode_arguments(&bytes, &function.signature, ValueLimits::default())?;
     Ok((arguments, room))
+}
+
+async fn room(
+    node: &Node,
+    caller: &Caller,
+    arriving: (usize, Growth),
+    bounds: &Bounds<'_>,
+) -> Result<ArgumentRoom, HostError> {
+    let sandbox = node.targets.sandbox();
+    let (left, is_inner) = (left(bounds.deadline), bounds.outer.is_some());
+    let room = sandbox.argument_room(&caller.tenant, arriving, left, is_inner);
+    Ok(room.await?)
 }
 
 /// Whoever had so much time until `deadline` is told when it is over, and of what took it if that is

@@ -134,7 +134,7 @@ impl Imports {
                     caller: Arc::clone(caller),
                     chain: inner,
                 };
-                let ended = root.enter(&member, index, arguments, present, || {});
+                let ended = root.enter(&member, index, arguments, present);
                 let ended = ended.await;
                 ended.map_err(|error| {
                     let who = format!("`{}`", member.name());
@@ -296,7 +296,7 @@ impl Imports {
             caller: Arc::clone(caller),
             chain,
         };
-        let ended = there.enter(member, index, arguments, present, || {}).await;
+        let ended = there.enter(member, index, arguments, present).await;
         let mut value = ended.map_err(|error| {
             let who = format!("`{name}`");
             told_of(member, late(error, &who, time, until))

@@ -224,7 +224,7 @@ impl Kept {
             chain: chain.with_turn(self.line_number),
         };
         let Living { root, member } = living;
-        let called = root.enter(member, index, arguments, present, || {}).await;
+        let called = root.enter(member, index, arguments, present).await;
         match called.map_err(|error| error.to_string())? {
             Some(Value::Result(Ok(value))) => Ok(value.map(|value| *value)),
             Some(Value::Result(Err(Some(why)))) => match *why {

@@ -28,7 +28,8 @@ use crate::journal::Scribe;
 use crate::objects::{Gone, ObjectError};
 use crate::registry::{Registration, RegistryError};
 use crate::sandbox::{
-    Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting, Whereabouts,
+    Brought, Given, Handles, Instance, InstanceId, Links, Prepared, SandboxError, Setting,
+    Whereabouts,
 };
 use crate::session::SessionId;
 use crate::tenant::CallPermit;
@@ -337,8 +338,7 @@ impl Root {
         Ok(())
     }
 
-    /// Calls a function of a member. The chain of `present` ends with this very call. `begun` is done when the
-    /// arguments were taken and the guest is about to begin.
+    /// Calls a function of a member. The chain of `present` ends with this very call.
     ///
     /// # Errors
     /// However the call ends. If the guest had begun, the root is gone.
@@ -348,8 +348,25 @@ impl Root {
         index: usize,
         arguments: Vec<Value>,
         present: Present,
-        begun: impl FnOnce() + Send,
     ) -> Result<Option<Value>, HostError> {
+        let arguments = Brought::Values(arguments);
+        let given = self.enter_with(member, index, arguments, present, || {});
+        Ok(given.await?.into_value()?)
+    }
+
+    /// Calls a function of a member with what came from outside. `begun` is done when the arguments were taken and the
+    /// guest is about to begin.
+    ///
+    /// # Errors
+    /// As [`Root::enter`].
+    pub(super) async fn enter_with(
+        &self,
+        member: &Member,
+        index: usize,
+        arguments: Brought,
+        present: Present,
+        begun: impl FnOnce() + Send,
+    ) -> Result<Given, HostError> {
         let mut place = self.lock(member, &present.chain).await?;
         self.check_alive()?;
         let deadline = present.chain.deadline();

@@ -4,21 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::Signature;
-use wasmtime::component::Val;
-
-use super::bytes::growth;
 use super::instance::INNER_PATIENCE;
-use super::{Sandbox, SandboxError};
+use super::{Growth, Sandbox, SandboxError};
 use crate::journal::{Room, Scribe};
 use crate::share::{Shares, Taken};
 
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
 /// answer.
 pub(super) const MAX_ARGUMENT_ROOM_KIB: u32 = 1 << 20;
-/// What a byte of what a client answers may take once it is decoded: each of a list becomes a value of the
-/// engine.
-const ANSWER_GROWTH: usize = size_of::<Val>();
 /// Arguments up to this length are bounded by the number of calls alone.
 const SHORT_ARGUMENT_BYTES: usize = 4 << 10;
 /// Whose call it is, for the log.
@@ -72,7 +65,7 @@ pub struct ArgumentRoom {
 }
 
 impl Sandbox {
-    /// Room for arguments of a function that are so many bytes as they came; to be held until the call ends. Waits for
+    /// Room for arguments that are so many bytes as they came and grow so much; to be held until the call ends. Waits for
     /// it, as long as the call may, or if others wait for the call, who may have what it waits for, for a
     /// short time.
     ///
@@ -81,7 +74,7 @@ impl Sandbox {
     pub async fn argument_room(
         &self,
         tenant: &Arc<str>,
-        (bytes, signature): (usize, &Signature),
+        (bytes, growth): (usize, Growth),
         timeout: Duration,
         is_inner: bool,
     ) -> Result<ArgumentRoom, SandboxError> {
@@ -90,7 +83,7 @@ impl Sandbox {
         } else {
             timeout
         };
-        let taken = (bytes, growth(signature));
+        let taken = (bytes, growth);
         room(&self.argument_room, tenant, taken, patience).await
     }
 
@@ -105,14 +98,20 @@ impl Sandbox {
         bytes: usize,
         timeout: Duration,
     ) -> Result<ArgumentRoom, SandboxError> {
-        room(&self.answer_room, tenant, (bytes, ANSWER_GROWTH), timeout).await
+        room(
+            &self.answer_room,
+            tenant,
+            (bytes, Growth::of_values()),
+            timeout,
+        )
+        .await
     }
 }
 
 async fn room(
     of: &Shares,
     tenant: &Arc<str>,
-    (bytes, growth): (usize, usize),
+    (bytes, Growth(growth)): (usize, Growth),
     patience: Duration,
 ) -> Result<ArgumentRoom, SandboxError> {
     if bytes <= SHORT_ARGUMENT_BYTES {

@@ -1,5 +1,6 @@
 //! The functions of a component, and how a call names one of them.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::{fmt, slice};
@@ -84,6 +85,17 @@ impl Function {
             .iter()
             .filter_map(|word| self.name.strip_prefix(word));
         spoken.next().unwrap_or(&self.name)
+    }
+
+    /// Whether `path` is all of it, which is what it is shown as.
+    fn is_at(&self, path: &str) -> bool {
+        match &self.interface {
+            None => *path == *self.name,
+            Some(interface) => {
+                let rest = path.strip_prefix(&**interface);
+                rest.and_then(|rest| rest.strip_prefix('.')) == Some(&*self.name)
+            }
+        }
     }
 
     /// Whether a call may say `path` for this function: its name alone, or behind the interface in any
@@ -206,12 +218,12 @@ impl Functions {
     /// The one function that `path` names. Names with `_` are taken for those with `-`, which WIT
     /// never confuses, so that callers may use the spelling of their language.
     pub fn find(&self, path: &str) -> Result<(usize, &Function), SandboxError> {
-        let kebab = path.replace('_', "-");
+        let kebab = match path.contains('_') {
+            true => Cow::Owned(path.replace('_', "-")),
+            false => Cow::Borrowed(path),
+        };
         // A full path is exact, and at world level the bare name is one.
-        let exact = self
-            .0
-            .iter()
-            .position(|function| function.to_string() == kebab);
+        let exact = self.0.iter().position(|function| function.is_at(&kebab));
         if let Some((index, function)) = exact.and_then(|index| Some((index, self.0.get(index)?))) {
             return Ok((index, function));
         }
@@ -313,6 +325,9 @@ mod tests {
             "demo:calc/calc@0.1.0.add",
         ] {
             assert_eq!(all.find(path).unwrap().0, 0, "{path}");
+        }
+        for function in all.iter() {
+            assert!(function.is_at(&function.to_string()), "{function}");
         }
         assert_eq!(all.find("line_length").unwrap().0, 1);
         assert_eq!(all.find("run").unwrap().0, 2);

@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rpc_host_protocol::cbor::decode_value;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
 use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
 use wasmtime::component::{ComponentExportIndex, Val};
 use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
-use super::bytes::{self, Bytes};
 use super::crossing::{Crossing, Passed};
+use super::dynamic;
+use super::encoded::{Brought, Encoded, Given, NO_LIMITS, is_data};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::rest::Rest;
 use super::stock::{Fresh, Stock};
-use super::values::{Converting, NoObjects, Objects, Unfit};
+use super::values::{Converting, Objects, Unfit};
 use super::{
     Ahead, CallLabel, CallLimits, Function, Handles, Outside, Prepared, Sandbox, SandboxError,
     State, trap, values,
@@ -125,8 +127,8 @@ pub struct Ready {
 enum Lowered {
     /// Dynamic values, and the objects among them.
     Vals(Vec<Val>, Passed),
-    /// Those of a function of bytes alone.
-    Bytes(Bytes, Vec<u8>),
+    /// Data, and whether it was values before and the result is to be one.
+    Data(Encoded, bool),
 }
 
 impl Sandbox {
@@ -310,9 +312,9 @@ impl Instance {
     pub async fn call(
         &mut self,
         index: usize,
-        arguments: Vec<Value>,
+        arguments: Brought,
         deadline: Instant,
-    ) -> Result<Option<Value>, SandboxError> {
+    ) -> Result<Given, SandboxError> {
         let ready = self.ready(index, arguments).await?;
         self.run(ready, deadline).await
     }
@@ -322,24 +324,26 @@ impl Instance {
     ///
     /// # Errors
     /// When the arguments do not fit. The instance has not noticed.
-    pub async fn ready(
-        &mut self,
-        index: usize,
-        mut arguments: Vec<Value>,
-    ) -> Result<Ready, SandboxError> {
+    pub async fn ready(&mut self, index: usize, arguments: Brought) -> Result<Ready, SandboxError> {
         let prepared = Arc::clone(&self.prepared);
         let function = prepared.functions().get(index);
         let function = function
             .ok_or_else(|| SandboxError::Internal("no function has this index".to_owned()))?;
-        if let Some(shape) = Bytes::of(&function.signature)
-            && let Some(bytes) = bytes::of_arguments(&mut arguments)
-        {
-            let arguments = Lowered::Bytes(shape, bytes);
+        let (values, is_data) = match arguments {
+            Brought::Encoded(data) => {
+                let arguments = self.taken(data, false).await?;
+                return Ok(Ready { index, arguments });
+            }
+            Brought::Values(values) => (values, is_data(&function.signature)),
+        };
+        if is_data {
+            let data = Encoded::of_values(&values, &function.signature)?;
+            let arguments = self.taken(data, true).await?;
             return Ok(Ready { index, arguments });
         }
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
-        let (vals, passed) = self.lowered(function, arguments)?;
+        let (vals, passed) = self.lowered(function, values)?;
         if let Err(spent) = converting.end(&budget).await {
             passed.undo(self.store.as_context_mut());
             return Err(spent.into());
@@ -348,15 +352,21 @@ impl Instance {
         Ok(Ready { index, arguments })
     }
 
+    /// Data that is ready as it is.
+    async fn taken(&mut self, data: Encoded, was_values: bool) -> Result<Lowered, SandboxError> {
+        if !data.took.is_zero() {
+            // To write it into the guest's memory takes as long as it took to check it.
+            let budget = self.store.data().budget.clone();
+            values::spent(&budget, data.took).await?;
+        }
+        Ok(Lowered::Data(data, was_values))
+    }
+
     /// Calls a function. Dropping the future ends the guest.
     ///
     /// # Errors
     /// However the guest ended. The instance is of no use then.
-    pub async fn run(
-        &mut self,
-        ready: Ready,
-        deadline: Instant,
-    ) -> Result<Option<Value>, SandboxError> {
+    pub async fn run(&mut self, ready: Ready, deadline: Instant) -> Result<Given, SandboxError> {
         let Ready { index, arguments } = ready;
         let prepared = Arc::clone(&self.prepared);
         let function = prepared.functions().get(index);
@@ -369,8 +379,19 @@ impl Instance {
         self.store.data_mut().deadline = deadline;
         let (vals, passed) = match arguments {
             Lowered::Vals(vals, passed) => (vals, passed),
-            Lowered::Bytes(shape, bytes) => {
-                return self.call_with_bytes(shape, export, bytes, deadline).await;
+            Lowered::Data(data, was_values) => {
+                let given = self.call_with_data((function, export), &data, deadline);
+                return match (given.await?, &function.signature.result) {
+                    (Given::Encoded(bytes), Some(ty)) if was_values => {
+                        let value = decode_value(&bytes, ty, "result", NO_LIMITS);
+                        let value = value.map_err(|error| {
+                            SandboxError::Internal(format!("a result is not of its type: {error}"))
+                        })?;
+                        Ok(Given::Value(Some(value)))
+                    }
+                    (Given::Encoded(_), None) if was_values => Ok(Given::Value(None)),
+                    (given, _) => Ok(given),
+                };
             }
         };
         let budget = self.store.data().budget.clone();
@@ -389,33 +410,38 @@ impl Instance {
         }
         passed.take_back_lent(self.store.as_context_mut());
         let (Some(val), Some(ty)) = (results.first(), &function.signature.result) else {
-            return Ok(None);
+            return Ok(Given::Value(None));
         };
         let converting = Converting::begin();
         let value = self.lifted(val, ty)?;
         converting.end(&budget).await?;
-        Ok(Some(value))
+        Ok(Given::Value(Some(value)))
     }
 
-    /// The same, without dynamic values.
-    async fn call_with_bytes(
+    /// The same, without values of the engine's.
+    async fn call_with_data(
         &mut self,
-        shape: Bytes,
-        export: &ComponentExportIndex,
-        bytes: Vec<u8>,
+        (function, export): (&Function, &ComponentExportIndex),
+        data: &Encoded,
         deadline: Instant,
-    ) -> Result<Option<Value>, SandboxError> {
+    ) -> Result<Given, SandboxError> {
         let store = &mut self.store;
+        let arguments = data.arguments(&function.signature);
         let run = async {
             let func = self.instance.get_func(&mut *store, export);
             let func = func.ok_or_else(|| wasmtime::format_err!(NO_EXPORT))?;
-            shape.call(func, store, bytes).await
+            dynamic::call(func, store, arguments, data.max_reply_bytes).await
         };
-        match timeout_at(deadline, run).await {
-            Err(_) => Err(self.late()),
-            Ok(Ok(bytes)) => Ok(bytes.map(Value::Bytes)),
-            Ok(Err(error)) => Err(self.failed(&error)),
+        let reply = match timeout_at(deadline, run).await {
+            Err(_) => return Err(self.late()),
+            Ok(Ok(reply)) => reply,
+            Ok(Err(error)) => return Err(self.failed(&error)),
+        };
+        if !reply.took.is_zero() {
+            let budget = self.store.data().budget.clone();
+            values::spent(&budget, reply.took).await?;
         }
+        Ok(reply.bytes.map_or(Given::TooLarge, Given::Encoded))
     }
 
     /// Arguments as the engine takes them, and the objects among them.
@@ -424,10 +450,6 @@ impl Instance {
         function: &Function,
         arguments: Vec<Value>,
     ) -> Result<(Vec<Val>, Passed), SandboxError> {
-        if !function.signature.holds_handles() {
-            let vals = lower_all(function, arguments, 0, &mut NoObjects)?;
-            return Ok((vals, Passed::default()));
-        }
         let max_handles = self.store.data().limits.max_handles;
         let mut crossing = Crossing::new(self.store.as_context_mut());
         let lowered = lower_all(function, arguments, max_handles, &mut crossing);

@@ -23,7 +23,9 @@
 //! | `ways`, `quick` | where a call's work is done, and who may do it where the call was read |
 //! | `rest` | what a guest does between two turns |
 //! | `mill`, `run_queue` | the threads for what takes longer, and whose turn it is there |
-//! | `values` | values ↔ the engine's values |
+//! | `encoded` | what a call brings and gives as data |
+//! | `dynamic`, `lowering`, `lifting` | data ↔ a guest's memory |
+//! | `values` | values with live objects among them ↔ the engine's values |
 //! | `instance` | a live component, and the calls of it |
 //! | `ahead` | instances made before their calls come, and cleared away after those were answered |
 //! | `stock`, `stocks` | where they wait: of one registration, and of all |
@@ -37,7 +39,6 @@
 
 mod ahead;
 mod artifact;
-mod bytes;
 mod call;
 mod compile;
 mod count;
@@ -45,6 +46,8 @@ mod crossing;
 mod demand;
 mod described;
 mod docs;
+mod dynamic;
+mod encoded;
 mod engine;
 mod error;
 mod fixed;
@@ -53,8 +56,10 @@ mod handles;
 mod import;
 mod instance;
 mod interface;
+mod lifting;
 mod limiter;
 mod link;
+mod lowering;
 mod mill;
 mod output;
 mod outside;
@@ -81,6 +86,7 @@ use std::sync::Arc;
 
 pub use artifact::{ArtifactKey, SealedArtifact};
 pub use call::{ArgumentRoom, CallLabel, CallLimits};
+pub use encoded::{Brought, Encoded, Given, Growth};
 pub use error::SandboxError;
 pub use fixed::{FIXED, FixedLimit};
 pub use function::{Function, Functions};

@@ -4,6 +4,7 @@
 //! in an error and never in a wrong value. Live objects are looked up by whoever converts, see [`Objects`].
 
 use std::slice::from_ref;
+use std::time::Duration;
 
 use rpc_host_protocol::Type;
 use rpc_host_protocol::Value;
@@ -36,8 +37,10 @@ pub(super) trait Objects {
 }
 
 /// Where no live object can be.
+#[cfg(test)]
 pub(super) struct NoObjects;
 
+#[cfg(test)]
 impl Objects for NoObjects {
     fn lower(&mut self, _: Handle, _: &Name, _: bool) -> Result<Val, Unfit> {
         Err(Unfit::Shape)
@@ -59,14 +62,18 @@ impl Converting {
     /// Takes it from the budget of whoever they are for or from, and gives up the thread where it was
     /// long: a guest that passes large values in a loop would have it to itself.
     pub(super) async fn end(self, budget: &Budget) -> Result<(), Spent> {
-        let took = self.0.elapsed();
         // The engine does as much again, between its values and the guest's memory.
-        budget.spend(took * 2)?;
-        if took >= TICK {
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+        spent(budget, self.0.elapsed() * 2).await
     }
+}
+
+/// Takes a time from a budget that the host worked for whoever has it, and gives up the thread where it was long.
+pub(super) async fn spent(budget: &Budget, took: Duration) -> Result<(), Spent> {
+    budget.spend(took)?;
+    if took >= TICK {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }
 
 /// What values take, counted as the engine counts what a guest hands over: each as much as one of its own
@@ -340,7 +347,7 @@ fn lift_with<'t>(val: &Val, ty: &'t Type, with: &mut Conversion<'t, '_>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use rpc_host_protocol::cbor::{decode_value, encode_value};

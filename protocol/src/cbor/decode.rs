@@ -1,5 +1,6 @@
-//! CBOR → [`Value`], directed by type.
+//! CBOR → [`Value`], directed by type; or a check alone, which makes nothing of what it reads.
 
+use super::made::{Made, Seen};
 use super::reader::{Head, Reader, SyntaxError};
 use crate::types::{Case, Field, Name, NamePlaces, Parameter, ResultType, Signature, Type};
 use crate::value::{Path, Value, ValueError, ValueLimits};
@@ -29,6 +30,24 @@ pub fn decode_arguments(
     signature: &Signature,
     limits: ValueLimits,
 ) -> Result<Vec<Value>, ValueError> {
+    arguments(bytes, signature, limits)
+}
+
+/// That these bytes are arguments of a call, as [`decode_arguments`] reads them, and nothing else: the errors
+/// are the same.
+pub fn check_arguments(
+    bytes: &[u8],
+    signature: &Signature,
+    limits: ValueLimits,
+) -> Result<(), ValueError> {
+    arguments::<()>(bytes, signature, limits).map(|_nothing| ())
+}
+
+fn arguments<M: Made>(
+    bytes: &[u8],
+    signature: &Signature,
+    limits: ValueLimits,
+) -> Result<Vec<M>, ValueError> {
     let root = Path::Root("args");
     let parameters = &signature.parameters;
     let mut decoder = Decoder {
@@ -36,7 +55,7 @@ pub fn decode_arguments(
         max_depth: limits.max_depth,
         places: NamePlaces::default(),
     };
-    let mut arguments: Vec<Option<Value>> = vec![None; parameters.len()];
+    let mut arguments = M::slots(parameters.len());
 
     let positional = match decoder.head(root)? {
         Head::Array(length) => length,
@@ -46,13 +65,9 @@ pub fn decode_arguments(
         let problem = format!("expected {}, got {positional}", counted(parameters.len()));
         return Err(ValueError::at(root, format!("{problem}: {signature}")));
     }
-    for (index, (slot, parameter)) in arguments
-        .iter_mut()
-        .zip(parameters)
-        .take(positional)
-        .enumerate()
-    {
-        *slot = Some(decoder.value(&parameter.ty, Path::Index(&root, index), 1)?);
+    for (index, parameter) in parameters.iter().take(positional).enumerate() {
+        let value: M = decoder.value(&parameter.ty, Path::Index(&root, index), 1)?;
+        value.fill(&mut arguments, index);
     }
 
     let named = match decoder.head(root)? {
@@ -61,35 +76,32 @@ pub fn decode_arguments(
     };
     for _ in 0..named {
         let name = decoder.key(root)?;
-        let found = parameters
-            .iter()
-            .zip(&mut arguments)
-            .find(|(parameter, _)| &*parameter.name == name);
+        let mut all = parameters.iter().enumerate();
+        let found = all.find(|(_, parameter)| &*parameter.name == name);
         let path = Path::Field(&root, name);
         match found {
             None => {
                 let problem = format!("no such parameter; the function is {signature}");
                 return Err(ValueError::at(path, problem));
             }
-            Some((_, Some(_))) => return Err(ValueError::at(path, "given twice")),
-            Some((parameter, slot)) => *slot = Some(decoder.value(&parameter.ty, path, 1)?),
+            Some((index, _)) if M::is_filled(&arguments, index) => {
+                return Err(ValueError::at(path, "given twice"));
+            }
+            Some((index, parameter)) => {
+                let value: M = decoder.value(&parameter.ty, path, 1)?;
+                value.fill(&mut arguments, index);
+            }
         }
     }
     decoder.finish(root)?;
-
-    parameters
-        .iter()
-        .zip(arguments)
-        .enumerate()
-        .map(|(index, (Parameter { name, ty }, argument))| {
-            argument.ok_or_else(|| {
-                let problem = format!(
-                    "missing argument `{name}`: expected {ty}; the function is {signature}"
-                );
-                ValueError::at(Path::Index(&root, index), problem)
-            })
-        })
-        .collect()
+    M::all(arguments, parameters.len(), |index| {
+        let Some(Parameter { name, ty }) = parameters.get(index) else {
+            return Err(ValueError::at(root, "no such parameter"));
+        };
+        let problem =
+            format!("missing argument `{name}`: expected {ty}; the function is {signature}");
+        Err(ValueError::at(Path::Index(&root, index), problem))
+    })
 }
 
 fn counted(arguments: usize) -> String {
@@ -131,14 +143,19 @@ impl<'a, 't> Decoder<'a, 't> {
         ValueError::at(path, problem)
     }
 
-    fn value(&mut self, ty: &'t Type, path: Path<'_>, depth: u32) -> Result<Value, ValueError> {
+    fn value<M: Made>(
+        &mut self,
+        ty: &'t Type,
+        path: Path<'_>,
+        depth: u32,
+    ) -> Result<M, ValueError> {
         if depth > self.max_depth {
             let problem = format!("nested deeper than {} levels", self.max_depth);
             return Err(ValueError::at(path, problem));
         }
         match ty {
             Type::Bool => match self.head(path)? {
-                Head::Bool(value) => Ok(Value::Bool(value)),
+                Head::Bool(value) => Ok(M::scalar(Value::Bool(value))),
                 other => Err(self.mismatch(path, ty, other)),
             },
             Type::S8 => self.integer(ty, path, Value::S8),
@@ -151,15 +168,17 @@ impl<'a, 't> Decoder<'a, 't> {
             Type::U64 => self.integer(ty, path, Value::U64),
             Type::F32 => self.float(ty, path).and_then(|number| {
                 narrow(number)
-                    .map(Value::F32)
+                    .map(|number| M::scalar(Value::F32(number)))
                     .ok_or_else(|| ValueError::at(path, format!("{number} is out of range of f32")))
             }),
-            Type::F64 => self.float(ty, path).map(Value::F64),
+            Type::F64 => self
+                .float(ty, path)
+                .map(|number| M::scalar(Value::F64(number))),
             Type::Char => match self.head(path)? {
                 Head::Text(text) => {
                     let mut characters = text.chars();
                     match (characters.next(), characters.next()) {
-                        (Some(character), None) => Ok(Value::Char(character)),
+                        (Some(character), None) => Ok(M::scalar(Value::Char(character))),
                         _ => Err(ValueError::at(
                             path,
                             "expected char, got text that is not one character",
@@ -169,7 +188,7 @@ impl<'a, 't> Decoder<'a, 't> {
                 other => Err(self.mismatch(path, ty, other)),
             },
             Type::String => match self.head(path)? {
-                Head::Text(text) => Ok(Value::String(text.to_owned())),
+                Head::Text(text) => Ok(M::text(text)),
                 other => Err(self.mismatch(path, ty, other)),
             },
             Type::List(inner) => self.list(ty, inner, None, path, depth),
@@ -185,36 +204,40 @@ impl<'a, 't> Decoder<'a, 't> {
                 let items = types.iter().enumerate();
                 let items =
                     items.map(|(index, ty)| self.value(ty, Path::Index(&path, index), depth + 1));
-                Ok(Value::Tuple(items.collect::<Result<_, _>>()?))
+                Ok(M::tuple(items.collect::<Result<_, _>>()?))
             }
             Type::Variant(cases) => self.variant(ty, cases, path, depth),
             Type::Enum(names) => match self.head(path)? {
-                Head::Text(text) => Ok(Value::Enum(self.case(ty, names, text, path)?)),
+                Head::Text(text) => Ok(M::enumerated(self.case(ty, names, text, path)?)),
                 other => Err(self.mismatch(path, ty, other)),
             },
             Type::Option(inner) => self.option(ty, inner, path, depth),
             Type::Result(result) => self.result(ty, result, path, depth),
             Type::Flags(names) => self.flags(ty, names, path),
             Type::Own(_) | Type::Borrow(_) => match self.head(path)? {
-                Head::Handle(handle) => Ok(Value::Handle(handle)),
+                Head::Handle(handle) => Ok(M::scalar(Value::Handle(handle))),
                 other => Err(self.mismatch(path, format!("a handle of {ty}"), other)),
             },
         }
     }
 
-    fn integer<T: TryFrom<i128>>(
+    fn integer<M: Made, T: TryFrom<i128>>(
         &mut self,
         ty: &Type,
         path: Path<'_>,
         make: impl Fn(T) -> Value,
-    ) -> Result<Value, ValueError> {
-        let number = match self.head(path)? {
-            Head::Unsigned(number) => i128::from(number),
-            Head::Negative(number) => -1 - i128::from(number),
-            other => return Err(self.mismatch(path, ty, other)),
+    ) -> Result<M, ValueError> {
+        let number = match self.reader.integer() {
+            Some((number, false)) => i128::from(number),
+            Some((number, true)) => -1 - i128::from(number),
+            None => match self.head(path)? {
+                Head::Unsigned(number) => i128::from(number),
+                Head::Negative(number) => -1 - i128::from(number),
+                other => return Err(self.mismatch(path, ty, other)),
+            },
         };
         T::try_from(number)
-            .map(make)
+            .map(|number| M::scalar(make(number)))
             .map_err(|_| ValueError::at(path, format!("{number} is out of range of {ty}")))
     }
 
@@ -240,14 +263,14 @@ impl<'a, 't> Decoder<'a, 't> {
         }
     }
 
-    fn list(
+    fn list<M: Made>(
         &mut self,
         ty: &'t Type,
         inner: &'t Type,
         fixed: Option<u32>,
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         let is_bytes = *inner == Type::U8;
         let (length, bytes) = match self.head(path)? {
             Head::Bytes(bytes) if is_bytes => (bytes.len(), Some(bytes)),
@@ -259,7 +282,7 @@ impl<'a, 't> Decoder<'a, 't> {
             return Err(ValueError::at(path, problem));
         }
         if let Some(bytes) = bytes {
-            return Ok(Value::Bytes(bytes.to_owned()));
+            return Ok(M::bytes(bytes));
         }
         if is_bytes {
             let bytes = (0..length).map(|index| {
@@ -268,21 +291,22 @@ impl<'a, 't> Decoder<'a, 't> {
                     _ => Err(ValueError::at(path, "expected u8")),
                 }
             });
-            return Ok(Value::Bytes(bytes.collect::<Result<_, _>>()?));
+            let bytes: Vec<u8> = bytes.collect::<Result<_, _>>()?;
+            return Ok(M::bytes(&bytes));
         }
         let items =
             (0..length).map(|index| self.value(inner, Path::Index(&path, index), depth + 1));
-        Ok(Value::List(items.collect::<Result<_, _>>()?))
+        Ok(M::list(items.collect::<Result<_, _>>()?))
     }
 
-    fn map(
+    fn map<M: Made>(
         &mut self,
         ty: &'t Type,
         key: &'t Type,
         value: &'t Type,
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         let length = match self.head(path)? {
             Head::Map(length) => length,
             other => return Err(self.mismatch(path, ty, other)),
@@ -292,28 +316,28 @@ impl<'a, 't> Decoder<'a, 't> {
         for index in 0..length {
             let path = Path::Index(&path, index);
             let before = self.reader.rest();
-            let key = self.value(key, path, depth + 1)?;
+            let key: M = self.value(key, path, depth + 1)?;
             let key_bytes = before.len() - self.reader.rest().len();
             if !seen.insert(before.get(..key_bytes)) {
                 return Err(ValueError::at(path, "the same key twice"));
             }
             entries.push((key, self.value(value, path, depth + 1)?));
         }
-        Ok(Value::Map(entries))
+        Ok(M::map(entries))
     }
 
-    fn record(
+    fn record<M: Made>(
         &mut self,
         ty: &'t Type,
         fields: &'t [Field],
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         let length = match self.head(path)? {
             Head::Map(length) => length,
             other => return Err(self.mismatch(path, ty, other)),
         };
-        let mut values: Vec<Option<Value>> = vec![None; fields.len()];
+        let mut values = M::slots(fields.len());
         for position in 0..length {
             let key = self.key(path)?;
             let here = Path::Field(&path, key);
@@ -323,25 +347,31 @@ impl<'a, 't> Decoder<'a, 't> {
                 .filter(|field| &*field.name == key)
                 .map(|_| position);
             let index = in_order.or_else(|| self.places.of(fields, key));
-            let found = index.and_then(|index| fields.get(index).zip(values.get_mut(index)));
-            match found {
+            match index.and_then(|index| Some((index, fields.get(index)?))) {
                 None => return Err(ValueError::at(here, format!("no such field in {ty}"))),
-                Some((_, Some(_))) => return Err(ValueError::at(here, "given twice")),
-                Some((field, slot)) => *slot = Some(self.value(&field.ty, here, depth + 1)?),
+                Some((index, _)) if M::is_filled(&values, index) => {
+                    return Err(ValueError::at(here, "given twice"));
+                }
+                Some((index, field)) => {
+                    let value: M = self.value(&field.ty, here, depth + 1)?;
+                    value.fill(&mut values, index);
+                }
             }
         }
-        let filled = fields.iter().zip(values).map(|(field, value)| {
-            let value = match (value, &field.ty) {
-                (Some(value), _) => value,
-                (None, Type::Option(_)) => Value::Option(None),
-                (None, ty) => {
-                    let here = Path::Field(&path, &field.name);
-                    return Err(ValueError::at(here, format!("missing: expected {ty}")));
-                }
-            };
-            Ok((field.name.clone(), value))
-        });
-        Ok(Value::Record(filled.collect::<Result<_, _>>()?))
+        // What is missing takes as much room as what is there.
+        let missing = fields.len().saturating_sub(length);
+        self.reader
+            .spend(missing)
+            .map_err(|error| syntax(path, &error))?;
+        let values = M::all(values, fields.len(), |index| match fields.get(index) {
+            Some(field) if !matches!(field.ty, Type::Option(_)) => {
+                let here = Path::Field(&path, &field.name);
+                let problem = format!("missing: expected {}", field.ty);
+                Err(ValueError::at(here, problem))
+            }
+            _ => Ok(M::option(None)),
+        })?;
+        Ok(M::record(fields, values))
     }
 
     fn case(
@@ -350,21 +380,20 @@ impl<'a, 't> Decoder<'a, 't> {
         names: &'t [Name],
         text: &str,
         path: Path<'_>,
-    ) -> Result<Name, ValueError> {
+    ) -> Result<&'t Name, ValueError> {
         let place = self.places.of(names, text);
         place
             .and_then(|place| names.get(place))
-            .cloned()
             .ok_or_else(|| ValueError::at(path, format!("expected {ty}, got {text:?}")))
     }
 
-    fn variant(
+    fn variant<M: Made>(
         &mut self,
         ty: &'t Type,
         cases: &'t [Case],
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         let (name, has_payload) = match self.head(path)? {
             Head::Text(text) => (text, false),
             Head::Map(1) => (self.key(path)?, true),
@@ -386,19 +415,19 @@ impl<'a, 't> Decoder<'a, 't> {
                 ));
             }
         };
-        Ok(Value::Variant(case.name.clone(), payload))
+        Ok(M::variant(&case.name, payload))
     }
 
-    fn option(
+    fn option<M: Made>(
         &mut self,
         ty: &'t Type,
         inner: &'t Type,
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         if self.peek(path)? == Head::Null {
             self.head(path)?;
-            return Ok(Value::Option(None));
+            return Ok(M::option(None));
         }
         if matches!(inner, Type::Option(_)) {
             match self.head(path)? {
@@ -416,16 +445,16 @@ impl<'a, 't> Decoder<'a, 't> {
             }
         }
         let value = self.value(inner, path, depth + 1)?;
-        Ok(Value::Option(Some(Box::new(value))))
+        Ok(M::option(Some(Box::new(value))))
     }
 
-    fn result(
+    fn result<M: Made>(
         &mut self,
         ty: &'t Type,
         result: &'t ResultType,
         path: Path<'_>,
         depth: u32,
-    ) -> Result<Value, ValueError> {
+    ) -> Result<M, ValueError> {
         match self.head(path)? {
             Head::Map(1) => {}
             other => {
@@ -446,34 +475,33 @@ impl<'a, 't> Decoder<'a, 't> {
                 other => return Err(self.mismatch(here, "null", other)),
             },
         };
-        Ok(Value::Result(if key == "ok" {
+        Ok(M::result(if key == "ok" {
             Ok(payload)
         } else {
             Err(payload)
         }))
     }
 
-    fn flags(&mut self, ty: &Type, names: &'t [Name], path: Path<'_>) -> Result<Value, ValueError> {
+    fn flags<M: Made>(
+        &mut self,
+        ty: &Type,
+        names: &'t [Name],
+        path: Path<'_>,
+    ) -> Result<M, ValueError> {
         let length = self.array(ty, path)?;
-        let mut set = vec![false; names.len()];
+        let mut set = Seen::none(names.len());
         for index in 0..length {
             let path = Path::Index(&path, index);
             let text = self.key(path)?;
-            let place = self.places.of(names, text);
-            match place.and_then(|place| set.get_mut(place)) {
+            match self.places.of(names, text) {
                 None => return Err(ValueError::at(path, format!("expected {ty}, got {text:?}"))),
-                Some(slot) if *slot => {
+                Some(place) if set.has(place) => {
                     return Err(ValueError::at(path, format!("{text:?} twice")));
                 }
-                Some(slot) => *slot = true,
+                Some(place) => set.insert(place),
             }
         }
-        let names = names
-            .iter()
-            .zip(set)
-            .filter(|(_, set)| *set)
-            .map(|(name, _)| name.clone());
-        Ok(Value::Flags(names.collect()))
+        Ok(M::flags(names, &set))
     }
 }
 

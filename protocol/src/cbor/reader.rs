@@ -114,11 +114,119 @@ impl<'a> Reader<'a> {
 
     /// The next head. Of an array or map, at least as many bytes follow as it announces items, so
     /// reserving room for them is bounded by the length of the message and the budget of items.
+    #[inline]
     pub fn head(&mut self) -> Result<Head<'a>, SyntaxError> {
-        self.items_left = self
-            .items_left
-            .checked_sub(1)
-            .ok_or(SyntaxError::TooManyItems)?;
+        self.spend(1)?;
+        match self.common_head() {
+            Some(head) => Ok(head),
+            None => self.any_head(),
+        }
+    }
+
+    /// The next item if it is an integer with which nothing is wrong, as most items of long lists are: its number, and
+    /// whether that is −1 − it. Else the reader stays where it is.
+    #[inline]
+    pub fn integer(&mut self) -> Option<(u64, bool)> {
+        const NEGATIVE_BIT: u8 = 0x20;
+        const ARGUMENT_BITS: u8 = 0x1f;
+        let items_left = self.items_left.checked_sub(1)?;
+        let rest = self.bytes.get(self.position..)?;
+        let (first, rest) = rest.split_first()?;
+        if *first >= 2 * NEGATIVE_BIT {
+            return None;
+        }
+        let (number, head_bytes) = match first & ARGUMENT_BITS {
+            short @ 0..24 => (u64::from(short), 1),
+            24 => (u64::from(u8::from_be_bytes(*rest.first_chunk()?)), 2),
+            25 => (u64::from(u16::from_be_bytes(*rest.first_chunk()?)), 3),
+            26 => (u64::from(u32::from_be_bytes(*rest.first_chunk()?)), 5),
+            27 => (u64::from_be_bytes(*rest.first_chunk()?), 9),
+            _ => return None,
+        };
+        if head_bytes != shortest_head_bytes(number) {
+            return None;
+        }
+        self.items_left = items_left;
+        self.position += head_bytes;
+        Some((number, first & NEGATIVE_BIT != 0))
+    }
+
+    /// Counts so many items, which are there without being read.
+    pub(super) fn spend(&mut self, items: usize) -> Result<(), SyntaxError> {
+        let left = u32::try_from(items).ok();
+        let left = left.and_then(|items| self.items_left.checked_sub(items));
+        self.items_left = left.ok_or(SyntaxError::TooManyItems)?;
+        Ok(())
+    }
+
+    /// The next head if it is one of those that nearly all are, and nothing is wrong with it. Everything else is
+    /// for [`Reader::any_head`], which would read these to the same.
+    #[inline]
+    pub(super) fn common_head(&mut self) -> Option<Head<'a>> {
+        const MAJOR_TYPE_SHIFT: u32 = 5;
+        const ARGUMENT_BITS: u8 = 0x1f;
+        let (first, rest) = self.rest().split_first()?;
+        let (argument, rest) = match first & ARGUMENT_BITS {
+            short @ 0..24 => (u64::from(short), rest),
+            24 => {
+                let (argument, rest) = rest.split_first_chunk()?;
+                (u64::from(u8::from_be_bytes(*argument)), rest)
+            }
+            25 => {
+                let (argument, rest) = rest.split_first_chunk()?;
+                (u64::from(u16::from_be_bytes(*argument)), rest)
+            }
+            26 => {
+                let (argument, rest) = rest.split_first_chunk()?;
+                (u64::from(u32::from_be_bytes(*argument)), rest)
+            }
+            27 => {
+                let (argument, rest) = rest.split_first_chunk()?;
+                (u64::from_be_bytes(*argument), rest)
+            }
+            _ => return None,
+        };
+        let head_bytes = self.bytes.len() - self.position - rest.len();
+        let is_shortest = head_bytes == shortest_head_bytes(argument);
+        let (head, rest) = match first >> MAJOR_TYPE_SHIFT {
+            0 if is_shortest => (Head::Unsigned(argument), rest),
+            1 if is_shortest => (Head::Negative(argument), rest),
+            2 if is_shortest => {
+                let (bytes, rest) = rest.split_at_checked(usize::try_from(argument).ok()?)?;
+                (Head::Bytes(bytes), rest)
+            }
+            3 if is_shortest => {
+                let (bytes, rest) = rest.split_at_checked(usize::try_from(argument).ok()?)?;
+                (Head::Text(std::str::from_utf8(bytes).ok()?), rest)
+            }
+            7 => match first & ARGUMENT_BITS {
+                20 => (Head::Bool(false), rest),
+                21 => (Head::Bool(true), rest),
+                22 => (Head::Null, rest),
+                27 => (Head::Float(f64::from_bits(argument)), rest),
+                _ => return None,
+            },
+            4 if is_shortest => {
+                let length = usize::try_from(argument).ok()?;
+                if length > rest.len().min(self.items_left as usize) {
+                    return None;
+                }
+                (Head::Array(length), rest)
+            }
+            5 if is_shortest => {
+                let length = usize::try_from(argument).ok()?;
+                if length.checked_mul(2)? > rest.len().min(self.items_left as usize) {
+                    return None;
+                }
+                (Head::Map(length), rest)
+            }
+            _ => return None,
+        };
+        self.position = self.bytes.len() - rest.len();
+        Some(head)
+    }
+
+    pub(super) fn any_head(&mut self) -> Result<Head<'a>, SyntaxError> {
         let start = self.position;
         let malformed = |reason| SyntaxError::Malformed {
             offset: start,

@@ -193,6 +193,60 @@ proptest! {
     }
 
     #[test]
+    fn what_is_only_checked_is_refused_in_the_same_words(
+        (ty, value) in typed_value(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        max_items in 0_u32..40,
+    ) {
+        let signature = Signature {
+            parameters: vec![field("a", Type::Bool), field("b", ty)],
+            result: None,
+        };
+        let named = [("b".to_owned(), value)];
+        let mut bytes = encode_arguments(&[Value::Bool(true)], &named);
+        let limits = ValueLimits { max_items, ..ValueLimits::default() };
+        for limits in [limits, ValueLimits::default()] {
+            for _ in 0..2 {
+                let decoded = decode_arguments(&bytes, &signature, limits);
+                let checked = check_arguments(&bytes, &signature, limits);
+                prop_assert_eq!(checked, decoded.map(|_values| ()));
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+    }
+
+    #[test]
+    fn common_heads_are_read_as_any_head_is(bytes in prop::collection::vec(any::<u8>(), 0..12), max_items in 1_u32..9) {
+        let mut integers = Reader::new(&bytes, max_items);
+        let mut heads = Reader::new(&bytes, max_items);
+        match integers.integer() {
+            Some((number, is_negative)) => {
+                let head = if is_negative { Head::Negative(number) } else { Head::Unsigned(number) };
+                prop_assert_eq!(heads.head(), Ok(head));
+                prop_assert_eq!(heads.position(), integers.position());
+            }
+            None => {
+                prop_assert_eq!(integers.position(), 0);
+                let is_integer = matches!(heads.head(), Ok(Head::Unsigned(_) | Head::Negative(_)));
+                prop_assert!(!is_integer);
+            }
+        }
+        let mut common = Reader::new(&bytes, max_items);
+        let mut any = Reader::new(&bytes, max_items);
+        // What both have counted already when they are asked.
+        common.spend(1).unwrap();
+        any.spend(1).unwrap();
+        if let Some(head) = common.common_head() {
+            prop_assert_eq!(format!("{:?}", any.any_head()), format!("{:?}", Ok::<_, SyntaxError>(head)));
+            prop_assert_eq!(any.position(), common.position());
+        } else {
+            prop_assert_eq!(common.position(), 0);
+        }
+    }
+
+    #[test]
     fn any_bytes_end_in_a_value_or_an_error((ty, _) in typed_value(), bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let _either = decode(&bytes, &ty);
         let _either = Reader::new(&bytes, 100).item(8);
@@ -510,6 +564,26 @@ fn nesting_and_items_have_budgets() {
             .unwrap_err()
             .to_string()
             .contains("more than the limit of items")
+    );
+}
+
+/// A record of a thousand options is one byte where all are missing: a million of those were a thousand million
+/// values.
+#[test]
+fn fields_that_are_missing_count_as_items() {
+    let fields = (0..7).map(|place| field(&format!("f{place}"), option(Type::U8)));
+    let ty = list(Type::Record(fields.collect()));
+    let limits = |max_items| ValueLimits {
+        max_items,
+        ..ValueLimits::default()
+    };
+    let bytes = [0x82, 0xa0, 0xa1, 0x62, b'f', b'3', 0x01];
+    // The list, two records, a name and its value, and thirteen more.
+    assert!(decode_value(&bytes, &ty, "value", limits(18)).is_ok());
+    let refused = decode_value(&bytes, &ty, "value", limits(17)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "value[1]: more than the limit of items"
     );
 }
 

@@ -5,6 +5,16 @@ use ciborium_ll::{Encoder, Header, simple};
 use super::{HANDLE_TAG, OBJECT_TAG};
 use crate::value::Handle;
 
+/// The major types, the three high bits of an item.
+const UNSIGNED: u8 = 0;
+const NEGATIVE: u8 = 1;
+const BYTES: u8 = 2;
+const TEXT: u8 = 3;
+const ARRAY: u8 = 4;
+const MAP: u8 = 5;
+const TAG: u8 = 6;
+const SIMPLE: u8 = 7;
+
 /// Appends CBOR items to a buffer.
 ///
 /// The caller sees to it that an array or map is followed by as many items as it announced.
@@ -24,69 +34,88 @@ impl Writer {
         self.bytes
     }
 
+    /// Room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
+    }
+
     /// How many bytes have been written.
     pub fn written_bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    fn push(&mut self, header: Header) {
-        // Writing to a Vec cannot fail.
-        let _infallible = Encoder::from(&mut self.bytes).push(header);
+    /// A head of a major type other than that of floats, in its shortest form.
+    #[inline]
+    fn head(&mut self, major_type: u8, argument: u64) {
+        let first = major_type << 5;
+        let bytes = &mut self.bytes;
+        if argument < 24 {
+            bytes.push(first | argument.to_be_bytes()[7]);
+        } else if let Ok(argument) = u8::try_from(argument) {
+            bytes.extend_from_slice(&[first | 24, argument]);
+        } else if let Ok(argument) = u16::try_from(argument) {
+            let [a, b] = argument.to_be_bytes();
+            bytes.extend_from_slice(&[first | 25, a, b]);
+        } else if let Ok(argument) = u32::try_from(argument) {
+            let [a, b, c, d] = argument.to_be_bytes();
+            bytes.extend_from_slice(&[first | 26, a, b, c, d]);
+        } else {
+            let [a, b, c, d, e, f, g, h] = argument.to_be_bytes();
+            bytes.extend_from_slice(&[first | 27, a, b, c, d, e, f, g, h]);
+        }
     }
 
     /// An integer ≥ 0.
     pub fn unsigned(&mut self, number: u64) {
-        self.push(Header::Positive(number));
+        self.head(UNSIGNED, number);
     }
 
     /// Any integer.
     pub fn signed(&mut self, number: i64) {
         match u64::try_from(number) {
-            Ok(number) => self.push(Header::Positive(number)),
+            Ok(number) => self.head(UNSIGNED, number),
             // −1 − n of a negative number: its bits, inverted.
-            Err(_) => self.push(Header::Negative((!number).cast_unsigned())),
+            Err(_) => self.head(NEGATIVE, (!number).cast_unsigned()),
         }
     }
 
     /// A float, in the shortest width that holds it exactly.
     pub fn float(&mut self, number: f64) {
-        self.push(Header::Float(number));
+        // Writing to a Vec cannot fail.
+        let _infallible = Encoder::from(&mut self.bytes).push(Header::Float(number));
     }
 
     /// `false` or `true`.
     pub fn bool(&mut self, value: bool) {
-        self.push(Header::Simple(if value {
-            simple::TRUE
-        } else {
-            simple::FALSE
-        }));
+        let value = if value { simple::TRUE } else { simple::FALSE };
+        self.head(SIMPLE, u64::from(value));
     }
 
     /// `null`
     pub fn null(&mut self) {
-        self.push(Header::Simple(simple::NULL));
+        self.head(SIMPLE, u64::from(simple::NULL));
     }
 
     /// Text.
     pub fn text(&mut self, text: &str) {
-        self.push(Header::Text(Some(text.len())));
+        self.head(TEXT, text.len() as u64);
         self.bytes.extend_from_slice(text.as_bytes());
     }
 
     /// Bytes.
     pub fn byte_string(&mut self, bytes: &[u8]) {
-        self.push(Header::Bytes(Some(bytes.len())));
+        self.head(BYTES, bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Begins an array of so many items.
     pub fn array(&mut self, length: usize) {
-        self.push(Header::Array(Some(length)));
+        self.head(ARRAY, length as u64);
     }
 
     /// Begins a map of so many pairs.
     pub fn map(&mut self, length: usize) {
-        self.push(Header::Map(Some(length)));
+        self.head(MAP, length as u64);
     }
 
     /// The number of an object.
@@ -101,7 +130,7 @@ impl Writer {
 
     /// A tag, for which a number follows.
     pub(crate) fn tag(&mut self, tag: u64) {
-        self.push(Header::Tag(tag));
+        self.head(TAG, tag);
     }
 
     /// An item that is encoded already.

@@ -11,7 +11,7 @@ use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
 use crate::sandbox::spare::INSTANCE_BYTES;
 use crate::sandbox::stocks::MAX_REMEMBERED;
-use crate::sandbox::{Ahead, Prepared, SandboxError, SandboxLimits};
+use crate::sandbox::{Ahead, Brought, Given, Prepared, SandboxError, SandboxLimits};
 
 const FAR: Duration = Duration::from_secs(60);
 const PAGE: u64 = 64 << 10;
@@ -145,9 +145,10 @@ impl Bench {
     async fn call(&self, call: &Call, function: &str) -> Result<Option<Value>, SandboxError> {
         let mut live = self.instance(call).await?;
         let (index, _) = self.prepared.functions().find(function).unwrap();
-        let called = live.call(index, Vec::new(), Instant::now() + FAR).await;
+        let none = Brought::Values(Vec::new());
+        let called = live.call(index, none, Instant::now() + FAR).await;
         self.sandbox.retire(live);
-        called
+        called.and_then(Given::into_value)
     }
 
     async fn instance(&self, call: &Call) -> Result<Instance, SandboxError> {
@@ -422,11 +423,13 @@ async fn what_is_ready_gives_way_to_the_memory_of_calls() {
     bench.has_ready(&plain, 1).await;
     let (grow, _) = bench.prepared.functions().find("grow").unwrap();
     let far = Instant::now() + FAR;
-    let grown = live.call(grow, Vec::new(), far).await.unwrap();
+    let grown = live.call(grow, Brought::Values(Vec::new()), far).await;
+    let grown = grown.and_then(Given::into_value).unwrap();
     assert_eq!(grown, Some(Value::S32(4)), "the call has what it needs");
     assert_eq!(bench.usage(&plain).ready, 0);
     assert!(plain.account.has_to_spare(0));
-    let grown = live.call(grow, Vec::new(), far).await.unwrap();
+    let grown = live.call(grow, Brought::Values(Vec::new()), far).await;
+    let grown = grown.and_then(Given::into_value).unwrap();
     assert_eq!(
         grown,
         Some(Value::S32(-1)),

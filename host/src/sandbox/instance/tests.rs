@@ -42,10 +42,24 @@ const COMPONENT: &str = r#"(component
     (func (export "soil") (result s64) (canon lift (core func $i "soil")))
     (func (export "count") (result u32) (canon lift (core func $i "count"))))"#;
 
+mod data;
+
 struct Bench {
     sandbox: Sandbox,
     prepared: Arc<Prepared>,
     account: Arc<Account>,
+}
+
+fn prepared(sandbox: &Sandbox, linker: Linker<State>, text: &str) -> Arc<Prepared> {
+    let wasm = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let component = Component::from_binary(&sandbox.engine, &wasm);
+    let opened = Opened {
+        component: component.unwrap_or_else(|error| panic!("{error:?}\n{text}")),
+        wit: String::new(),
+        docs: Docs::default(),
+    };
+    let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
+    Arc::new(prepared.unwrap())
 }
 
 impl Bench {
@@ -75,17 +89,11 @@ impl Bench {
                 })
             })
             .unwrap();
-        let wasm = wat::parse_str(COMPONENT).unwrap();
-        let opened = Opened {
-            component: Component::from_binary(&sandbox.engine, &wasm).unwrap(),
-            wit: String::new(),
-            docs: Docs::default(),
-        };
-        let prepared = Prepared::link(&sandbox.engine, linker, opened, Kinds::default());
+        let prepared = prepared(&sandbox, linker, COMPONENT);
         let allowance = Allowance::for_tests(1 << 30);
         Bench {
             sandbox,
-            prepared: Arc::new(prepared.unwrap()),
+            prepared,
             account: Arc::new(Account::new(7, Arc::from("team"), &allowance)),
         }
     }
@@ -120,6 +128,10 @@ impl Bench {
     }
 
     async fn instance(&self) -> Instance {
+        self.instance_of(&self.prepared).await
+    }
+
+    async fn instance_of(&self, prepared: &Arc<Prepared>) -> Instance {
         let deadline = Instant::now() + Duration::from_secs(60);
         let setting = Setting {
             account: Arc::clone(&self.account),
@@ -132,10 +144,8 @@ impl Bench {
             is_pinned: false,
             ahead: None,
         };
-        self.sandbox
-            .instantiate(&self.prepared, setting)
-            .await
-            .unwrap()
+        let instance = self.sandbox.instantiate(prepared, setting);
+        instance.await.unwrap()
     }
 
     /// Calls an export until `deadline`.
@@ -146,7 +156,8 @@ impl Bench {
         deadline: Instant,
     ) -> Result<Option<Value>, SandboxError> {
         let (index, _) = self.prepared.functions().find(name).unwrap();
-        instance.call(index, Vec::new(), deadline).await
+        let given = instance.call(index, Brought::Values(Vec::new()), deadline);
+        given.await.and_then(Given::into_value)
     }
 
     async fn value(&self, instance: &mut Instance, name: &str) -> Option<Value> {

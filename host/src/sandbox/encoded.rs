@@ -1,0 +1,157 @@
+//! What a call brings and gives where no live object crosses: as it is on the wire, checked and not converted.
+
+use std::time::Duration;
+
+use rpc_host_protocol::cbor::{check_arguments, encode_arguments};
+use rpc_host_protocol::value::{ValueError, ValueLimits};
+use rpc_host_protocol::{Signature, Type, Value};
+use tokio::time::Instant;
+use wasmtime::component::Val;
+
+use super::SandboxError;
+
+/// To check what is not longer takes no time worth counting.
+const SHORT_BYTES: usize = 4 << 10;
+
+/// What a call takes.
+#[derive(Debug)]
+pub enum Brought {
+    /// Values, among them live objects, maybe.
+    Values(Vec<Value>),
+    /// Data alone.
+    Encoded(Encoded),
+}
+
+/// What a call gives, in the form in which it took.
+#[derive(Debug)]
+pub enum Given {
+    /// A value, if the function gives one.
+    Value(Option<Value>),
+    /// The same as data.
+    Encoded(Vec<u8>),
+    /// Data that would be longer than whoever calls takes.
+    TooLarge,
+}
+
+impl Given {
+    /// The value, for whoever brought values.
+    pub(crate) fn into_value(self) -> Result<Option<Value>, SandboxError> {
+        match self {
+            Given::Value(value) => Ok(value),
+            Given::Encoded(_) | Given::TooLarge => Err(SandboxError::Internal(
+                "a call with values was answered with data".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Arguments as they came, of which it is known that they are of the types of their function.
+#[derive(Debug)]
+pub struct Encoded {
+    bytes: Vec<u8>,
+    /// How long it took to know it.
+    pub(super) took: Duration,
+    /// What its reply may take.
+    pub(super) max_reply_bytes: u64,
+}
+
+impl Encoded {
+    /// Arguments of a function of this signature, which may reply with so much.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn check(
+        bytes: Vec<u8>,
+        signature: &Signature,
+        max_reply_bytes: u64,
+    ) -> Result<Encoded, ValueError> {
+        let began = (bytes.len() > SHORT_BYTES).then(Instant::now);
+        check_arguments(&bytes, signature, ValueLimits::default())?;
+        Ok(Encoded {
+            bytes,
+            took: began.map_or(Duration::ZERO, |began| began.elapsed()),
+            max_reply_bytes,
+        })
+    }
+
+    /// Values as such. They came by other limits than those of the wire.
+    ///
+    /// # Errors
+    /// When they are not of the types of the function.
+    pub(super) fn of_values(
+        values: &[Value],
+        signature: &Signature,
+    ) -> Result<Encoded, ValueError> {
+        let began = Instant::now();
+        let bytes = encode_arguments(values, &[]);
+        check_arguments(&bytes, signature, NO_LIMITS)?;
+        let is_short = bytes.len() <= SHORT_BYTES;
+        Ok(Encoded {
+            took: if is_short {
+                Duration::ZERO
+            } else {
+                began.elapsed()
+            },
+            bytes,
+            max_reply_bytes: u64::MAX,
+        })
+    }
+
+    /// The same for the engine.
+    pub(super) fn arguments<'a>(&'a self, signature: &'a Signature) -> Arguments<'a> {
+        Arguments {
+            bytes: &self.bytes,
+            signature,
+        }
+    }
+}
+
+/// Of what was bounded elsewhere.
+pub(super) const NO_LIMITS: ValueLimits = ValueLimits {
+    max_depth: u32::MAX,
+    max_items: u32::MAX,
+};
+
+/// What the engine takes arguments from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arguments<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) signature: &'a Signature,
+}
+
+/// What the engine makes of a result.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// Nothing where it would have been longer than it may.
+    pub(super) bytes: Option<Vec<u8>>,
+    /// How long that took, where it is worth counting.
+    pub(super) took: Duration,
+}
+
+/// Whether what a function takes and gives crosses as data.
+pub(super) fn is_data(signature: &Signature) -> bool {
+    !signature.holds_handles()
+}
+
+/// What a byte of arguments may take, with itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth(pub(super) usize);
+
+impl Growth {
+    /// Where they stay data.
+    pub fn of_data(signature: &Signature) -> Self {
+        let holds_map = |ty: &Type| ty.any(&|ty| matches!(ty, Type::Map(..)));
+        let mut types = signature.parameters.iter().map(|one| &one.ty);
+        match types.any(holds_map) {
+            // Its keys are kept together until it ends.
+            true => Growth::of_values(),
+            // As they came, and again as they are passed on.
+            false => Growth(2),
+        }
+    }
+
+    /// Where each of a list becomes a value of the engine's.
+    pub fn of_values() -> Self {
+        Growth(size_of::<Val>())
+    }
+}
