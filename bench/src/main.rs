@@ -5,7 +5,6 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "a program whose output is its result")]
 
-mod counted;
 mod echo;
 mod host;
 mod links;
@@ -33,11 +32,6 @@ async fn main() -> Result<()> {
     let first = arguments.next().context(USAGE)?;
     if first == echo::SERVER {
         return echo::serve().await;
-    }
-    if first == counted::COUNTED {
-        let rest = arguments.map(|argument| argument.into_string().ok());
-        let rest = rest.collect::<Option<Vec<_>>>().context(USAGE)?;
-        return tokio::spawn(counted::count(rest)).await?;
     }
     let second = arguments.next().context(USAGE)?;
     if first == neighbour::attack::ATTACKERS {

@@ -1,5 +1,8 @@
 //! From a configuration to a node that serves, and to its end.
 
+#[cfg(test)]
+mod counted;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
