@@ -160,36 +160,45 @@ async fn call(one: &NamedModule) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Calls at a node of one registration, at the same registration of a node of many, and at all of these in turn.
+/// Calls at a node of one registration, in turn with the same at a node of many, and then with all of these.
 async fn calls(
     alone: &NamedModule,
     same: &NamedModule,
     all: &[NamedModule],
     rounds: usize,
 ) -> Result<()> {
-    let mut found = [const { Vec::new() }; 3];
-    let mut next = all.iter().cycle();
+    let (mut beside_same, mut of_same) = (Vec::new(), Vec::new());
+    let (mut beside_all, mut of_all) = (Vec::new(), Vec::new());
+    let mut others = all.iter().cycle();
     for round in 0..=rounds {
         for _ in 0..CALLS {
-            let others = next.next().context("a registration")?;
-            for (times, module) in found.iter_mut().zip([alone, same, others]) {
-                let time = call(module).await?;
-                // The first round warms all of them up.
-                if round > 0 {
-                    times.push(time);
-                }
+            let times = (call(alone).await?, call(same).await?);
+            // The first round warms all of them up.
+            if round > 0 {
+                beside_same.push(times.0);
+                of_same.push(times.1);
+            }
+        }
+        for _ in 0..CALLS {
+            let other = others.next().context("a registration")?;
+            let times = (call(alone).await?, call(other).await?);
+            if round > 0 {
+                beside_all.push(times.0);
+                of_all.push(times.1);
             }
         }
     }
-    let [alone, same, all] = found.map(Spread::of);
-    alone.print("of the one registration there is");
-    same.print("of one among all");
-    all.print("of all in turn, each by its tenant");
-    let ratio = |of: &Spread| of.p50.as_secs_f64() / alone.p50.as_secs_f64();
+    let [beside_same, of_same] = [beside_same, of_same].map(Spread::of);
+    let [beside_all, of_all] = [beside_all, of_all].map(Spread::of);
+    beside_same.print("of the one registration there is");
+    of_same.print("in turn with that, of one among all");
+    beside_all.print("of the one registration there is");
+    of_all.print("in turn with that, of all, each by its tenant");
+    let ratio = |of: &Spread, beside: &Spread| of.p50.as_secs_f64() / beside.p50.as_secs_f64();
     println!(
-        "beside the one there is: one among all {:.2}, all in turn {:.2}",
-        ratio(&same),
-        ratio(&all)
+        "ratio of the medians: one among all {:.2}, all {:.2}",
+        ratio(&of_same, &beside_same),
+        ratio(&of_all, &beside_all)
     );
     Ok(())
 }
