@@ -10,6 +10,7 @@ mod host;
 mod links;
 mod neighbour;
 mod rates;
+mod scale;
 mod spread;
 mod swaps;
 
@@ -52,6 +53,14 @@ async fn main() -> Result<()> {
             };
             tokio::spawn(async move { neighbour::measure(&program, &modules, extent).await })
         }
+        Some(wish) if wish == SCALE => {
+            let extent = match arguments.next() {
+                None => scale::Extent::FULL,
+                Some(short) if short == SHORT => scale::Extent::SHORT,
+                Some(_) => bail!(USAGE),
+            };
+            tokio::spawn(async move { scale::measure(&program, &modules, extent).await })
+        }
         Some(_) => bail!(USAGE),
     };
     measured.await?
@@ -59,10 +68,12 @@ async fn main() -> Result<()> {
 
 /// The argument after which it is measured what tenants can do to one another.
 const NEIGHBOUR: &str = "neighbour";
-/// And after that, the one for a glance at all of it.
+/// The argument after which it is measured what many registrations and connections cost.
+const SCALE: &str = "scale";
+/// And after either, the one for a glance at all of it.
 const SHORT: &str = "--short";
-const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES [neighbour [--short]] (`cargo xtask bench` and \
-    `cargo xtask neighbour` call it so), or rpc-host-bench rates PROFILE (`cargo xtask rpyc`)";
+const USAGE: &str = "usage: rpc-host-bench RPC-HOST MODULES [neighbour|scale [--short]] (`cargo xtask bench`, \
+    `cargo xtask neighbour` and `cargo xtask scale` call it so), or rpc-host-bench rates PROFILE (`cargo xtask rpyc`)";
 
 async fn measure(program: PathBuf, modules: PathBuf) -> Result<()> {
     let host = host::Host::start(&program).await?;

@@ -1,5 +1,8 @@
 //! From a configuration to a node that serves, and to its end.
 
+#[cfg(test)]
+mod counted;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,12 +104,13 @@ pub fn confine(config: &Config) -> Result<Confined, ServeError> {
     let wanted = config
         .limits
         .max_connections
-        .saturating_add(config.limits.max_open_files);
+        .saturating_add(config.limits.max_open_files)
+        .saturating_add(config.limits.max_loaded_modules);
     if let Some(descriptors) = descriptors.filter(|descriptors| *descriptors < 2 * wanted) {
         tracing::warn!(
             descriptors,
-            "the system lets this process have few descriptors for its limits of connections and open \
-             files; raise `ulimit -n`"
+            "the system lets this process have few descriptors for its limits of connections, open \
+             files and loaded modules; raise `ulimit -n`"
         );
     }
     if config.sandbox == SandboxDemand::Off {
@@ -202,9 +206,10 @@ pub async fn serve(
     let catalog = registry.catalog.clone();
     // Off the way of any call; one that comes earlier counts what it needs for itself.
     tokio::spawn(volumes.clone().count());
+    let targets = Targets::new(Arc::clone(&sandbox), registry.modules.clone(), &limits);
     let node = Node::new(Parts {
         directory: foundation.directory.clone(),
-        targets: Targets::new(Arc::clone(&sandbox), registry.modules.clone()),
+        targets: targets.clone(),
         registry,
         buckets: Buckets::new(Arc::clone(&foundation.storage)),
         volumes,
@@ -247,6 +252,7 @@ pub async fn serve(
         () = serving => {}
         never = keep_certificates(&foundation, &audit, clock, reload) => match never {},
         never = catalog.keep_notes() => match never {},
+        never = targets.keep_trim() => match never {},
     }
     // The next start goes on with what is known of the calls until now.
     if let Err(error) = catalog.write_notes().await {

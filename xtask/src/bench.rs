@@ -22,6 +22,16 @@ pub(crate) fn neighbour(workspace: &Workspace, short: bool) -> anyhow::Result<()
     measure(workspace, wish)
 }
 
+/// Measure what many registrations and connections cost.
+pub(crate) fn scale(workspace: &Workspace, short: bool) -> anyhow::Result<()> {
+    let wish: &[&str] = if short {
+        &["scale", "--short"]
+    } else {
+        &["scale"]
+    };
+    measure(workspace, wish)
+}
+
 /// Build what is measured and what measures it, and run that.
 fn measure(workspace: &Workspace, wish: &[&str]) -> anyhow::Result<()> {
     let release = build(workspace)?;

@@ -17,6 +17,7 @@ mod fuzz;
 mod gauntlet;
 mod guest_environment;
 mod guest_toolchain;
+mod instructions;
 mod modules;
 mod patience;
 mod progress;
@@ -46,6 +47,9 @@ commands:
   bench                 measure a call beside a raw TLS echo, all in the release profile
   rpyc                  measure calls beside RPyC's, from Python and from Rust, in an environment under
                         target/python
+  scale [--short]       measure what many registrations and connections cost: memory, a start, a call
+  instructions [--update]
+                        count what a call takes, and hold it to what is recorded; or record it
   neighbour [--short]   measure what hostile tenants do to another, and how fast an endless guest is gone
   modules [--way WAY]   build every guest to target/modules/NAME.wasm
   fuzz [--seconds N]    run each fuzz target for so long (20)
@@ -91,6 +95,8 @@ enum Command {
     Bench,
     Rpyc,
     Neighbour { short: bool },
+    Scale { short: bool },
+    Instructions { update: bool },
     Modules { way: Option<Way> },
     Fuzz { seconds: u64 },
     Gauntlet { arguments: Vec<String> },
@@ -115,6 +121,16 @@ impl Command {
                 Some("--short") => Self::Neighbour { short: true }.alone(arguments),
                 None => Ok(Self::Neighbour { short: false }),
                 Some(argument) => Err(format!("`neighbour` takes no `{argument}`")),
+            },
+            Some("scale") => match arguments.next() {
+                Some("--short") => Self::Scale { short: true }.alone(arguments),
+                None => Ok(Self::Scale { short: false }),
+                Some(argument) => Err(format!("`scale` takes no `{argument}`")),
+            },
+            Some("instructions") => match arguments.next() {
+                Some("--update") => Self::Instructions { update: true }.alone(arguments),
+                None => Ok(Self::Instructions { update: false }),
+                Some(argument) => Err(format!("`instructions` takes no `{argument}`")),
             },
             Some("modules") => Self::parse_modules(arguments),
             Some("fuzz") => Self::parse_fuzz(arguments),
@@ -193,6 +209,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Bench => bench::run(&Workspace::locate()?)?,
         Command::Rpyc => rpyc::run(&Workspace::locate()?)?,
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
+        Command::Scale { short } => bench::scale(&Workspace::locate()?, short)?,
+        Command::Instructions { update } => instructions::run(&Workspace::locate()?, update)?,
         Command::Modules { way } => modules::build(&Workspace::locate()?, way, Voice::Full)?,
         Command::Fuzz { seconds } => fuzz::run(&Workspace::locate()?, seconds)?,
         Command::Gauntlet { arguments } => gauntlet::run(&Workspace::locate()?, &arguments)?,
@@ -222,6 +240,13 @@ mod tests {
         assert_eq!(parse("neighbour --short"), short);
         assert!(parse("neighbour --short 1").is_err());
         assert!(parse("neighbour quick").is_err());
+        assert_eq!(parse("scale"), Ok(Command::Scale { short: false }));
+        assert_eq!(parse("scale --short"), Ok(Command::Scale { short: true }));
+        assert!(parse("scale large").is_err());
+        let counted = |update| Ok(Command::Instructions { update });
+        assert_eq!(parse("instructions"), counted(false));
+        assert_eq!(parse("instructions --update"), counted(true));
+        assert!(parse("instructions --short").is_err());
         assert!(parse("demo calc").is_err());
         let test = |arguments: &[&str]| {
             let arguments = arguments.iter().map(|&it| it.to_owned()).collect();

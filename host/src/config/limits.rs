@@ -221,6 +221,12 @@ limits! {
     max_artifact_bytes, "max-artifact-bytes" = 512 * MIB, at most 4 * GIB;
     /// Bytes of the compiled code of all modules of one tenant.
     max_artifact_bytes_per_tenant, "max-artifact-bytes-per-tenant" = 16 * GIB, at most 4096 * GIB;
+    /// Modules that are kept in memory for their next call, each once for every set of kinds of grants.
+    max_loaded_modules, "max-loaded-modules" = 2048, at most 65_536;
+    /// Bytes of memory that these take.
+    max_loaded_module_bytes, "max-loaded-module-bytes" = 2 * GIB, at most 1024 * GIB;
+    /// Time after which a module that nobody calls is no longer kept in memory; it may take twice as long.
+    loaded_module_idle_timeout_ms, "loaded-module-idle-timeout-ms" = 10 * MINUTE, at most 24 * HOUR;
     /// Processor time of one call, with all that it leads to.
     max_cpu_ms_per_call, "max-cpu-ms-per-call" = MINUTE, at most HOUR;
     /// Calls that may wait for one another: a call, what it leads to, and so on.

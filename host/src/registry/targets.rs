@@ -1,26 +1,29 @@
 //! Registrations → components that are ready for calls.
 //!
-//! A component is loaded when it is first called and kept, with its links, for the next call. What is
-//! loaded is bounded in number and in bytes; the one that was not used for longest goes first.
+//! A component is loaded when it is first called and kept, with its links, for the next call; a start loads none.
+//! What is loaded is bounded in number and in bytes, and what was not called for a while goes by itself. Of several
+//! that might go, the one that was not used for longest does. A tenant that has half of the room already makes room
+//! among its own, so that no tenant's calls cost all others what they have loaded.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
+use tokio::time::sleep;
 
 use super::{Digest, Modules, Registration, Revision};
 use crate::capability::Kinds;
+use crate::config::Limits;
 use crate::sandbox::{ModuleFiles, Prepared, Sandbox, SandboxError};
 use crate::storage::blocking;
 use crate::tenant::TenantId;
 
-/// Components that are kept loaded. A small one takes some hundred kilobytes, an interpreter tens of
-/// megabytes.
-const MAX_LOADED: usize = 256;
-/// Bytes that all of them together may take.
-const MAX_LOADED_BYTES: u64 = 2 << 30;
+/// What one takes beside its code: types, links, and what the engine notes of it.
+const BESIDE_CODE_BYTES: u64 = 128 << 10;
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -29,9 +32,8 @@ struct Key {
     kinds: Kinds,
 }
 
-#[derive(Clone)]
-struct Loaded {
-    cell: Arc<OnceCell<Arc<Prepared>>>,
+struct Loaded<T> {
+    cell: Arc<OnceCell<Arc<T>>>,
     last_use: u64,
     /// None until it is loaded.
     size_bytes: u64,
@@ -46,20 +48,38 @@ pub struct Targets {
 struct Inner {
     sandbox: Arc<Sandbox>,
     modules: Modules,
-    loaded: Mutex<HashMap<Key, Loaded>>,
+    shelf: Mutex<Shelf<Prepared>>,
     uses: AtomicU64,
+    idle_timeout: Duration,
+}
+
+/// What is loaded.
+struct Shelf<T> {
+    loaded: HashMap<Key, Loaded<T>>,
+    max_count: u64,
+    max_bytes: u64,
 }
 
 impl Targets {
-    /// Loads from `modules` into `sandbox`.
-    pub fn new(sandbox: Arc<Sandbox>, modules: Modules) -> Self {
+    /// Loads from `modules` into `sandbox`; nothing yet.
+    pub fn new(sandbox: Arc<Sandbox>, modules: Modules, limits: &Limits) -> Self {
         Targets {
             inner: Arc::new(Inner {
                 sandbox,
                 modules,
-                loaded: Mutex::new(HashMap::new()),
+                shelf: Mutex::new(Shelf::new(limits)),
                 uses: AtomicU64::new(0),
+                idle_timeout: Duration::from_millis(limits.loaded_module_idle_timeout_ms),
             }),
+        }
+    }
+
+    /// Lets go of what nobody calls, again and again.
+    pub async fn keep_trim(&self) -> Infallible {
+        loop {
+            let mark = self.inner.uses.load(Ordering::Relaxed);
+            sleep(self.inner.idle_timeout).await;
+            self.inner.shelf().let_go_before(mark);
         }
     }
 
@@ -101,12 +121,8 @@ impl Targets {
         let inner = Arc::clone(&self.inner);
         let loading = tokio::spawn(async move {
             let prepared = cell.get_or_try_init(|| inner.prepare(&key)).await?;
-            make_room(
-                &mut inner.loaded(),
-                &key,
-                prepared.size_bytes(),
-                MAX_LOADED_BYTES,
-            );
+            let size_bytes = prepared.size_bytes().saturating_add(BESIDE_CODE_BYTES);
+            inner.shelf().note_loaded(&key, size_bytes);
             Ok(Arc::clone(prepared))
         });
         loading
@@ -116,7 +132,8 @@ impl Targets {
 
     /// Lets go of what a removed tenant had.
     pub fn forget(&self, tenant: TenantId) {
-        self.inner.loaded().retain(|key, _| key.tenant != tenant);
+        let mut shelf = self.inner.shelf();
+        shelf.loaded.retain(|key, _| key.tenant != tenant);
     }
 }
 
@@ -141,57 +158,84 @@ pub(crate) fn owner(tenant: TenantId) -> Arc<str> {
     Arc::from(tenant.to_string())
 }
 
-/// Notes how large `newest` is, and lets go of others until all are within the limit.
-fn make_room(loaded: &mut HashMap<Key, Loaded>, newest: &Key, size_bytes: u64, max_bytes: u64) {
-    if let Some(newest) = loaded.get_mut(newest) {
-        newest.size_bytes = size_bytes;
+impl<T> Shelf<T> {
+    fn new(limits: &Limits) -> Self {
+        Shelf {
+            loaded: HashMap::new(),
+            max_count: limits.max_loaded_modules,
+            max_bytes: limits.max_loaded_module_bytes,
+        }
     }
-    let mut total_bytes: u64 = loaded.values().map(|one| one.size_bytes).sum();
-    while total_bytes > max_bytes {
-        let others = loaded
-            .iter()
-            .filter(|(key, one)| *key != newest && one.size_bytes > 0);
-        let oldest = others.min_by_key(|(_, one)| one.last_use);
-        let Some(oldest) = oldest.map(|(key, _)| key.clone()) else {
-            return;
+
+    fn cell(&mut self, key: &Key, last_use: u64) -> Arc<OnceCell<Arc<T>>> {
+        if let Some(found) = self.loaded.get_mut(key) {
+            found.last_use = last_use;
+            return Arc::clone(&found.cell);
+        }
+        if self.loaded.len() as u64 >= self.max_count
+            && let Some(gone) = self.next_to_go(key, self.max_count, |_| 1)
+        {
+            self.loaded.remove(&gone);
+        }
+        let cell = Arc::new(OnceCell::new());
+        let loaded = Loaded {
+            cell: Arc::clone(&cell),
+            last_use,
+            size_bytes: 0,
         };
-        if let Some(gone) = loaded.remove(&oldest) {
+        self.loaded.insert(key.clone(), loaded);
+        cell
+    }
+
+    /// Notes how large `newest` is, and lets go of others until all are within the limit.
+    fn note_loaded(&mut self, newest: &Key, size_bytes: u64) {
+        if let Some(newest) = self.loaded.get_mut(newest) {
+            newest.size_bytes = size_bytes;
+        }
+        let mut total_bytes: u64 = self.loaded.values().map(|one| one.size_bytes).sum();
+        while total_bytes > self.max_bytes
+            && let Some(gone) = self.next_to_go(newest, self.max_bytes, |one| one.size_bytes)
+            && let Some(gone) = self.loaded.remove(&gone)
+        {
             total_bytes = total_bytes.saturating_sub(gone.size_bytes);
         }
+    }
+
+    /// Who makes room for `newest`, of those that take any.
+    fn next_to_go(&self, newest: &Key, max: u64, takes: impl Fn(&Loaded<T>) -> u64) -> Option<Key> {
+        let is_own = |key: &Key| key.tenant == newest.tenant;
+        let own = self.loaded.iter().filter(|(key, _)| is_own(key));
+        let own: u64 = own.map(|(_, one)| takes(one)).sum();
+        let oldest = |own_only: bool| {
+            let others = self.loaded.iter().filter(|(key, one)| {
+                *key != newest && takes(one) > 0 && (!own_only || is_own(key))
+            });
+            let oldest = others.min_by_key(|(_, one)| one.last_use);
+            oldest.map(|(key, _)| key.clone())
+        };
+        let own = if own >= max.div_ceil(2) {
+            oldest(true)
+        } else {
+            None
+        };
+        own.or_else(|| oldest(false))
+    }
+
+    /// Lets go of what was last used before the use of this number. What is being loaded stays: somebody waits for it.
+    fn let_go_before(&mut self, mark: u64) {
+        self.loaded
+            .retain(|_, one| one.last_use >= mark || !one.cell.initialized());
     }
 }
 
 impl Inner {
-    fn loaded(&self) -> MutexGuard<'_, HashMap<Key, Loaded>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelf(&self) -> MutexGuard<'_, Shelf<Prepared>> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cell(&self, key: &Key) -> Arc<OnceCell<Arc<Prepared>>> {
         let last_use = self.uses.fetch_add(1, Ordering::Relaxed);
-        let mut loaded = self.loaded();
-        if let Some(found) = loaded.get_mut(key) {
-            found.last_use = last_use;
-            return Arc::clone(&found.cell);
-        }
-        if loaded.len() >= MAX_LOADED {
-            let oldest = loaded
-                .iter()
-                .min_by_key(|(_, one)| one.last_use)
-                .map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest {
-                loaded.remove(&oldest);
-            }
-        }
-        let cell = Arc::new(OnceCell::new());
-        loaded.insert(
-            key.clone(),
-            Loaded {
-                cell: Arc::clone(&cell),
-                last_use,
-                size_bytes: 0,
-            },
-        );
-        cell
+        self.shelf().cell(key, last_use)
     }
 
     async fn prepare(&self, key: &Key) -> Result<Arc<Prepared>, SandboxError> {
@@ -207,38 +251,4 @@ impl Inner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tenant::Principal;
-
-    #[test]
-    fn the_largest_go_only_when_they_are_the_oldest() {
-        let key = |number: u8| Key {
-            tenant: Principal::for_tests("team").tenant(),
-            digest: Digest::from_hex(&format!("{number:02x}").repeat(32)).unwrap(),
-            kinds: Kinds::default(),
-        };
-        let mut loaded = HashMap::new();
-        for number in 0..5 {
-            let one = Loaded {
-                cell: Arc::default(),
-                last_use: u64::from(number),
-                size_bytes: 0,
-            };
-            loaded.insert(key(number), one);
-        }
-        let kept = |loaded: &HashMap<Key, Loaded>| -> Vec<u8> {
-            (0..5)
-                .filter(|number| loaded.contains_key(&key(*number)))
-                .collect()
-        };
-        for number in 0..4 {
-            make_room(&mut loaded, &key(number), 10, 40);
-        }
-        assert_eq!(kept(&loaded), [0, 1, 2, 3, 4], "all within the limit");
-        make_room(&mut loaded, &key(4), 15, 40);
-        assert_eq!(kept(&loaded), [2, 3, 4]);
-        make_room(&mut loaded, &key(4), 100, 40);
-        assert_eq!(kept(&loaded), [4], "the one in use stays, however large");
-    }
-}
+mod tests;

@@ -37,6 +37,9 @@ const STACK_KEPT_BYTES: usize = 32 << 10;
 /// the place of several.
 const MEMORIES_OF_PLACE: u32 = 2;
 const TABLES_OF_PLACE: u32 = 4;
+/// Memories of the smallest pool: as many as fit into the address space that tools leave to a program which watch it
+/// run. Components with more are for nodes that may have some more instances.
+const LEAST_MEMORIES: u32 = 12;
 
 /// What both processes must agree on.
 fn code_config() -> Config {
@@ -74,7 +77,7 @@ pub(super) fn runtime(limits: &SandboxLimits) -> Result<Engine, SandboxError> {
         .total_component_instances(live)
         // Only counted; each takes room when it is made.
         .total_core_instances(live.saturating_mul(MAX_CORE_INSTANCES))
-        .total_memories(live.saturating_mul(MEMORIES_OF_PLACE).max(MAX_MEMORIES))
+        .total_memories(live.saturating_mul(MEMORIES_OF_PLACE).max(LEAST_MEMORIES))
         .total_tables(live.saturating_mul(TABLES_OF_PLACE).max(MAX_TABLES))
         .total_stacks(live)
         .max_core_instances_per_component(MAX_CORE_INSTANCES)

@@ -322,6 +322,22 @@ impl Sandbox {
     }
 }
 
+#[cfg(test)]
+impl Sandbox {
+    /// Compiles a component in this very process, as the test program has no compile worker in it, and puts its
+    /// artifact where the node looks for it.
+    pub(crate) fn compile_here(&self, module: &ModuleFiles) {
+        let mut bytes = Vec::new();
+        let wasm = std::fs::File::open(&module.wasm).unwrap();
+        worker::compile(wasm, &mut bytes).unwrap();
+        let compiled = artifact::Compiled::read_from(bytes).unwrap();
+        let sealed = self
+            .sealer
+            .seal(&module.artifact, &compiled, &module.binding);
+        sealed.unwrap().place().unwrap();
+    }
+}
+
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SandboxError> + Send + 'static,
 ) -> Result<T, SandboxError> {

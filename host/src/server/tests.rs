@@ -371,3 +371,13 @@ async fn a_handshake_that_stalls_makes_room_again() {
     client.call(1, "echo").await;
     client.reply(1).await;
 }
+
+/// Thousands of connections are silent most of the time, and what a call needs is boxed for the call.
+#[test]
+fn the_task_of_a_connection_is_small() {
+    fn bytes<A, C, F: Future>(_: impl Fn(A, C) -> F) -> usize {
+        size_of::<F>()
+    }
+    let bytes = bytes(serve::<Open>);
+    assert!(bytes <= 10 << 10, "{bytes}");
+}

@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
@@ -213,19 +213,18 @@ impl InFlight {
     }
 
     /// Gives `work` one turn in the calling task, and a task of its own only if that is not enough.
-    /// Tells how long the turn was.
+    /// Tells how long the turn was. Boxed, it takes no room in the task of a session that is silent.
     pub(super) async fn try_at_once<F>(
         self: &Arc<Self>,
         token: ReplyToken,
         slot: Slot,
         began: Began,
-        work: F,
+        mut work: Pin<Box<F>>,
     ) -> Duration
     where
         F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
     {
-        let mut work = Box::pin(isolated(work));
-        let turn = poll_fn(|context| Poll::Ready(work.as_mut().poll(context)));
+        let turn = poll_fn(|context| Poll::Ready(poll_isolated(work.as_mut(), context)));
         let turn = turn.instrument(began.span.clone()).await;
         let length = began.at.elapsed();
         match turn {
@@ -281,15 +280,19 @@ where
     F: Future<Output = Result<CallReply, Failure>>,
 {
     let mut work = pin!(work);
-    poll_fn(|context| {
-        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
-        polled.unwrap_or_else(|_panic| {
-            error!("an exchange ended in a panic of the host");
-            let message = "the host failed while it worked on this; its log says more";
-            Poll::Ready(Err(Failure::new(ErrorCode::Internal, Fault::Host, message)))
-        })
+    poll_fn(|context| poll_isolated(work.as_mut(), context)).await
+}
+
+fn poll_isolated<F>(work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output>
+where
+    F: Future<Output = Result<CallReply, Failure>>,
+{
+    let polled = catch_unwind(AssertUnwindSafe(|| work.poll(context)));
+    polled.unwrap_or_else(|_panic| {
+        error!("an exchange ended in a panic of the host");
+        let message = "the host failed while it worked on this; its log says more";
+        Poll::Ready(Err(Failure::new(ErrorCode::Internal, Fault::Host, message)))
     })
-    .await
 }
 
 /// What is known of an exchange when it begins.

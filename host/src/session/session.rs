@@ -187,6 +187,7 @@ impl<B: Backend> Session<B> {
                 Happening::AllAnswered => return Ok(SessionEnd::Drained),
                 Happening::TimeIsUp => return Ok(SessionEnd::DrainTimeout),
                 Happening::Heartbeat => {
+                    reader.rest();
                     let next = self.beat().await?;
                     heartbeat.as_mut().reset(next);
                 }

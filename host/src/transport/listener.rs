@@ -163,7 +163,8 @@ impl Arrival {
         let admitted = admitted.map_err(|_reason| TransportError::CertificateEnded)?;
         let (certificate, watched) = admitted.unzip();
         Ok(Secured {
-            stream,
+            // A kilobyte, which would else be moved from future to future and lie in each of them.
+            stream: Box::new(stream),
             peer: self.peer.ip().to_canonical(),
             certificate,
             watched,

@@ -1,9 +1,10 @@
 //! Compiled code on disk: used if it is this node's own and whole, and else never run.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rpc_host_client::{Client, ErrorCode};
-use rpc_host_tests::{TestHost, TestTenant, built};
+use rpc_host_tests::{HostOptions, TestHost, TestTenant, built, in_time};
 
 use crate::refused;
 
@@ -162,4 +163,67 @@ async fn a_module_whose_bytes_have_changed_is_not_compiled() {
         ErrorCode::DataLoss,
         &["the stored module is damaged"],
     );
+}
+
+async fn call_calc(tenant: &TestTenant) {
+    let sum: i64 = tenant
+        .client
+        .module("calc")
+        .call("add", (2, 3))
+        .await
+        .unwrap();
+    assert_eq!(sum, 5);
+}
+
+fn remove_artifacts(host: &TestHost) {
+    for artifact in artifacts(host) {
+        std::fs::remove_file(artifact).unwrap();
+    }
+}
+
+/// A module that is loaded anew when it is called has to be compiled anew where its artifact is gone.
+#[tokio::test]
+async fn so_many_modules_stay_in_memory_and_no_more() {
+    for (limit, value, goes) in [
+        ("max-loaded-modules", 2, false),
+        ("max-loaded-modules", 1, true),
+        ("max-loaded-module-bytes", 1 << 30, false),
+        ("max-loaded-module-bytes", 1, true),
+    ] {
+        let host = TestHost::start_with(HostOptions::new().limit(limit, value)).await;
+        let tenant = host.tenant().await;
+        tenant.register("calc", built("calc")).await;
+        tenant.register("text", built("text")).await;
+        call_calc(&tenant).await;
+        let text = tenant.client.module("text").function("line_length");
+        let length: Option<u64> = text
+            .arg("one\nthree")
+            .named("line", 1)
+            .call()
+            .await
+            .unwrap();
+        assert_eq!(length, Some(5));
+        assert_eq!(recompiled(&host), 0);
+        remove_artifacts(&host);
+        call_calc(&tenant).await;
+        assert_eq!(recompiled(&host), usize::from(goes), "{limit} = {value}");
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_nobody_calls_does_not_stay_in_memory() {
+    let options = HostOptions::new().limit("loaded-module-idle-timeout-ms", 1);
+    let host = TestHost::start_with(options).await;
+    let tenant = host.tenant().await;
+    tenant.register("calc", built("calc")).await;
+    call_calc(&tenant).await;
+    let goes = async {
+        while recompiled(&host) == 0 {
+            remove_artifacts(&host);
+            // Nobody calls meanwhile.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            call_calc(&tenant).await;
+        }
+    };
+    in_time("it is loaded anew", goes).await;
 }

@@ -163,7 +163,9 @@ impl<B: Backend> Session<B> {
             && self.uploads.taken() == 0
             && self.shortcut.may()
         {
-            let turn = self.in_flight.try_at_once(token, slot, began, work);
+            let turn = self
+                .in_flight
+                .try_at_once(token, slot, began, Box::pin(work));
             let length = turn.await;
             self.shortcut.note(length);
         } else {

@@ -12,6 +12,9 @@ use crate::transport::TransportError;
 /// Small frames that come together are taken from the stream together, up to this many bytes: one
 /// TLS record.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// As long as frames come one by one, and small, no more is held for them: most connections are silent most
+/// of the time.
+const RESTING_BUFFER_BYTES: usize = 1024;
 /// From this size on, the rest of a payload is read to where it stays, without a stop in the buffer.
 const DIRECT_READ_BYTES: usize = 4 * 1024;
 /// The rate that a frame has to keep up beyond its fixed time. It only has to tell a bad line from
@@ -30,6 +33,8 @@ pub struct FrameReader<R> {
     /// Bytes that were read and not looked at begin at `start`.
     buffer: Vec<u8>,
     start: usize,
+    /// How many there may be.
+    buffer_bytes: usize,
     /// A frame whose payload is longer than what was buffered.
     partial: Option<Frame>,
     /// When the frame that is incomplete now was first seen to be so.
@@ -44,8 +49,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             stream,
             frame_timeout,
             max_payload_bytes,
-            buffer: Vec::with_capacity(BUFFER_BYTES),
+            buffer: Vec::new(),
             start: 0,
+            buffer_bytes: RESTING_BUFFER_BYTES,
             partial: None,
             begun_at: None,
         }
@@ -54,6 +60,15 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Another limit from now on: before a hello it is far lower than after it.
     pub fn set_max_payload_bytes(&mut self, max_payload_bytes: usize) {
         self.max_payload_bytes = max_payload_bytes;
+    }
+
+    /// Gives back what it holds for frames that come fast; the next ones that do get it again.
+    pub fn rest(&mut self) {
+        if !self.has_buffered() {
+            self.buffer = Vec::new();
+            self.start = 0;
+            self.buffer_bytes = RESTING_BUFFER_BYTES;
+        }
     }
 
     /// The next frame; `None` when the peer ended the connection between two frames.
@@ -131,12 +146,14 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 .filter(|(n, _)| *n >= DIRECT_READ_BYTES),
             None => None,
         };
+        let is_direct = direct.is_some();
         let (room, target) = match direct {
             Some(direct) => direct,
-            None => (
-                BUFFER_BYTES.saturating_sub(self.buffer.len()),
-                &mut self.buffer,
-            ),
+            None => {
+                let room = self.buffer_bytes.saturating_sub(self.buffer.len());
+                self.buffer.reserve_exact(room);
+                (room, &mut self.buffer)
+            }
         };
         let mut target = target.limit(room);
         let read = self.stream.read_buf(&mut target);
@@ -146,6 +163,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
                 .await
                 .map_err(|_elapsed| TransportError::FrameTooSlow)??,
         };
+        if !is_direct && count == room {
+            // There may be more of them.
+            self.buffer_bytes = BUFFER_BYTES;
+        }
         match (count, deadline) {
             (0, None) => Ok(false),
             (0, Some(_)) => Err(TransportError::Truncated),
@@ -163,6 +184,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let allowance = Duration::from_secs(1) * length_bytes / MIN_BYTES_PER_SECOND;
         let begun_at = *self.begun_at.get_or_insert_with(Instant::now);
         Some(begun_at + self.frame_timeout + allowance)
+    }
+
+    #[cfg(test)]
+    pub(super) fn held_bytes(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// The stream, for what there is to do with it after the last frame.

@@ -88,6 +88,29 @@ async fn a_dropped_read_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_reader_holds_little_while_frames_are_few_and_small() {
+    let (mut here, there) = duplex(64 * 1024);
+    let mut reader = reader(there);
+    let mut read = async |count: u32, bytes: usize| {
+        let sent: Vec<u8> = (0..count)
+            .flat_map(|number| wire(&message(2 * number + 1, bytes)))
+            .collect();
+        here.write_all(&sent).await.unwrap();
+        for _ in 0..count {
+            assert_eq!(reader.next().await.unwrap().unwrap().1.len(), bytes);
+        }
+        let held = reader.held_bytes();
+        reader.rest();
+        (held, reader.held_bytes())
+    };
+    assert_eq!(read(1, 40).await, (1024, 0));
+    assert_eq!(read(1, 3000).await.1, 0);
+    let (held, rested) = read(200, 40).await;
+    assert_eq!((held, rested), (16 * 1024, 0), "many at once");
+    assert_eq!(read(1, 40).await, (1024, 0), "one by one again");
+}
+
+#[tokio::test]
 async fn what_is_no_frame_is_an_error() {
     let read = async |bytes: &[u8]| {
         let mut reader = FrameReader::new(bytes, FRAME_TIMEOUT, 4096);
