@@ -67,7 +67,7 @@ struct Extent {
 }
 
 const FULL: Extent = Extent {
-    rounds: 24,
+    rounds: 20,
     long_rounds: 12,
     rate: Duration::from_millis(300),
     small: 150,
@@ -87,9 +87,9 @@ const NEARLY_16_MIB: usize = 16 * MIB - KIB;
 
 /// One call after the other: for programs, for people, the work, and calls in a round.
 const WORK: &[(&str, &str, Work, usize)] = &[
-    ("add", "add(s64, s64)", Work::Add, 250),
-    ("bytes-1kib", "echo of 1 KiB", Work::Bytes(KIB), 200),
-    ("bytes-64kib", "echo of 64 KiB", Work::Bytes(64 * KIB), 80),
+    ("add", "add(s64, s64)", Work::Add, 200),
+    ("bytes-1kib", "echo of 1 KiB", Work::Bytes(KIB), 120),
+    ("bytes-64kib", "echo of 64 KiB", Work::Bytes(64 * KIB), 60),
     ("bytes-1mib", "echo of 1 MiB", Work::Bytes(MIB), 15),
     (
         "bytes-16mib",
@@ -103,7 +103,7 @@ const WORK: &[(&str, &str, Work, usize)] = &[
         Work::Records(1000),
         40,
     ),
-    ("text-1kib", "echo of a text of 1 KiB", Work::Text(KIB), 200),
+    ("text-1kib", "echo of a text of 1 KiB", Work::Text(KIB), 120),
 ];
 
 /// What a quick run has of it.
@@ -121,6 +121,10 @@ const TOGETHER: &[(usize, usize)] = &[
     (16, 256),
 ];
 const CORE_TOGETHER: &[(usize, usize)] = &[(1, 64)];
+
+const WASMTIME_SERVE: &str = "wasmtime serve, HTTP without TLS";
+/// Who has one call under way on a connection.
+const ONE_AT_A_TIME: &[&str] = &[RAW, RAW_STREAMED, WASMTIME_SERVE];
 
 /// Measures all of it, shows it, and writes it down.
 pub(crate) async fn measure(program: &Path, modules: &Path, wish: &Wish) -> Result<()> {
@@ -208,8 +212,7 @@ async fn sides(host: &Host, wish: &Wish) -> Result<Vec<Side>> {
                 "http".into(),
                 server.address.clone().into(),
             ];
-            let name = "wasmtime serve, HTTP without TLS";
-            sides.push(Side::start(name, Some(server), &program, &client).await?);
+            sides.push(Side::start(WASMTIME_SERVE, Some(server), &program, &client).await?);
         }
     }
     if let Some((python, script)) = wish.python.as_ref().filter(|_| !wish.quick) {
@@ -280,10 +283,12 @@ async fn together(sides: &mut [Side], extent: Extent, quick: bool, book: &mut Bo
         );
         for round in 0..=extent.long_rounds {
             for place in turns(sides.len(), round) {
-                // The floor has one message under way on a connection.
-                let Some(side) = sides.get_mut(place).filter(|side| !is_floor(side)) else {
+                let Some(side) = sides.get_mut(place) else {
                     continue;
                 };
+                if ONE_AT_A_TIME.contains(&side.name()) && in_flight > connections {
+                    continue;
+                }
                 let rate = side.rate(connections, in_flight, extent.rate).await?;
                 if let Some(rate) = rate.filter(|_| round > 0) {
                     row.add(side.name(), vec![rate]);
@@ -321,10 +326,6 @@ async fn beside_large_replies(sides: &mut [Side], extent: Extent, book: &mut Boo
 /// Whose turn it is one after the other, in each round another one first.
 fn turns(count: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..count).map(move |place| (place + round) % count)
-}
-
-fn is_floor(side: &Side) -> bool {
-    [RAW, RAW_STREAMED].contains(&side.name())
 }
 
 /// Keeps a row, its sides in the order of all.

@@ -106,7 +106,13 @@ def serve_multiprocessing(_certificate: str, _key: str) -> None:
             threading.Thread(target=answer, args=(listener.accept(),), daemon=True).start()
 
 
+def at_once(connection: Connection) -> None:
+    with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def answer(connection: Connection) -> None:
+    at_once(connection)
     try:
         while True:
             function, value = connection.recv()
@@ -118,6 +124,7 @@ def answer(connection: Connection) -> None:
 def client_multiprocessing(address: str, _certificate: str) -> None:
     host, _, port = address.rpartition(":")
     with Client((host, int(port)), authkey=AUTHKEY) as connection:
+        at_once(connection)
 
         def call(function: str, value: object) -> object:
             connection.send((function, value))

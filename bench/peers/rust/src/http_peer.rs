@@ -61,7 +61,9 @@ impl Connection {
 
 impl Caller for Connection {
     async fn add(&self, a: i64, b: i64) -> Result<i64> {
-        let sum = self.ask(Method::GET, &format!("/add?{a},{b}"), Bytes::new()).await?;
+        let sum = self
+            .ask(Method::GET, &format!("/add?{a},{b}"), Bytes::new())
+            .await?;
         Ok(std::str::from_utf8(&sum)?.parse()?)
     }
 

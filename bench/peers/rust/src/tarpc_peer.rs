@@ -126,7 +126,10 @@ impl Caller for Connection {
 
     async fn records(&self, records: Vec<Record>) -> Result<Vec<Record>> {
         let records = records.iter().map(|&Record { x, y }| Point { x, y });
-        let back = self.client.records(context::current(), records.collect()).await?;
+        let back = self
+            .client
+            .records(context::current(), records.collect())
+            .await?;
         Ok(back.iter().map(|&Point { x, y }| Record { x, y }).collect())
     }
 

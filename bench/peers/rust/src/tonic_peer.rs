@@ -77,7 +77,9 @@ type Answer<T> = Result<Response<T>, Status>;
 impl Echo for Service {
     async fn add(&self, request: Request<Numbers>) -> Answer<Sum> {
         let Numbers { a, b } = request.into_inner();
-        let sum = a.checked_add(b).ok_or_else(|| Status::out_of_range("too much"))?;
+        let sum = a
+            .checked_add(b)
+            .ok_or_else(|| Status::out_of_range("too much"))?;
         Ok(Response::new(Sum { sum }))
     }
 
@@ -95,7 +97,9 @@ impl Echo for Service {
 
     async fn make(&self, request: Request<Length>) -> Answer<Blob> {
         let bytes = vec![7; request.into_inner().length as usize];
-        Ok(Response::new(Blob { bytes: bytes.into() }))
+        Ok(Response::new(Blob {
+            bytes: bytes.into(),
+        }))
     }
 }
 
@@ -167,7 +171,13 @@ impl Caller for Connection {
         let records = records.collect();
         let answer = self.client.clone().records(Records { records }).await?;
         let back = answer.into_inner().records;
-        Ok(back.iter().map(|point| Record { x: point.x, y: point.y }).collect())
+        Ok(back
+            .iter()
+            .map(|point| Record {
+                x: point.x,
+                y: point.y,
+            })
+            .collect())
     }
 
     async fn text(&self, text: String) -> Result<String> {
