@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rpc_host_bench_measure::Work;
 use rpc_host_client::{Client, Module, Options, Profile};
 
@@ -134,9 +134,8 @@ pub(crate) async fn measure(program: &Path, modules: &Path, wish: &Wish) -> Resu
     let guests = Guests::new(&host, modules).await?;
     guests.register("calc", ours::CALC).await?;
     guests.register("kitchen-sink", ours::SINK).await?;
-    guests
-        .add(wat::parse_str(ours::MAKES)?, ours::MAKER)
-        .await?;
+    let maker = wat::parse_str(ours::makes(NEARLY_16_MIB))?;
+    guests.add(maker, ours::MAKER).await?;
 
     let extent = if wish.quick { QUICK } else { FULL };
     let mut book = Book::default();
@@ -144,6 +143,11 @@ pub(crate) async fn measure(program: &Path, modules: &Path, wish: &Wish) -> Resu
     one_after_the_other(&mut sides, extent, wish.quick, &mut book).await?;
     together(&mut sides, extent, wish.quick, &mut book).await?;
     beside_large_replies(&mut sides, extent, &mut book).await?;
+    let problems: Vec<_> = sides
+        .iter()
+        .flat_map(|side| &side.problems)
+        .cloned()
+        .collect();
     drop(sides);
     if !wish.quick {
         links::measure(&guests, &mut book).await?;
@@ -166,6 +170,7 @@ pub(crate) async fn measure(program: &Path, modules: &Path, wish: &Wish) -> Resu
             println!("kept: {}", path.display());
         }
     }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
 

@@ -14,20 +14,23 @@ pub(crate) const CALC: &str = "calc";
 pub(crate) const SINK: &str = "sink";
 pub(crate) const MAKER: &str = "blob";
 
-/// Makes as many bytes as it is told, each of them written.
-pub(crate) const MAKES: &str = r#"(component
-    (core module $m
-        (memory (export "memory") 1)
-        (func (export "make") (param $length i32) (result i32)
-            (drop (memory.grow
-                (i32.shr_u (i32.add (local.get $length) (i32.const 65535)) (i32.const 16))))
-            (memory.fill (i32.const 65536) (i32.const 7) (local.get $length))
-            (i32.store (i32.const 0) (i32.const 65536))
-            (i32.store (i32.const 4) (local.get $length))
-            (i32.const 0)))
-    (core instance $i (instantiate $m))
-    (func (export "make") (param "length" u32) (result (list u8))
-        (canon lift (core func $i "make") (memory $i "memory"))))"#;
+/// A component that makes so many bytes, each of them written.
+pub(crate) fn makes(length: usize) -> String {
+    let pages = length.div_ceil(65_536) + 1;
+    format!(
+        r#"(component
+            (core module $m
+                (memory (export "memory") {pages})
+                (func (export "make") (result i32)
+                    (memory.fill (i32.const 65536) (i32.const 7) (i32.const {length}))
+                    (i32.store (i32.const 0) (i32.const 65536))
+                    (i32.store (i32.const 4) (i32.const {length}))
+                    (i32.const 0)))
+            (core instance $i (instantiate $m))
+            (func (export "make") (result (list u8))
+                (canon lift (core func $i "make") (memory $i "memory"))))"#
+    )
+}
 
 /// Whoever connects to a node.
 pub(crate) struct Sessions {
@@ -91,8 +94,9 @@ impl Caller for Session {
         Ok(self.sink.call("echo_string", (text,)).await?)
     }
 
-    async fn make(&self, length: u32) -> Result<Bytes> {
-        let Octets(made) = self.maker.call("make", (length,)).await?;
+    /// As many as the module was made for.
+    async fn make(&self, _length: u32) -> Result<Bytes> {
+        let Octets(made) = self.maker.call("make", ()).await?;
         Ok(made)
     }
 }

@@ -92,6 +92,8 @@ pub(crate) struct Side {
     _server: Option<Server>,
     orders: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
+    /// What it could not do, and why.
+    pub(crate) problems: Vec<String>,
 }
 
 impl Side {
@@ -116,6 +118,7 @@ impl Side {
             _server: server,
             orders,
             answers: BufReader::new(stdout).lines(),
+            problems: Vec::new(),
         };
         let ready = side.answer().await?;
         if ready != "ready" {
@@ -128,7 +131,7 @@ impl Side {
         self.name
     }
 
-    /// How many nanoseconds each of so many calls takes; `None` if this is nothing that it does.
+    /// How many nanoseconds each of so many calls takes; `None` if this is nothing that it does, or it failed.
     pub(crate) async fn times(&mut self, work: Work, count: usize) -> Result<Option<Vec<f64>>> {
         let answer = self.ask(&format!("time {work} {count}")).await?;
         times(answer.as_deref())
@@ -159,7 +162,15 @@ impl Side {
         self.orders.flush().await?;
         let answer = self.answer().await.context(order.to_owned())?;
         match answer.split_once(' ') {
-            Some(("error", problem)) => bail!("{}: `{order}`: {problem}", self.name),
+            // The others go on, and it is said again at the end.
+            Some(("error", problem)) => {
+                let problem = format!("{}: `{order}`: {problem}", self.name);
+                if !self.problems.contains(&problem) {
+                    println!("! {problem}");
+                    self.problems.push(problem);
+                }
+                Ok(None)
+            }
             None if answer == "none" => Ok(None),
             _ => Ok(Some(answer)),
         }

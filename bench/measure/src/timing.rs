@@ -5,12 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::caller::{Caller, check, send};
 use crate::work::{Request, Work};
 
-/// How long each of so many calls takes, one after the other. What comes back is looked at when the time was taken.
+/// Large replies that come at least while small calls are timed beside them.
+const LARGE_REPLIES: u64 = 3;
+
+/// How long each of so many calls takes, one after the other.
 pub(crate) async fn each(
     caller: &impl Caller,
     request: &Request,
@@ -18,13 +22,19 @@ pub(crate) async fn each(
 ) -> Result<Vec<Duration>> {
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
-        let sent = request.clone();
-        let started = Instant::now();
-        let answer = send(caller, sent).await?;
-        times.push(started.elapsed());
-        check(request, &answer)?;
+        times.push(one(caller, request).await?);
     }
     Ok(times)
+}
+
+/// How long a call takes. What comes back is looked at when the time was taken.
+async fn one(caller: &impl Caller, request: &Request) -> Result<Duration> {
+    let sent = request.clone();
+    let started = Instant::now();
+    let answer = send(caller, sent).await?;
+    let took = started.elapsed();
+    check(request, &answer)?;
+    Ok(took)
 }
 
 /// How many calls of `add` end in that time, and how long it was until the last of them did: so many are under way
@@ -59,8 +69,8 @@ pub(crate) async fn together<C: Caller>(
     Ok((calls, started.elapsed()))
 }
 
-/// How long calls of `add` take on a connection on which replies of `length` bytes come, one after the other and
-/// never none; of length 0, alone.
+/// How long at least so many calls of `add` take on a connection on which replies of `length` bytes come, one after
+/// the other and never none; of length 0, alone.
 pub(crate) async fn beside(
     caller: &impl Caller,
     length: u32,
@@ -71,30 +81,38 @@ pub(crate) async fn beside(
         return each(caller, &request, count).await;
     }
     let over = Arc::new(AtomicBool::new(false));
-    let (begun, begins) = tokio::sync::oneshot::channel();
+    let (came, coming) = watch::channel(0_u64);
     let large = tokio::spawn({
         let (caller, over) = (caller.clone(), over.clone());
         async move {
-            let mut begun = Some(begun);
             while !over.load(Ordering::Relaxed) {
                 let made = caller.make(length).await?;
                 ensure!(made.len() == length as usize, "a reply of another length");
-                // The first one has made ready what there is to make ready.
-                if let Some(begun) = begun.take() {
-                    begun.send(()).ok();
-                }
+                came.send_modify(|count| *count += 1);
             }
             anyhow::Ok(())
         }
     });
-    if begins.await.is_err() {
-        large.await??;
-        return Err(anyhow::anyhow!("no large reply came"));
-    }
-    let times = each(caller, &request, count).await;
-    let ended_early = large.is_finished();
+    let small = small_calls(caller, &request, count, coming).await;
     over.store(true, Ordering::Relaxed);
+    // What went wrong with these is why the others ended.
     large.await.context("the large replies")??;
-    ensure!(!ended_early, "the large replies ended before the small");
-    times
+    small
+}
+
+async fn small_calls(
+    caller: &impl Caller,
+    request: &Request,
+    count: usize,
+    mut large: watch::Receiver<u64>,
+) -> Result<Vec<Duration>> {
+    // The first one has made ready what there is to make ready.
+    large.changed().await?;
+    let before = *large.borrow();
+    let mut times = Vec::with_capacity(count);
+    while times.len() < count || *large.borrow() < before + LARGE_REPLIES {
+        ensure!(large.has_changed().is_ok(), "the large replies ended");
+        times.push(one(caller, request).await?);
+    }
+    Ok(times)
 }
