@@ -210,7 +210,9 @@ async fn sides(host: &Host, wish: &Wish) -> Result<Vec<Side>> {
             sides.push(Side::start(name, Some(server), &program, &client).await?);
         }
         if let Some(guest) = wish.http_guest.as_ref().filter(|_| !wish.quick) {
-            let words = ["--addr".into(), "127.0.0.1:0".into(), guest.into()];
+            // What the guest's standard library imports is there, and does nothing.
+            let words = ["-S", "cli", "--addr", "127.0.0.1:0"].map(OsString::from);
+            let words: Vec<_> = words.into_iter().chain([guest.into()]).collect();
             let server = Server::start_http(&peers.join("wasmtime-serve"), &words).await?;
             let client = [
                 "client".into(),

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::Write;
 
 use wasip2::http::types::{
     Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -44,8 +44,9 @@ impl wasip2::exports::http::incoming_handler::Guest for Echo {
         };
         ResponseOutparam::set(out, Ok(response));
         if let Ok(mut stream) = body.write() {
+            let written = stream.write_all(&answer);
             // Whoever asked does not listen any more, if it fails.
-            let _ = stream.write_all(&answer).and_then(|()| stream.flush());
+            let _ = written.and_then(|()| Write::flush(&mut stream));
         }
         let _ = OutgoingBody::finish(body, None);
     }
