@@ -14,6 +14,9 @@ use crate::work::{Request, Work};
 /// Large replies that come at least while small calls are timed beside them.
 const LARGE_REPLIES: u64 = 3;
 
+/// Between the beginnings of small calls beside them.
+const PACE: Duration = Duration::from_millis(1);
+
 /// How long each of so many calls takes, one after the other.
 pub(crate) async fn each(
     caller: &impl Caller,
@@ -71,17 +74,19 @@ pub(crate) async fn together<C: Caller>(
 
 /// How long at least so many calls of `add` take on a connection on which replies of `length` bytes come, one after
 /// the other and never none; of length 0, alone.
+///
+/// The calls begin at a pace that does not depend on their answers, so that what holds one up holds up all that should
+/// have been made meanwhile.
 pub(crate) async fn beside(
     caller: &impl Caller,
     length: u32,
     count: usize,
 ) -> Result<Vec<Duration>> {
-    let request = Work::Add.request();
     if length == 0 {
-        return each(caller, &request, count).await;
+        return paced(caller, |begun| Ok(begun < count)).await;
     }
     let over = Arc::new(AtomicBool::new(false));
-    let (came, coming) = watch::channel(0_u64);
+    let (came, mut coming) = watch::channel(0_u64);
     let large = tokio::spawn({
         let (caller, over) = (caller.clone(), over.clone());
         async move {
@@ -93,26 +98,40 @@ pub(crate) async fn beside(
             anyhow::Ok(())
         }
     });
-    let small = small_calls(caller, &request, count, coming).await;
+    let small = async {
+        // The first one has made ready what there is to make ready.
+        coming.changed().await?;
+        let enough = *coming.borrow() + LARGE_REPLIES;
+        let goes_on = |begun| {
+            ensure!(coming.has_changed().is_ok(), "the large replies ended");
+            Ok(begun < count || *coming.borrow() < enough)
+        };
+        paced(caller, goes_on).await
+    };
+    let small = small.await;
     over.store(true, Ordering::Relaxed);
     // What went wrong with these is why the others ended.
     large.await.context("the large replies")??;
     small
 }
 
-async fn small_calls(
+/// How long calls of `add` take that begin one after the other, as long as `goes_on` of so many that have begun.
+async fn paced(
     caller: &impl Caller,
-    request: &Request,
-    count: usize,
-    mut large: watch::Receiver<u64>,
+    goes_on: impl Fn(usize) -> Result<bool>,
 ) -> Result<Vec<Duration>> {
-    // The first one has made ready what there is to make ready.
-    large.changed().await?;
-    let before = *large.borrow();
-    let mut times = Vec::with_capacity(count);
-    while times.len() < count || *large.borrow() < before + LARGE_REPLIES {
-        ensure!(large.has_changed().is_ok(), "the large replies ended");
-        times.push(one(caller, request).await?);
+    let mut pace = tokio::time::interval(PACE);
+    let mut calls = JoinSet::new();
+    let mut begun = 0;
+    while goes_on(begun)? {
+        pace.tick().await;
+        let caller = caller.clone();
+        calls.spawn(async move { one(&caller, &Work::Add.request()).await });
+        begun += 1;
+    }
+    let mut times = Vec::with_capacity(begun);
+    while let Some(time) = calls.join_next().await {
+        times.push(time??);
     }
     Ok(times)
 }
