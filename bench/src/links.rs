@@ -1,26 +1,29 @@
-//! What a call costs that a module makes: of another module, and of a client that serves the name.
+//! What a call costs that a module makes: of another module, and of a client that serves the name. And one of an
+//! object, whose instance is there already.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use rpc_host_client::{Client, Incoming, ProviderError, Scope};
 
-use crate::Guests;
-use crate::spread::{Spread, heading};
+use crate::book::{Book, Row};
+use crate::compare::Guests;
+use crate::spread::nanoseconds;
 
 /// Rounds; the first warms up.
 const ROUNDS: usize = 40;
 /// Calls that the module makes within one call.
 const INNER_CALLS: u64 = 200;
 /// Calls of the function itself in a round.
-const DIRECT_CALLS: usize = 100;
+const DIRECT_CALLS: u64 = 100;
 
 /// What is called, wherever it is: it gives back its argument.
 const TICKER: &str = "module:ticker/ticker";
 
-pub(crate) async fn measure(guests: &Guests) -> Result<()> {
+pub(crate) async fn measure(guests: &Guests, book: &mut Book) -> Result<()> {
     guests.register("ticker", TICKER).await?;
     guests.register("caller", "caller").await?;
+    guests.register("counter", "counter").await?;
     let client = &guests.client;
     // A session of its own: what it serves to itself, the other one does not see.
     let serving = Client::connect(guests.profile.clone()).await?;
@@ -29,36 +32,38 @@ pub(crate) async fn measure(guests: &Guests) -> Result<()> {
         Ok::<u64, ProviderError>(number)
     };
     let _lease = serving.provide(TICKER, ping, Scope::Session).await?;
+    let counter = client.module("counter").object("counter", (7,)).await?;
 
-    let (mut direct, mut inner, mut reverse) = (Vec::new(), Vec::new(), Vec::new());
+    let mut row = Row::own("links", "a number there and back, by whom");
     for round in 0..=ROUNDS {
-        let mut in_round = Vec::new();
-        for number in 0..DIRECT_CALLS as u64 {
+        let (mut direct, mut of_object) = (Vec::new(), Vec::new());
+        for number in 0..DIRECT_CALLS {
             let started = Instant::now();
             let back: u64 = client.module(TICKER).call("ping", (number,)).await?;
-            in_round.push(started.elapsed());
+            direct.push(nanoseconds(started.elapsed()));
             ensure!(back == number, "{number} came back as {back}");
+        }
+        for _ in 0..DIRECT_CALLS {
+            let started = Instant::now();
+            let value: u64 = counter.call("value", ()).await?;
+            of_object.push(nanoseconds(started.elapsed()));
+            ensure!(value == 7, "a counter at 7 stands at {value}");
         }
         let (module, served) = (each(client).await?, each(&serving).await?);
         if round > 0 {
-            direct.append(&mut in_round);
-            inner.push(module);
-            reverse.push(served);
+            row.add("client → module, a fresh instance", direct);
+            row.add("client → object, a method", of_object);
+            row.add(
+                "module → module, within one call",
+                vec![nanoseconds(module)],
+            );
+            row.add(
+                "module → client, within one call",
+                vec![nanoseconds(served)],
+            );
         }
     }
-    let (direct, inner) = (Spread::of(direct), Spread::of(inner));
-    let reverse = Spread::of(reverse);
-    println!();
-    heading("ping(u64), by whom it is answered");
-    direct.print("client → module, a fresh instance each");
-    inner.print("module → module, within one call");
-    reverse.print("module → client, within one call");
-    let ratio = |one: &Spread| one.p50.as_secs_f64() / direct.p50.as_secs_f64();
-    println!(
-        "beside the direct call: module → module {:.3}, module → client {:.2}",
-        ratio(&inner),
-        ratio(&reverse)
-    );
+    book.enter(row);
     Ok(())
 }
 

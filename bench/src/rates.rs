@@ -22,25 +22,6 @@ pub(crate) async fn measure(profile: &Path) -> Result<()> {
     let client = Client::connect(Profile::from_file(profile)?).await?;
     let sink = client.module("sink");
     let mut rates = BTreeMap::new();
-    if std::env::var_os("HOTLOOP").is_some() {
-        let calc = client.module("calc");
-        let mut v: Vec<Duration> = Vec::new();
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(4) {
-            let t = Instant::now();
-            let _: i64 = calc.call("add", (2, 3)).await?;
-            v.push(t.elapsed());
-        }
-        v.sort();
-        println!(
-            "p50 {:?} p90 {:?} p99 {:?} n {}",
-            v[v.len() / 2],
-            v[v.len() * 9 / 10],
-            v[v.len() * 99 / 100],
-            v.len()
-        );
-        return Ok(());
-    }
     rates.insert("echo of a number, one thread", numbers(sink.clone()).await?);
     let mut callers = tokio::task::JoinSet::new();
     for _ in 0..CALLERS {

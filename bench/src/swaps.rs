@@ -5,35 +5,39 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use rpc_host_client::{ChangeOptions, Client, Module, Options, SwapTo};
 
-use crate::spread::{Spread, heading};
+use crate::book::{Book, Row};
+use crate::spread::nanoseconds;
 
-const SWAPS: usize = 200;
+const ROUNDS: usize = 20;
+const SWAPS: usize = 10;
 const NAME: &str = "swapped";
 
-pub(crate) async fn measure(client: &Client) -> Result<()> {
+pub(crate) async fn measure(client: &Client, book: &mut Book) -> Result<()> {
     let modules = [upload(client, 0).await?, upload(client, 1).await?];
     client
         .register(NAME, &modules[0], Options::default())
         .await?;
-    let (mut swaps, mut answers) = (Vec::new(), Vec::new());
-    for swap in 1..=SWAPS {
-        let version = swap % 2;
-        let Some(module) = modules.get(version) else {
-            continue;
-        };
-        let target = SwapTo::Digest(module.digest().to_owned());
-        let started = Instant::now();
-        client.swap(NAME, target, ChangeOptions::default()).await?;
-        swaps.push(started.elapsed());
-        let acknowledged = Instant::now();
-        let answer: u32 = client.module(NAME).call("version", ()).await?;
-        answers.push(acknowledged.elapsed());
-        ensure!(answer as usize == version, "the old module answered");
+    let mut row = Row::own("swap", "a name pointed at another module");
+    for _ in 0..ROUNDS {
+        let (mut swaps, mut answers) = (Vec::new(), Vec::new());
+        for swap in 1..=SWAPS {
+            let version = swap % 2;
+            let Some(module) = modules.get(version) else {
+                continue;
+            };
+            let target = SwapTo::Digest(module.digest().to_owned());
+            let started = Instant::now();
+            client.swap(NAME, target, ChangeOptions::default()).await?;
+            swaps.push(nanoseconds(started.elapsed()));
+            let acknowledged = Instant::now();
+            let answer: u32 = client.module(NAME).call("version", ()).await?;
+            answers.push(nanoseconds(acknowledged.elapsed()));
+            ensure!(answer as usize == version, "the old module answered");
+        }
+        row.add("until it is acknowledged, on disk", swaps);
+        row.add("from there to the first answer of the new", answers);
     }
-    println!();
-    heading("swapping a name back and forth");
-    Spread::of(swaps).print("swap, until it is acknowledged (durable)");
-    Spread::of(answers).print("from there to the first answer of the new");
+    book.enter(row);
     Ok(())
 }
 

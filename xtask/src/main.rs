@@ -44,7 +44,10 @@ commands:
   test [-- ARGUMENTS]   run every test; with arguments, what `cargo test ARGUMENTS` would run
   python [-- ARGUMENTS] run the tests of the Python package, in an environment under target/python;
                         ARGUMENTS are for pytest
-  bench                 measure a call beside a raw TLS echo, all in the release profile
+  bench [--quick] [--json FILE] [--without PEER]
+                        measure calls beside a raw TLS echo, tonic, tarpc, `wasmtime serve` and Python's ways to
+                        call, all in the release profile; figures go to bench/results. --quick is the core rows
+                        in some minutes, beside the echo and tonic; PEER is wasmtime-serve or python
   rpyc                  measure calls beside RPyC's, from Python and from Rust, in an environment under
                         target/python
   scale [--short]       measure what many registrations and connections cost: memory, a start, a call
@@ -92,7 +95,7 @@ enum Command {
     Demo,
     Test { arguments: Vec<String> },
     Python { arguments: Vec<String> },
-    Bench,
+    Bench(bench::Wish),
     Rpyc,
     Neighbour { short: bool },
     Scale { short: bool },
@@ -115,7 +118,7 @@ impl Command {
             Some("python") => Ok(Self::Python {
                 arguments: passed_on("python", "pytest", arguments)?,
             }),
-            Some("bench") => Self::Bench.alone(arguments),
+            Some("bench") => Ok(Self::Bench(bench::Wish::parse(arguments)?)),
             Some("rpyc") => Self::Rpyc.alone(arguments),
             Some("neighbour") => match arguments.next() {
                 Some("--short") => Self::Neighbour { short: true }.alone(arguments),
@@ -206,7 +209,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo => demo::run(&Workspace::locate()?)?,
         Command::Test { arguments } => test::run(&Workspace::locate()?, &arguments)?,
         Command::Python { arguments } => python::run(&Workspace::locate()?, &arguments)?,
-        Command::Bench => bench::run(&Workspace::locate()?)?,
+        Command::Bench(wish) => bench::run(&Workspace::locate()?, &wish)?,
         Command::Rpyc => rpyc::run(&Workspace::locate()?)?,
         Command::Neighbour { short } => bench::neighbour(&Workspace::locate()?, short)?,
         Command::Scale { short } => bench::scale(&Workspace::locate()?, short)?,
@@ -232,7 +235,9 @@ mod tests {
     fn arguments_are_read_or_refused() {
         assert_eq!(parse(""), Ok(Command::Help));
         assert_eq!(parse("demo"), Ok(Command::Demo));
-        assert_eq!(parse("bench"), Ok(Command::Bench));
+        let all = bench::Wish::default();
+        assert_eq!(parse("bench"), Ok(Command::Bench(all)));
+        assert!(parse("bench fast").is_err());
         assert_eq!(parse("rpyc"), Ok(Command::Rpyc));
         assert!(parse("rpyc 6").is_err());
         assert_eq!(parse("neighbour"), Ok(Command::Neighbour { short: false }));

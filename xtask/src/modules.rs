@@ -56,17 +56,40 @@ pub(crate) fn build(workspace: &Workspace, way: Option<Way>, voice: Voice) -> an
     std::fs::create_dir_all(&components)?;
     remove_others(&components, &guests)?;
     for name in guests.keys() {
-        let built = target
-            .join(TARGET)
-            .join("release")
-            .join(format!("{}.wasm", name.replace('-', "_")));
         let component = components.join(format!("{name}.wasm"));
-        let bytes = publish(&built, &component)?;
+        let bytes = publish(&built(&target, name), &component)?;
         if voice == Voice::Full {
             println!("{} ({} kB)", component.display(), bytes.div_ceil(1000));
         }
     }
     Ok(())
+}
+
+/// Build a guest that is none of the workspace's, from its own folder, and tell where it is.
+pub(crate) fn build_one(
+    workspace: &Workspace,
+    folder: &Path,
+    name: &str,
+) -> anyhow::Result<PathBuf> {
+    let toolchain = GuestToolchain::find(&Search::here(workspace.guest_target()), None)?;
+    let target = workspace.guest_target().join(toolchain.folder());
+    let mut build = toolchain.cargo_build(workspace.root());
+    build
+        .arg("--manifest-path")
+        .arg(folder.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .current_dir(workspace.root());
+    progress::run(name, &mut build)?;
+    Ok(built(&target, name))
+}
+
+/// Where cargo puts the component of a guest.
+fn built(target: &Path, name: &str) -> PathBuf {
+    target
+        .join(TARGET)
+        .join("release")
+        .join(format!("{}.wasm", name.replace('-', "_")))
 }
 
 /// The guests by name, with their folders.

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use rpc_host_client::{Client, ErrorCode, Options};
 
-use crate::spread::{Spread, heading};
+use crate::book::Row;
+use crate::spread::nanoseconds;
 
 const DEADLINE: Duration = Duration::from_millis(50);
 
@@ -30,7 +31,7 @@ const ENTRIES: [(&str, &str); 5] = [
 /// Prints how late the answers are, alone and when `at_once` such guests run.
 pub(super) async fn measure(client: &Client, rounds: usize, at_once: usize) -> Result<()> {
     println!();
-    heading("endless guest: from its deadline to the answer");
+    let mut row = Row::own("runaway", "endless guest: deadline to answer");
     for (entry, text) in ENTRIES {
         let module = client.upload_module(wat::parse_str(text)?).await?;
         client.register(entry, &module, Options::default()).await?;
@@ -42,12 +43,13 @@ pub(super) async fn measure(client: &Client, rounds: usize, at_once: usize) -> R
                     tokio::spawn(async move { lateness(&client, entry).await })
                 });
                 for call in calls.collect::<Vec<_>>() {
-                    late.push(call.await??);
+                    late.push(nanoseconds(call.await??));
                 }
             }
-            Spread::of(late).print(&format!("in its {entry}, {others} at once"));
+            row.add(&format!("in its {entry}, {others} at once"), late);
         }
     }
+    row.print();
     Ok(())
 }
 
