@@ -20,8 +20,8 @@ mod rates;
 mod raw;
 mod registrations;
 mod report;
-mod side;
 mod scale;
+mod side;
 mod spread;
 mod swaps;
 

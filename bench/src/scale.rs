@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-use crate::spread::{Spread, heading};
+use crate::spread::{Spread, nanoseconds};
 
 /// How much is made and measured.
 #[derive(Clone, Copy, Debug)]
@@ -88,12 +88,12 @@ pub(crate) async fn measure(program: &Path, modules: &Path, extent: Extent) -> R
         of_small.push(small.start().await?);
         of_large.push(large.start().await?);
     }
-    let (of_small, of_large) = (Spread::of(of_small), Spread::of(of_large));
+    let (of_small, of_large) = (spread(of_small), spread(of_large));
     println!(
         "{:<44} {:>10.1} {:>10.1}",
         "until it listens, ms",
-        of_small.p50.as_secs_f64() * 1e3,
-        of_large.p50.as_secs_f64() * 1e3,
+        of_small.p50 / 1e6,
+        of_large.p50 / 1e6,
     );
     let (before_small, before_large) = (small.memory()?, large.memory()?);
     println!(
@@ -149,7 +149,7 @@ async fn first_calls(all: &[NamedModule]) -> Result<()> {
     }
     println!();
     heading("a call");
-    Spread::of(times).print("the first of each registration");
+    print(&spread(times), "the first of each registration");
     Ok(())
 }
 
@@ -188,13 +188,13 @@ async fn calls(
             }
         }
     }
-    let [beside_same, of_same] = [beside_same, of_same].map(Spread::of);
-    let [beside_all, of_all] = [beside_all, of_all].map(Spread::of);
-    beside_same.print("of the one registration there is");
-    of_same.print("in turn with that, of one among all");
-    beside_all.print("of the one registration there is");
-    of_all.print("in turn with that, of all, each by its tenant");
-    let ratio = |of: &Spread, beside: &Spread| of.p50.as_secs_f64() / beside.p50.as_secs_f64();
+    let [beside_same, of_same] = [beside_same, of_same].map(spread);
+    let [beside_all, of_all] = [beside_all, of_all].map(spread);
+    print(&beside_same, "of the one registration there is");
+    print(&of_same, "in turn with that, of one among all");
+    print(&beside_all, "of the one registration there is");
+    print(&of_all, "in turn with that, of all, each by its tenant");
+    let ratio = |of: &Spread, beside: &Spread| of.p50 / beside.p50;
     println!(
         "ratio of the medians: one among all {:.2}, all {:.2}",
         ratio(&of_same, &beside_same),
@@ -367,4 +367,21 @@ async fn register(profile: Profile, wasm: Arc<[u8]>, count: usize) -> Result<()>
             .await?;
     }
     Ok(())
+}
+
+fn spread(times: Vec<Duration>) -> Spread {
+    Spread::of(&[times.into_iter().map(nanoseconds).collect()])
+}
+
+fn print(spread: &Spread, name: &str) {
+    let [p50, p90, p99] = [spread.p50, spread.p90, spread.p99].map(|ns| ns / 1e3);
+    println!("{name:<44} {p50:>10.1} {p90:>10.1} {p99:>10.1}");
+}
+
+/// The line above those that [`print`] writes.
+fn heading(what: &str) {
+    println!(
+        "{what:<44} {:>10} {:>10} {:>10}",
+        "p50 µs", "p90 µs", "p99 µs"
+    );
 }
