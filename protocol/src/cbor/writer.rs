@@ -87,7 +87,7 @@ impl Writer {
             reason = "whether it is the same is what is asked"
         )]
         let narrowed = f64::from(number as f32);
-        if narrowed < number || narrowed > number {
+        if !number.is_nan() && narrowed != number {
             self.bytes.push(EIGHT_BYTES);
             self.bytes.extend_from_slice(&number.to_be_bytes());
             return;
