@@ -321,16 +321,17 @@ impl<'b, 't> Lowering<'b, 't> {
         let mut next = Offsets::default();
         let mut in_order = fields.iter().enumerate();
         for _ in 0..length {
-            let name = self.text()?;
             // Senders mostly keep the order of the type, so look there first.
-            let expected = in_order.next();
-            let expected = expected.map(|(place, field)| {
+            let expected = in_order.next().and_then(|(place, field)| {
                 let at = next.take(self.types, &field.ty);
-                (place, at, field.name == name)
+                self.reader.text_is(&field.name).then_some((place, at))
             });
             let (place, at) = match expected {
-                Some((place, at, true)) => (place, at),
-                _ => self.field(index, name)?,
+                Some(found) => found,
+                None => {
+                    let name = self.text()?;
+                    self.field(index, name)?
+                }
             };
             if let Some(seen) = seen.get_mut(place) {
                 *seen = true;

@@ -339,14 +339,16 @@ impl<'a, 't> Decoder<'a, 't> {
         };
         let mut values = M::slots(fields.len());
         for position in 0..length {
-            let key = self.key(path)?;
-            let here = Path::Field(&path, key);
             // Senders mostly keep the order of the type, so look there first.
-            let in_order = fields
-                .get(position)
-                .filter(|field| &*field.name == key)
-                .map(|_| position);
-            let index = in_order.or_else(|| self.places.of(fields, key));
+            let in_order = fields.get(position);
+            let (key, index) = match in_order.filter(|field| self.reader.text_is(&field.name)) {
+                Some(field) => (&*field.name, Some(position)),
+                None => {
+                    let key = self.key(path)?;
+                    (key, self.places.of(fields, key))
+                }
+            };
+            let here = Path::Field(&path, key);
             match index.and_then(|index| Some((index, fields.get(index)?))) {
                 None => return Err(ValueError::at(here, format!("no such field in {ty}"))),
                 Some((index, _)) if M::is_filled(&values, index) => {

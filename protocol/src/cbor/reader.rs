@@ -151,6 +151,27 @@ impl<'a> Reader<'a> {
         Some((number, first & NEGATIVE_BIT != 0))
     }
 
+    /// Whether the next item is this text, as the names of fields mostly are that come in order. If it is not, or is
+    /// long, the reader stays where it is.
+    #[inline]
+    pub fn text_is(&mut self, expected: &str) -> bool {
+        const TEXT: u8 = 0x60;
+        const MAX_BYTES: u8 = 23;
+        let length = u8::try_from(expected.len()).unwrap_or(u8::MAX);
+        let Some(items_left) = self.items_left.checked_sub(1) else {
+            return false;
+        };
+        let Some((first, rest)) = self.rest().split_first() else {
+            return false;
+        };
+        if length > MAX_BYTES || *first != TEXT + length || !rest.starts_with(expected.as_bytes()) {
+            return false;
+        }
+        self.items_left = items_left;
+        self.position += 1 + expected.len();
+        true
+    }
+
     /// Counts so many items, which are there without being read.
     pub(super) fn spend(&mut self, items: usize) -> Result<(), SyntaxError> {
         let left = u32::try_from(items).ok();

@@ -587,6 +587,25 @@ fn fields_that_are_missing_count_as_items() {
     );
 }
 
+/// Names of fields are compared as they came, but for long ones; what is refused has the same words then.
+#[test]
+fn names_of_fields_may_have_any_length() {
+    for length in [1, 22, 23, 24, 255, 256] {
+        let name = "n".repeat(length);
+        let ty = Type::Record(Arc::from([field(&name, Type::U8), field("z", Type::U8)]));
+        let value = Value::Record(vec![
+            (name.as_str().into(), Value::U8(1)),
+            ("z".into(), Value::U8(2)),
+        ]);
+        let bytes = encode_value(&value);
+        assert_eq!(decode(&bytes, &ty), Ok(value), "{length}");
+        let mut reader = Reader::new(&bytes[1..], 1);
+        assert_eq!(reader.text_is(&name), length <= 23);
+        assert!(!reader.text_is(&name), "none is left, or it is long");
+        assert!(!Reader::new(&bytes[1..length], 9).text_is(&name), "cut");
+    }
+}
+
 #[test]
 fn floats_keep_their_value() {
     assert_eq!(

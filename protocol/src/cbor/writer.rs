@@ -81,6 +81,17 @@ impl Writer {
 
     /// A float, in the shortest width that holds it exactly.
     pub fn float(&mut self, number: f64) {
+        const EIGHT_BYTES: u8 = 0xfb;
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "whether it is the same is what is asked"
+        )]
+        let narrowed = f64::from(number as f32);
+        if !number.is_nan() && narrowed != number {
+            self.bytes.push(EIGHT_BYTES);
+            self.bytes.extend_from_slice(&number.to_be_bytes());
+            return;
+        }
         // Writing to a Vec cannot fail.
         let _infallible = Encoder::from(&mut self.bytes).push(Header::Float(number));
     }

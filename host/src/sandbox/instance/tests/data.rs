@@ -20,6 +20,10 @@ impl Chance<'_> {
         self.0.next().copied().unwrap_or_default()
     }
 
+    fn coin(&mut self) -> bool {
+        self.byte() & 1 == 1
+    }
+
     fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
     }
@@ -31,11 +35,7 @@ impl Chance<'_> {
     fn number(&mut self) -> u64 {
         let bytes: [u8; 8] = std::array::from_fn(|_| self.byte());
         let number = u64::from_be_bytes(bytes) >> self.one(&[56, 48, 32, 8, 0]);
-        if self.byte() % 2 == 0 {
-            number
-        } else {
-            !number
-        }
+        if self.coin() { !number } else { number }
     }
 }
 
@@ -87,13 +87,13 @@ fn any_type(chance: &mut Chance<'_>, levels: usize) -> Type {
             let cases = names(chance.one(&[1, 2, 3, 300]));
             let cases = cases.iter().map(|name| Case {
                 name: name.clone(),
-                ty: (chance.byte() % 2 != 0).then(|| inner(chance)),
+                ty: chance.coin().then(|| inner(chance)),
             });
             Type::Variant(cases.collect())
         }
         24 => Type::Option(inner(chance).into()),
         _ => {
-            let mut payload = || (chance.byte() % 2 != 0).then(|| inner(chance).into());
+            let mut payload = || chance.coin().then(|| inner(chance).into());
             Type::Result(ResultType {
                 ok: payload(),
                 err: payload(),
@@ -107,7 +107,7 @@ fn any_value(chance: &mut Chance<'_>, ty: &Type) -> Value {
     let bytes = number.to_le_bytes();
     let many = |chance: &mut Chance<'_>| chance.one(&[0, 1, 2, 3, 30]);
     match ty {
-        Type::Bool => Value::Bool(number % 2 != 0),
+        Type::Bool => Value::Bool(number & 1 == 1),
         Type::S8 => Value::S8(i8::from_le_bytes([bytes[0]])),
         Type::U8 => Value::U8(bytes[0]),
         Type::S16 => Value::S16(i16::from_le_bytes([bytes[0], bytes[1]])),
@@ -157,7 +157,7 @@ fn any_value(chance: &mut Chance<'_>, ty: &Type) -> Value {
         }
         Type::Enum(names) => Value::Enum(chance.one(names)),
         Type::Option(inner) => {
-            let some = chance.byte() % 2 != 0;
+            let some = chance.coin();
             Value::Option(some.then(|| any_value(chance, inner).into()))
         }
         Type::Result(ResultType { ok, err }) => {
@@ -169,7 +169,7 @@ fn any_value(chance: &mut Chance<'_>, ty: &Type) -> Value {
             })
         }
         Type::Flags(names) => {
-            let set = names.iter().filter(|_| chance.byte() % 2 != 0);
+            let set = names.iter().filter(|_| chance.coin());
             Value::Flags(set.cloned().collect())
         }
         Type::Own(_) | Type::Borrow(_) => unreachable!("data alone"),
