@@ -70,14 +70,14 @@ const FULL: Extent = Extent {
     rounds: 20,
     long_rounds: 12,
     rate: Duration::from_millis(300),
-    small: 150,
+    small: 100,
 };
 
 const QUICK: Extent = Extent {
     rounds: 16,
     long_rounds: 12,
     rate: Duration::from_millis(300),
-    small: 150,
+    small: 100,
 };
 
 const KIB: usize = 1024;

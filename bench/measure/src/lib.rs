@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `time WORK COUNT` | `times NS NS …` | one call after the other |
 //! | `rate CONNECTIONS IN-FLIGHT MS` | `rate CALLS NS` | so many calls of `add` under way at any time, together |
-//! | `beside BYTES COUNT` | `times NS NS …` | at least so many calls of `add`, a millisecond apart, on a connection on which replies of so many bytes follow one another |
+//! | `beside BYTES COUNT` | `times NS NS …` | at least so many calls of `add`, four milliseconds apart, on a connection on which replies of so many bytes follow one another |
 //!
 //! `none` is the answer to what a client does not do, `error TEXT` to what failed.
 #![forbid(unsafe_code)]

@@ -15,7 +15,7 @@ use crate::work::{Request, Work};
 const LARGE_REPLIES: u64 = 3;
 
 /// Between the beginnings of small calls beside them.
-const PACE: Duration = Duration::from_millis(1);
+const PACE: Duration = Duration::from_millis(4);
 
 /// How long each of so many calls takes, one after the other.
 pub(crate) async fn each(
