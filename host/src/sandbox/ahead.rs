@@ -98,11 +98,14 @@ impl Sandbox {
                     tokio::task::yield_now().await;
                     turn_begun = Instant::now();
                 }
+                // What is overdue has turns before all others. So this ends before it is; the next call has it
+                // gone on with.
+                if begun.elapsed() >= MAX_START {
+                    drop(task);
+                    return;
+                }
                 match task {
                     Task::Clear(used) => drop(used),
-                    // What is overdue has turns before all others. So this ends before it is; the next call has it
-                    // gone on with.
-                    Task::Make if begun.elapsed() >= MAX_START => return,
                     Task::Make => match sandbox.make_ready(stock.recipe()).await {
                         Ok(ready) => stock.put(ready),
                         Err(NotMade::NoPlace) => return,

@@ -10,8 +10,16 @@ use wasmtime::component::Val;
 
 use super::SandboxError;
 
-/// To check what is not longer takes no time worth counting.
-const SHORT_BYTES: usize = 4 << 10;
+/// A time that is not longer is not worth counting.
+const SHORT: Duration = Duration::from_micros(50);
+
+/// A time, or none if it is not worth counting.
+pub(super) fn worth_counting(took: Duration) -> Duration {
+    if took > SHORT { took } else { Duration::ZERO }
+}
+
+/// What is ever kept of a result.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// What a call takes.
 #[derive(Debug)]
@@ -38,7 +46,10 @@ impl Given {
     pub(crate) fn into_value(self) -> Result<Option<Value>, SandboxError> {
         match self {
             Given::Value(value) => Ok(value),
-            Given::Encoded(_) | Given::TooLarge => Err(SandboxError::Internal(
+            Given::TooLarge => Err(SandboxError::ResultTooLarge {
+                limit_bytes: MOST_BYTES,
+            }),
+            Given::Encoded(_) => Err(SandboxError::Internal(
                 "a call with values was answered with data".to_owned(),
             )),
         }
@@ -65,11 +76,11 @@ impl Encoded {
         signature: &Signature,
         max_reply_bytes: u64,
     ) -> Result<Encoded, ValueError> {
-        let began = (bytes.len() > SHORT_BYTES).then(Instant::now);
+        let began = Instant::now();
         check_arguments(&bytes, signature, ValueLimits::default())?;
         Ok(Encoded {
             bytes,
-            took: began.map_or(Duration::ZERO, |began| began.elapsed()),
+            took: worth_counting(began.elapsed()),
             max_reply_bytes,
         })
     }
@@ -85,13 +96,8 @@ impl Encoded {
         let began = Instant::now();
         let bytes = encode_arguments(values, &[]);
         check_arguments(&bytes, signature, NO_LIMITS)?;
-        let is_short = bytes.len() <= SHORT_BYTES;
         Ok(Encoded {
-            took: if is_short {
-                Duration::ZERO
-            } else {
-                began.elapsed()
-            },
+            took: worth_counting(began.elapsed()),
             bytes,
             max_reply_bytes: u64::MAX,
         })

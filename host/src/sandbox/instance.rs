@@ -280,8 +280,9 @@ impl Instance {
 
     /// Another call from outside begins, which this instance serves, too. What it printed until now was told
     /// as of the calls before.
-    pub fn begin(&mut self, terms: Terms) {
+    pub fn begin(&mut self, mut terms: Terms) {
         self.settle();
+        terms.limits = self.prepared.narrowed(terms.limits);
         self.store
             .set_hostcall_fuel(saturated(terms.limits.max_hostcall_bytes));
         // The ticks that went by meanwhile are nobody's.
@@ -383,10 +384,7 @@ impl Instance {
                 let given = self.call_with_data((function, export), &data, deadline);
                 return match (given.await?, &function.signature.result) {
                     (Given::Encoded(bytes), Some(ty)) if was_values => {
-                        let value = decode_value(&bytes, ty, "result", NO_LIMITS);
-                        let value = value.map_err(|error| {
-                            SandboxError::Internal(format!("a result is not of its type: {error}"))
-                        })?;
+                        let value = self.value_of(&bytes, ty).await?;
                         Ok(Given::Value(Some(value)))
                     }
                     (Given::Encoded(_), None) if was_values => Ok(Given::Value(None)),
@@ -442,6 +440,21 @@ impl Instance {
             values::spent(&budget, reply.took).await?;
         }
         Ok(reply.bytes.map_or(Given::TooLarge, Given::Encoded))
+    }
+
+    /// The value that data is, for whoever takes values. As such it may be many times as large.
+    async fn value_of(&mut self, data: &[u8], ty: &Type) -> Result<Value, SandboxError> {
+        let state = self.store.data();
+        let (budget, limit_bytes) = (state.budget.clone(), state.limits.max_hostcall_bytes);
+        let converting = Converting::begin();
+        let value = decode_value(data, ty, "result", NO_LIMITS).map_err(|error| {
+            SandboxError::Internal(format!("a result is not of its type: {error}"))
+        })?;
+        if values::size_bytes(std::slice::from_ref(&value)) > limit_bytes {
+            return Err(SandboxError::TooMuchData { limit_bytes });
+        }
+        converting.end(&budget).await?;
+        Ok(value)
     }
 
     /// Arguments as the engine takes them, and the objects among them.

@@ -18,10 +18,7 @@ use wasmtime::component::{Lift, Val};
 use wasmtime::{Result, ValRaw, bail, format_err};
 
 use super::dynamic::MAX_FLAT_RESULTS;
-use super::encoded::Reply;
-
-/// To read what is not longer takes no time worth counting.
-const SHORT_BYTES: usize = 4 << 10;
+use super::encoded::{Reply, worth_counting};
 
 /// What the engine's dynamic value takes, by which it counts.
 const VALUE_BYTES: usize = size_of::<Val>();
@@ -39,6 +36,7 @@ pub(super) fn lift(
     let mut began = None;
     let mut lifting = Lifting {
         data: Data::new(most),
+        maps: 0,
     };
     let results = &cx.types[index];
     match results.types.first() {
@@ -58,9 +56,7 @@ pub(super) fn lift(
         }
     }
     let bytes = lifting.data.into_bytes();
-    let is_short = bytes.as_ref().is_some_and(|it| it.len() <= SHORT_BYTES);
-    let took = began.filter(|_| !is_short);
-    let took = took.map_or(Duration::ZERO, |began| began.elapsed());
+    let took = began.map_or(Duration::ZERO, |began| worth_counting(began.elapsed()));
     Ok(Reply { bytes, took })
 }
 
@@ -141,6 +137,8 @@ impl Data {
 
 struct Lifting {
     data: Data,
+    /// How many maps what is read now is in.
+    maps: usize,
 }
 
 type Flat<'f> = std::slice::Iter<'f, ValRaw>;
@@ -435,12 +433,13 @@ impl Lifting {
             bail!("map pointer is not aligned");
         }
         // Written apart: how many there are is known when all are.
-        let most = self
-            .data
-            .most
-            .saturating_sub(self.data.writer.written_bytes());
+        let most = match self.data.is_full {
+            true => 0,
+            false => (self.data.most).saturating_sub(self.data.writer.written_bytes()),
+        };
         let apart = std::mem::replace(&mut self.data, Data::new(most));
         let mut entries: Vec<[Range<usize>; 2]> = Vec::new();
+        self.maps += 1;
         for _ in 0..length {
             let (entry, others) = rest.split_at_checked(size).ok_or_else(unlike)?;
             rest = others;
@@ -456,12 +455,18 @@ impl Lifting {
         let written = std::mem::replace(&mut self.data, apart);
         if written.is_full {
             self.data.write(usize::MAX, |_| ());
+            self.maps -= 1;
             return Ok(());
         }
         let written = written.writer.into_bytes();
+        // What is within another map is moved once more for each of those.
+        self.maps -= 1;
+        if self.maps > 0 {
+            cx.consume_fuel(written.len())?;
+        }
         let item = |range: &Range<usize>| written.get(range.clone()).unwrap_or_default();
-        let mut places = HashMap::with_capacity(entries.len());
-        let mut distinct: Vec<[&[u8]; 2]> = Vec::with_capacity(entries.len());
+        let mut places = HashMap::new();
+        let mut distinct: Vec<[&[u8]; 2]> = Vec::new();
         for [key, value] in &entries {
             let (key, value) = (item(key), item(value));
             let place = *places.entry(key).or_insert(distinct.len());

@@ -1,5 +1,6 @@
 //! Imports that others answer, in the engine's linker.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use rpc_host_protocol::types::Name;
@@ -71,6 +72,10 @@ async fn call(
     converting.end(&budget).await?;
     let value = outside.call(imported, values).await?;
     let converting = Converting::begin();
+    let _passing = match &value {
+        Some(value) => passing(from_ref(value), crossing.state())?,
+        None => None,
+    };
     if let (Some(result), Some(ty)) = (results.first_mut(), &signature.result) {
         let value = value.ok_or(Unfit::Shape);
         let lowered = value.and_then(|value| values::lower(value, ty, &mut crossing));
@@ -83,10 +88,10 @@ async fn call(
     Ok(())
 }
 
-/// Arguments below this are bounded by the depth of a chain alone.
+/// Values below this are bounded by the depth of a chain alone.
 const SHORT_VALUE_BYTES: u64 = 4 << 10;
 
-/// Room for arguments until they are answered: those that a call waits with, and with it those that wait
+/// Room for arguments until they are answered, and for the answer until the guest has it: those that a call waits with, and with it those that wait
 /// for it, count together, and all of a tenant as its memory.
 fn passing(values: &[Value], state: &State) -> Result<Option<(Held, Held)>, Failure> {
     let bytes = values::size_bytes(values);

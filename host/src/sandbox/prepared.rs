@@ -4,21 +4,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rpc_host_protocol::operation::Description;
-use rpc_host_protocol::types::Name;
+use rpc_host_protocol::types::{Name, Type};
 use rpc_host_protocol::value::Handle;
 use wasmtime::Engine;
 use wasmtime::component::{ComponentExportIndex, InstancePre, Linker};
 
 use super::artifact::Opened;
 use super::docs::Docs;
+use super::encoded::is_data;
 use super::import::Imports;
 use super::types::Converter;
 use super::types::same_resource;
 use super::{
-    Function, Functions, Handles, Import, InstanceId, Resource, SandboxError, State, engine,
-    import, types,
+    CallLimits, Function, Functions, Handles, Import, InstanceId, Resource, SandboxError, State,
+    engine, import, types,
 };
 use crate::capability::Kinds;
+
+/// How many times as much as its letters a flag takes at most that is a value of the engine's.
+const FLAG_BYTES: u64 = 24;
 
 /// A component with what it is granted, checked and linked: all that a call needs but the instance.
 pub struct Prepared {
@@ -35,6 +39,8 @@ pub struct Prepared {
     size_bytes: u64,
     /// Whether its guests call out when they are started, as far as that is known.
     calls_out_at_start: AtomicBool,
+    /// Whether flags that its guests hand over become values of the engine's.
+    makes_flags: bool,
 }
 
 impl Prepared {
@@ -77,12 +83,26 @@ impl Prepared {
         let exports = functions.iter().map(export).collect::<Option<_>>();
         let exports =
             exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
+        let makes_flags = {
+            let mut imported = imports.all.iter().flat_map(|one| &one.functions);
+            let holds_flags = |ty: &Type| ty.any(&|ty| matches!(ty, Type::Flags(_)));
+            let takes_flags = |function: &Function| {
+                let mut parameters = function.signature.parameters.iter();
+                parameters.any(|one| holds_flags(&one.ty))
+            };
+            let gives_flags = |function: &Function| {
+                let signature = &function.signature;
+                !is_data(signature) && signature.result.as_ref().is_some_and(holds_flags)
+            };
+            imported.any(takes_flags) || functions.iter().any(gives_flags)
+        };
         let code = component.image_range();
         let code_bytes = code.end.addr().saturating_sub(code.start.addr());
         Ok(Prepared {
             pre,
             places: engine::places(&component),
             calls_out_at_start: AtomicBool::new(false),
+            makes_flags,
             size_bytes: code_bytes
                 .saturating_add(wit.len())
                 .saturating_add(docs.size_bytes()) as u64,
@@ -98,6 +118,16 @@ impl Prepared {
     /// Bytes of memory that it takes as long as it is kept, most of them its code.
     pub fn size_bytes(&self) -> u64 {
         self.size_bytes
+    }
+
+    /// What its instances may use of these limits. The engine counts a flag of its dynamic values as the letters of
+    /// its name, and makes a text of it, which takes many times as much.
+    pub(super) fn narrowed(&self, limits: CallLimits) -> CallLimits {
+        let part = if self.makes_flags { FLAG_BYTES } else { 1 };
+        CallLimits {
+            max_hostcall_bytes: limits.max_hostcall_bytes / part,
+            ..limits
+        }
     }
 
     /// Whether its guests have been found to call out when they are started: a call can see that, so none of them

@@ -98,7 +98,7 @@ impl State {
     ) -> State {
         let Setting {
             account,
-            terms,
+            mut terms,
             grants,
             buckets,
             outside,
@@ -107,6 +107,7 @@ impl State {
             is_pinned: _,
             ahead: _,
         } = setting;
+        terms.limits = prepared.narrowed(terms.limits);
         let limits = &terms.limits;
         let (outside, handles, passing) = match outside {
             Some(links) => (

@@ -87,9 +87,12 @@ fn own_bytes(count: usize) -> u64 {
     (count as u64).saturating_mul(size_of::<Val>() as u64)
 }
 
+/// What a name takes beside its letters, which a value of the engine's has of its own.
+const NAME_BYTES: u64 = 40;
+
 /// What a value takes beside itself.
 fn inner_bytes(value: &Value) -> u64 {
-    let of_name = |name: &Name| name.len() as u64;
+    let of_name = |name: &Name| NAME_BYTES.saturating_add(name.len() as u64);
     let of_boxed = |value: Option<&Value>| value.map_or(0, |value| size_bytes(from_ref(value)));
     match value {
         Value::String(text) => text.len() as u64,

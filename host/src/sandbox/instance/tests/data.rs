@@ -806,3 +806,49 @@ fn a_reply_that_would_be_too_long_is_not_made_and_the_instance_lives_on() {
         assert!(matches!(call(1).await, Given::Encoded(_)));
     });
 }
+
+#[test]
+fn a_result_that_becomes_values_is_bounded_as_what_they_take() {
+    let pair = pair();
+    let ty = Type::List(Type::List(Type::U8.into()).into());
+    let prepared = pair.prepared(&echoing(&ty, BUMP, ""));
+    let (index, function) = prepared.functions().find("echo").unwrap();
+    for (length, is_enough) in [(800, true), (1000, false)] {
+        let arguments = padded(Value::List(vec![Value::Bytes(vec![5; length]); 3]));
+        let values = decode_arguments(&arguments, &function.signature, ValueLimits::default());
+        pair.runtime.block_on(async {
+            let mut instance = pair.bench.instance_of(&prepared).await;
+            instance.store.data_mut().limits.max_hostcall_bytes = 3 * 900 * 40;
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let given = instance.call(index, Brought::Values(values.unwrap()), deadline);
+            match given.await {
+                Ok(given) => assert!(is_enough, "{given:?}"),
+                Err(error) => assert!(
+                    !is_enough && matches!(error, SandboxError::TooMuchData { .. }),
+                    "{error}"
+                ),
+            }
+        });
+    }
+}
+
+#[test]
+fn whoever_hands_flags_to_others_has_less_to_hand_over() {
+    let pair = pair();
+    let plain = pair.prepared(&echoing(&Type::U32, BUMP, ""));
+    let instance = pair.bench.instance_of(&plain);
+    let limits = pair.runtime.block_on(instance).store.data().limits;
+    let of = |parameter: &str| {
+        let text = format!(
+            "(component (type $defined (flags \"a\" \"b\")) (import \"flags\" (type $flags (eq $defined))) \
+             (import \"f\" (func $f (param \"x\" {parameter}))) \
+             (core module $m (func (export \"g\"))) (core instance $i (instantiate $m)) \
+             (func (export \"g\") (canon lift (core func $i \"g\"))))"
+        );
+        let narrowed = pair.prepared(&text).narrowed(limits);
+        limits.max_hostcall_bytes / narrowed.max_hostcall_bytes
+    };
+    assert_eq!(of("u32"), 1);
+    assert_eq!(of("$flags"), 24);
+    assert_eq!(of("(list $flags)"), 24);
+}
