@@ -60,10 +60,11 @@ impl Scribe {
             level,
             text: Arc::from(text),
         });
+        // Whoever hears it may ask at once for what is kept.
+        inner.shelf.add(name, Arc::clone(&line), room);
         if let Some(ear) = &inner.ear {
             ear.hear(&line);
         }
-        inner.shelf.add(name, line, room);
     }
 }
 

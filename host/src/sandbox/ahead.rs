@@ -108,7 +108,7 @@ impl Sandbox {
                     Task::Clear(used) => drop(used),
                     Task::Make => match sandbox.make_ready(stock.recipe()).await {
                         Ok(ready) => stock.put(ready),
-                        Err(NotMade::NoPlace) => return,
+                        Err(NotMade::NoPlace) => stock.lacks_room(),
                         Err(NotMade::Unfit) => stock.failed(),
                     },
                 }

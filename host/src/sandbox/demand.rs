@@ -20,6 +20,8 @@ const MANY: u32 = 8;
 const LONGEST_SPAN: Duration = Duration::from_secs(1);
 /// How long nothing is made after an instance could not be; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How long nothing is made where there was no room: whoever has it gives it up at times.
+pub(super) const PAUSE_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 /// So often it is twice as long.
 const MOST_DOUBLINGS: u32 = 6;
 
@@ -124,6 +126,11 @@ impl Demand {
         let doublings = self.failures.min(MOST_DOUBLINGS);
         self.failures = self.failures.saturating_add(1);
         self.paused_until = Some(now + FIRST_PAUSE * 2_u32.pow(doublings));
+    }
+
+    /// There is no room for one.
+    pub(super) fn lacks_room(&mut self, now: Instant) {
+        self.paused_until = Some(now + PAUSE_WITHOUT_ROOM);
     }
 
     /// A span is over, and so many are ready.

@@ -241,6 +241,11 @@ impl Stock {
         drop(ready);
     }
 
+    /// There was no room for one.
+    pub(super) fn lacks_room(&self) {
+        self.content().demand.lacks_room(Instant::now());
+    }
+
     /// One could not be made.
     pub(super) fn failed(&self) {
         self.content().demand.failed(Instant::now());

@@ -72,6 +72,9 @@ impl Client {
         let mut config = Config::load(flags).unwrap();
         // A pool for more does not fit into the address space under callgrind.
         config.limits.max_live_instances = 2;
+        // Nothing is made ready: all that a call takes is done, and counted, within the call.
+        config.limits.max_ready_instances = 1;
+        config.limits.max_ready_memory_bytes = 1;
         let clock: Arc<dyn WallClock> = Arc::new(SystemClock);
         let (foundation, registry, volumes) = lay(&config, &clock).unwrap();
         let starter = Starter {

@@ -8,6 +8,7 @@ use crate::account::{Account, Allowance};
 use crate::capability::{Grants, Kinds};
 use crate::journal::Room;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
+use crate::sandbox::demand::PAUSE_WITHOUT_ROOM;
 use crate::sandbox::docs::Docs;
 use crate::sandbox::spare::INSTANCE_BYTES;
 use crate::sandbox::stocks::MAX_REMEMBERED;
@@ -461,6 +462,7 @@ async fn no_more_are_ready_than_limits_say() {
                 bench.sandbox.retire(instance);
             }
             settled(&bench).await;
+            tokio::time::sleep(PAUSE_WITHOUT_ROOM).await;
         }
     }
     let ready = modules.map(|module| bench.usage(&of(module)).ready);
@@ -511,6 +513,7 @@ async fn a_tenant_has_half_of_the_memory_for_what_is_ready() {
             bench.sandbox.retire(instance);
         }
         settled(&bench).await;
+        tokio::time::sleep(PAUSE_WITHOUT_ROOM).await;
     }
     assert_eq!(bench.usage(&plain).ready, 3);
     let other = Call {
