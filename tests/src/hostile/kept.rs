@@ -268,7 +268,8 @@ async fn each_its_own(mut scene: Scene) -> Step<End> {
             counted(&mut it, 1).await?;
             sessions.push(it);
         }
-        odd(format!("{MORE} sessions have an instance each"))
+        // A node with more places has as many of them.
+        Ok(End::AllWell)
     };
     let outcome = outcome.await;
     own.over(outcome).await
