@@ -95,7 +95,7 @@ pub struct UploadHeader {
 }
 
 /// How much of an upload has been taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Ack {
     /// Bytes taken so far.

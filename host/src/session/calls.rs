@@ -224,14 +224,17 @@ impl InFlight {
     where
         F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
     {
+        let turn_began = Instant::now();
         let turn = poll_fn(|context| Poll::Ready(poll_isolated(work.as_mut(), context)));
         let turn = turn.instrument(began.span.clone()).await;
-        let length = began.at.elapsed();
+        let length = turn_began.elapsed();
         match turn {
             Poll::Ready(outcome) => {
                 let (outcome, unread) = self.fit(outcome);
                 began.note_end(&outcome);
-                token.answer_within_session(outcome, (unread, slot)).await;
+                if let Some(waiting) = token.answer_within_session(outcome, (unread, slot)) {
+                    tokio::spawn(waiting.instrument(began.span));
+                }
             }
             Poll::Pending => self.spawn(token, slot, None, began, work),
         }

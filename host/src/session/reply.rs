@@ -60,16 +60,28 @@ impl ReplyToken {
         told.keep(self.exchange);
     }
 
-    /// The same, from the task of the session itself.
-    pub(super) async fn answer_within_session<H>(
+    /// The same from the task of the session itself, which cannot wait: as long as it did, it would not read, and a
+    /// peer that reads only once it has written would wait for it. Where something is to be waited for, it gives what
+    /// is left to do.
+    pub(super) fn answer_within_session<H: Send>(
         self,
         outcome: Result<CallReply, Failure>,
         held: H,
-    ) {
-        self.close_tap().await;
+    ) -> Option<impl Future<Output = ()> + Send> {
         let (message, told) = self.message(outcome);
-        let _ended = self.outbox.send_within_writing_task(message, held).await;
-        told.keep(self.exchange);
+        let unsent = match &self.tap {
+            None => self.outbox.try_send_within_writing_task(message, held),
+            Some(_) => Some((message, held)),
+        };
+        let Some((message, held)) = unsent else {
+            told.keep(self.exchange);
+            return None;
+        };
+        Some(async move {
+            self.close_tap().await;
+            let _ended = self.outbox.send_after(message, held).await;
+            told.keep(self.exchange);
+        })
     }
 
     async fn close_tap(&self) {

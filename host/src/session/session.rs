@@ -54,8 +54,6 @@ pub(super) struct Session<B: Backend> {
     reach: Reach,
     fellow: Fellow,
     last_heard: Instant,
-    /// Whether nothing more has been read than what is looked at now.
-    is_alone: bool,
     shortcut: Shortcut,
     /// Until when work under way may go on; `None` while the node does not stop.
     stop_at: Option<Instant>,
@@ -120,7 +118,6 @@ impl<B: Backend> Session<B> {
             uploads: Slots::new(limits.max_uploads_per_session, max_long_bytes, &account),
             paces: Paces::new(limits),
             last_heard: Instant::now(),
-            is_alone: false,
             shortcut: Shortcut::default(),
             stop_at: None,
             span: Span::current(),
@@ -162,7 +159,6 @@ impl<B: Backend> Session<B> {
                 Happening::Frame(Some(frame)) => {
                     self.last_heard = Instant::now();
                     self.reach.hear(self.last_heard);
-                    self.is_alone = !reader.has_buffered();
                     self.on_frame(frame).await?;
                     while let Some(frame) = reader.next_buffered()? {
                         frames = frames.wrapping_add(1);

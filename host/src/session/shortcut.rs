@@ -1,14 +1,17 @@
-//! Whether a lone call may have its first turn in the task that reads the connection.
+//! Whether a call may have its first turn in the task that reads the connection.
 //!
-//! For a call of a few microseconds, a task of its own costs as much as the call. So where nothing
-//! else goes on in a session, a call gets one turn where it was read. While it has that turn, the
-//! session reads nothing: no cancel, no second call. That is why the turn is one turn only, which the
-//! engine ends at its next tick, and why a session whose calls are not short loses the shortcut for a
-//! while. A long turn now and then costs nothing: any thread may have to wait for a processor.
+//! For a call of a few microseconds, a task of its own costs as much as the call. So the first calls of what was
+//! read together get one turn each where they were read, as long as that does not take long; the others get tasks
+//! at once, and with them other processors. While a call has that turn, the session reads nothing: no cancel, no
+//! further call. That is why the turn is one turn only, which the engine ends at its next tick, and why a session
+//! whose calls are not short loses the shortcut for a while. A long turn now and then costs nothing: any thread may
+//! have to wait for a processor.
 
 use std::time::Duration;
 
-/// What a short turn takes at most.
+use tokio::time::Instant;
+
+/// What a short turn takes at most, and all turns of calls that were read together, but for the last one.
 const LONGEST_TURN: Duration = Duration::from_micros(100);
 /// What a long turn adds to the score, from which each short one takes one off.
 const LONG: u32 = 16;
@@ -25,10 +28,10 @@ pub(super) struct Shortcut {
 }
 
 impl Shortcut {
-    /// Whether the next call may take it.
-    pub(super) fn may(&mut self) -> bool {
+    /// Whether the next call may take it, of those that were read at that time.
+    pub(super) fn may(&mut self, read_at: Instant) -> bool {
         match self.to_sit_out.checked_sub(1) {
-            None => true,
+            None => read_at.elapsed() < LONGEST_TURN,
             Some(left) => {
                 self.to_sit_out = left;
                 false
@@ -56,7 +59,7 @@ mod tests {
     use super::*;
 
     fn refused_in_a_row(shortcut: &mut Shortcut) -> usize {
-        std::iter::from_fn(|| (!shortcut.may()).then_some(())).count()
+        std::iter::from_fn(|| (!shortcut.may(Instant::now())).then_some(())).count()
     }
 
     #[test]
@@ -77,7 +80,7 @@ mod tests {
         for turn in 0..1_000 {
             let is_long = turn % (LONG + 1) == 0;
             shortcut.note(LONGEST_TURN * if is_long { 2 } else { 1 });
-            assert!(shortcut.may());
+            assert!(shortcut.may(Instant::now()));
         }
     }
 }

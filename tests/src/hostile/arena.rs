@@ -23,6 +23,8 @@ pub(super) const MAX_CALLS_IN_FLIGHT: u64 = 32;
 pub(super) const MAX_MESSAGE_BYTES: u64 = 4 << 20;
 /// What a session may have under way; programs that share one take turns.
 const UPLOADS_PER_SESSION: usize = 4;
+/// Who does not read for so long may be given up.
+pub(super) const WRITE_TIMEOUT_MS: u64 = 2000;
 /// A quarter of all strangers.
 pub(super) const STRANGERS_PER_ADDRESS: usize = 64;
 /// Lines of the node's log that are kept to look at.
@@ -94,6 +96,8 @@ impl Arena {
             .log_kept(KEPT_LOG_LINES)
             .limit("max-live-instances", places as u64)
             .limit("max-memory-bytes", 64 << 20)
+            // Each place keeps what it was used for; these are beside those that are used to the full at first.
+            .limit("max-ready-instances", 16)
             .limit("max-connections", 4096)
             .limit("max-connections-per-address", 1024)
             .limit(
@@ -108,7 +112,7 @@ impl Arena {
             .limit("max-hostcall-bytes", 16 << 20)
             .limit("handshake-timeout-ms", 3000)
             .limit("frame-timeout-ms", 1000)
-            .limit("write-timeout-ms", 2000)
+            .limit("write-timeout-ms", WRITE_TIMEOUT_MS)
             .limit("compile-timeout-ms", compile_timeout_ms)
             .limit("max-compile-memory-bytes", 384 << 20)
             .limit("max-artifact-bytes", 16 << 20);

@@ -418,10 +418,10 @@ async fn its_own(mut scene: Scene) -> Step<End> {
         }
     };
     // Its methods are called; but the maker, which makes these itself, takes none.
-    if !seen.contains_key("pass") || !seen.contains_key("add") {
-        return odd(format!("only {seen:?} were called, and {outcome:?}"));
-    }
     refused(outcome, Fault::Tenant, FailedPrecondition)?;
+    if !seen.contains_key("pass") || !seen.contains_key("add") {
+        return odd(format!("only {seen:?} were called"));
+    }
     Ok(End::AllWell)
 }
 

@@ -1,6 +1,7 @@
 //! Peers that break the protocol, or use all that it allows.
 
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::cbor::encode_arguments;
@@ -13,6 +14,7 @@ use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation, 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::Scene;
+use super::arena::WRITE_TIMEOUT_MS;
 use super::guests::registered;
 use super::program::{Attack, Cost, End, Expect, Guest, Program};
 use crate::{RawPeer, hello};
@@ -415,7 +417,7 @@ async fn never_reads(mut scene: Scene) -> End {
     let ping = [header(length, 15, 0, 0), ping.payload].concat();
     let until_it_ends = async {
         while peer.try_send_bytes(&ping).await.is_ok() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
     crate::in_time("the end of one that does not read", until_it_ends).await;
@@ -446,6 +448,7 @@ async fn deaf(mut scene: Scene) -> End {
         called.push(id);
     }
     // Somebody else sees the last of it, and so all was said.
+    let silent_since = Instant::now();
     let mut other = scene.peer().await;
     for _ in 0..5 {
         let id = other.call("loud", "lines", &[]).await;
@@ -453,9 +456,17 @@ async fn deaf(mut scene: Scene) -> End {
             return End::Odd("printing without end has an end".to_owned());
         }
     }
+    let was_silent_for_long = silent_since.elapsed() >= Duration::from_millis(WRITE_TIMEOUT_MS);
     let mut heard = 0_u64;
     while !called.is_empty() || !followed.is_empty() {
-        match peer.message().await {
+        let Some(message) = peer.next().await else {
+            // Among many it may take so long that the node gives up one who does not read.
+            return match was_silent_for_long {
+                true => still_good(other).await,
+                false => End::Odd("the node closed the connection".to_owned()),
+            };
+        };
+        match message {
             (_, Message::Output(line)) => heard += line.lost.unwrap_or(1),
             (id, Message::Failure(failure)) if called.contains(&id) => {
                 if failure.code != ResourceExhausted {

@@ -17,7 +17,8 @@ pub(crate) struct Exchange {
     connection: Arc<Connection>,
     id: ExchangeId,
     reply: oneshot::Receiver<Result<RawReply, Error>>,
-    acks: watch::Receiver<Ack>,
+    /// Of an upload.
+    acks: Option<watch::Receiver<Ack>>,
     has_ended: bool,
 }
 
@@ -29,6 +30,7 @@ pub(super) struct Opening {
     pub(super) room: Option<OwnedSemaphorePermit>,
     pub(super) passed: Passed,
     pub(super) lines: Option<mpsc::UnboundedSender<Line>>,
+    pub(super) is_upload: bool,
     /// Whether it goes on to its end though nobody waits for that.
     pub(super) is_final: bool,
 }
@@ -42,6 +44,7 @@ impl Opening {
             room: None,
             passed: Passed::default(),
             lines: None,
+            is_upload: false,
             is_final: false,
         }
     }
@@ -56,15 +59,19 @@ impl Exchange {
             room,
             passed,
             lines,
+            is_upload,
             is_final,
         } = opening;
         // Before the host can say anything about them.
         let sent = connection.shared.sending(passed);
         let (reply_sender, reply) = oneshot::channel();
-        let (ack_sender, acks) = watch::channel(Ack {
-            received_bytes: 0,
-            window_bytes: 0,
-        });
+        let (ack_sender, acks) = match is_upload {
+            true => {
+                let (sender, acks) = watch::channel(Ack::default());
+                (Some(sender), Some(acks))
+            }
+            false => (None, None),
+        };
         let id = {
             let mut state = connection.shared.state();
             if let Some(why) = &state.end {
@@ -93,7 +100,7 @@ impl Exchange {
             state.outbox.begin(message, room);
             id
         };
-        connection.shared.write_now();
+        connection.shared.write_begun();
         Ok(Exchange {
             connection,
             id,
@@ -155,9 +162,16 @@ impl Exchange {
                 self.has_ended = true;
                 Err(end.unwrap_or_else(|_| Err(self.connection.shared.why_ended())))
             }
-            Ok(()) = self.acks.changed() => Ok(*self.acks.borrow_and_update()),
+            Some(ack) = next(&mut self.acks) => Ok(ack),
         }
     }
+}
+
+/// `None`: there will be none.
+async fn next(acks: &mut Option<watch::Receiver<Ack>>) -> Option<Ack> {
+    let acks = acks.as_mut()?;
+    acks.changed().await.ok()?;
+    Some(*acks.borrow_and_update())
 }
 
 impl Drop for Exchange {

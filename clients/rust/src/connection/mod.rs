@@ -1,7 +1,8 @@
 //! One connection: exchanges under way, what waits to be written, and how it ends.
 //!
 //! A caller writes its own frames as far as the socket takes them at once, so a small call costs no
-//! change of task; the writer task takes over what the socket does not take. One reader task hands each
+//! change of task; the writer task takes over what the socket does not take, and writes together what many
+//! callers begin at once. One reader task hands each
 //! answer to the exchange that waits for it. A connection ends once and for all: it never reconnects,
 //! that is [`crate::client`]'s part.
 
@@ -78,8 +79,11 @@ struct Shared {
     /// Of the modules whose objects were used.
     methods: Mutex<HashMap<Arc<str>, Arc<Methods>>>,
     writer: Mutex<Writer>,
-    /// Something waits that the socket did not take at once, or the end has come.
+    /// Something waits that the socket did not take at once or that is written together with more, or the end has
+    /// come.
     writer_wanted: Notify,
+    /// Whether an exchange began since anything was last read.
+    has_begun: AtomicBool,
     /// One permit for each exchange that the host allows at once.
     slots: Arc<Semaphore>,
     /// Room at the host for messages that are not complete, in frames: as many as the longest message
@@ -113,7 +117,8 @@ struct State {
 /// host is busy with it until it says so.
 struct Waiting {
     reply: oneshot::Sender<Result<RawReply, Error>>,
-    acks: watch::Sender<Ack>,
+    /// Whoever sends an upload.
+    acks: Option<watch::Sender<Ack>>,
     slot: OwnedSemaphorePermit,
     /// The objects in it.
     sent: Option<Sent>,
@@ -134,13 +139,9 @@ pub(crate) enum Standing {
 impl Waiting {
     /// The place of an exchange whose answer nobody waits for.
     fn unheard(slot: OwnedSemaphorePermit) -> Self {
-        let nothing = Ack {
-            received_bytes: 0,
-            window_bytes: 0,
-        };
         Waiting {
             reply: oneshot::channel().0,
-            acks: watch::Sender::new(nothing),
+            acks: None,
             slot,
             sent: None,
             lines: None,
@@ -197,6 +198,7 @@ impl Connection {
             }),
             writer: Mutex::new(Writer::new(output)),
             writer_wanted: Notify::new(),
+            has_begun: AtomicBool::new(false),
             slots: Arc::new(Semaphore::new(slots)),
             room: Arc::new(Semaphore::new(room)),
             kept_slots: Arc::new(Semaphore::new(0)),
@@ -258,12 +260,14 @@ impl Connection {
         }
         let is_call = matches!(message, Message::Call { .. });
         let slot = shared.slot(is_call && served.is_some()).await?;
+        let is_upload = matches!(message, Message::Upload(_));
         let message = message.encode(ExchangeId::CONNECTION);
         let room = shared.room_for(&message).await?;
         let opening = Opening {
             room,
             passed,
             lines,
+            is_upload,
             ..Opening::new(message, slot)
         };
         Exchange::begin(self, opening)

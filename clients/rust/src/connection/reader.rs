@@ -46,6 +46,7 @@ pub(super) async fn run(
             Err(error) => break Error::lost(format!("cannot read: {error}")),
         }
         shared.heard.store(true, Ordering::Relaxed);
+        shared.has_begun.store(false, Ordering::Relaxed);
         if let Err(why) = take_frames(&shared, &mut assembler, &mut buffer) {
             break why;
         }
@@ -98,8 +99,9 @@ fn take_message(shared: &Arc<Shared>, raw: RawMessage) -> Result<(), Error> {
         }
         Message::Failure(failure) => finish(shared, id, Err(Error::Remote(failure))),
         Message::Ack(ack) => {
-            if let Some(waiting) = shared.state().waiting.get(&id) {
-                waiting.acks.send_replace(ack);
+            let state = shared.state();
+            if let Some(acks) = state.waiting.get(&id).and_then(|of| of.acks.as_ref()) {
+                acks.send_replace(ack);
             }
             Ok(())
         }

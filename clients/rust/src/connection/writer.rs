@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::AsyncWrite;
+use tokio::task::yield_now;
 
 use super::Shared;
 use crate::error::Error;
@@ -113,16 +114,27 @@ impl Shared {
             Poll::Pending => self.writer_wanted.notify_one(),
         }
     }
+
+    /// The same for an exchange that has just begun. Where others began since anything was heard, many are likely to
+    /// begin now, and the writer task writes them together: a write for each would cost more than the calls.
+    pub(super) fn write_begun(&self) {
+        match self.has_begun.swap(true, Ordering::Relaxed) {
+            false => self.write_now(),
+            true => self.writer_wanted.notify_one(),
+        }
+    }
 }
 
 fn broken(error: &io::Error) -> Error {
     Error::lost(format!("cannot write: {error}"))
 }
 
-/// Writes what the callers could not, until the connection is over.
+/// Writes what the callers did not, until the connection is over.
 pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         shared.writer_wanted.notified().await;
+        // Whoever else is about to say something does so first.
+        yield_now().await;
         let outcome = poll_fn(|context| shared.writer().drive(&shared, context)).await;
         if let Err(error) = outcome {
             shared.end(broken(&error));

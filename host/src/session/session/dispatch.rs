@@ -158,11 +158,7 @@ impl<B: Backend> Session<B> {
             at: self.last_heard,
             span,
         };
-        if self.is_alone
-            && self.calls.taken() == 1
-            && self.uploads.taken() == 0
-            && self.shortcut.may()
-        {
+        if self.uploads.taken() == 0 && self.shortcut.may(self.last_heard) {
             let turn = self
                 .in_flight
                 .try_at_once(token, slot, began, Box::pin(work));

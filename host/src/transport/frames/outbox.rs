@@ -131,19 +131,25 @@ impl Outbox {
     /// The same as [`Outbox::send_after`] without waking the writer: only for the very task that runs it, which looks here
     /// before it rests. A task that wakes itself is run once more, and maybe another thread with it.
     ///
-    /// # Errors
-    /// When the connection is at its end.
-    pub async fn send_within_writing_task<H>(
+    /// Gives back what there is no room for at once.
+    pub fn try_send_within_writing_task<H>(
         &self,
         message: RawMessage,
         held: H,
-    ) -> Result<(), OutboxClosed> {
-        let follows = message.id;
-        let writer = self.leave(message, follows, held).await?;
-        if writer.is_some() {
-            self.0.state().writer = writer;
+    ) -> Option<(RawMessage, H)> {
+        let (lane, cost) = self.0.lane(&message.payload);
+        match lane.try_acquire_many(cost) {
+            Ok(permit) => permit.forget(),
+            Err(TryAcquireError::NoPermits) => return Some((message, held)),
+            // The connection has ended, and its own task says why.
+            Err(TryAcquireError::Closed) => return None,
         }
-        Ok(())
+        drop(held);
+        let follows = message.id;
+        if let Ok(Some(writer)) = self.0.push(message, follows) {
+            self.0.state().writer = Some(writer);
+        }
+        None
     }
 
     /// Leaves a message if there is room for it at once: for whoever cannot wait.
