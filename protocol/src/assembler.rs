@@ -88,56 +88,86 @@ impl Assembler {
     }
 
     /// Takes one frame; gives the message that it completes, if it does.
+    ///
+    /// # Errors
+    /// When the frame does not fit what came before it.
     pub fn accept(
         &mut self,
         header: Header,
-        payload: Vec<u8>,
+        payload: &[u8],
     ) -> Result<Option<RawMessage>, AssemblyError> {
-        let more = header.flags & FLAG_MORE != 0;
-        let begun = self.incomplete.remove(&header.id);
-        if let Some((kind, _)) = &begun
-            && *kind != header.kind
-        {
-            return Err(AssemblyError::KindChanged {
-                id: header.id,
-                expected: *kind,
-                found: header.kind,
-            });
-        }
-        let payload = match begun {
-            None => payload,
-            Some((_, mut earlier)) => {
-                self.buffered_bytes = self.buffered_bytes.saturating_sub(earlier.len());
-                earlier.extend_from_slice(&payload);
-                earlier
+        let mut bytes = self.begin(&header)?;
+        bytes.extend_from_slice(payload);
+        Ok(self.end(header, bytes))
+    }
+
+    /// What has come of a frame's message before it, with room for its payload: whoever reads puts that behind it, and
+    /// gives all of it to [`Assembler::end`]. So a long message is nowhere twice.
+    ///
+    /// # Errors
+    /// When the frame does not fit what came before it.
+    pub fn begin(&mut self, header: &Header) -> Result<Vec<u8>, AssemblyError> {
+        let is_last = header.flags & FLAG_MORE == 0;
+        let more_bytes = header.length_bytes as usize;
+        let begun = self.incomplete.get_mut(&header.id);
+        let is_first = begun.is_none();
+        let earlier_bytes = match &begun {
+            Some((kind, _)) if *kind != header.kind => {
+                return Err(AssemblyError::KindChanged {
+                    id: header.id,
+                    expected: *kind,
+                    found: header.kind,
+                });
             }
+            Some((_, earlier)) => earlier.len(),
+            None => 0,
         };
-        if payload.len() > self.limits.max_message_bytes {
+        if earlier_bytes.saturating_add(more_bytes) > self.limits.max_message_bytes {
             return Err(AssemblyError::MessageTooLong {
                 max_bytes: self.limits.max_message_bytes,
             });
         }
-        if !more {
-            return Ok(Some(RawMessage {
-                kind: header.kind,
-                flags: header.flags,
-                id: header.id,
-                payload,
-            }));
+        let mut bytes = begun.map_or_else(Vec::new, |(_, earlier)| std::mem::take(earlier));
+        if is_first {
+            bytes.reserve_exact(more_bytes);
+        } else {
+            bytes.reserve(more_bytes);
         }
-        self.buffered_bytes = self.buffered_bytes.saturating_add(payload.len());
-        if self.buffered_bytes > self.limits.max_buffered_bytes {
+        if is_last {
+            return Ok(bytes);
+        }
+        if self.buffered_bytes.saturating_add(more_bytes) > self.limits.max_buffered_bytes {
             return Err(AssemblyError::TooMuchBuffered {
                 max_bytes: self.limits.max_buffered_bytes,
             });
         }
-        if self.incomplete.len() >= self.limits.max_incomplete_messages {
+        if is_first && self.incomplete.len() >= self.limits.max_incomplete_messages {
             return Err(AssemblyError::TooManyIncomplete {
                 max: self.limits.max_incomplete_messages,
             });
         }
-        self.incomplete.insert(header.id, (header.kind, payload));
-        Ok(None)
+        Ok(bytes)
+    }
+
+    /// The payload of the frame that was begun last is there, behind what came before it. Gives the message that the
+    /// frame completes, if it does.
+    pub fn end(&mut self, header: Header, bytes: Vec<u8>) -> Option<RawMessage> {
+        let of_frame = header.length_bytes as usize;
+        if header.flags & FLAG_MORE != 0 {
+            self.buffered_bytes = self.buffered_bytes.saturating_add(of_frame);
+            self.incomplete.insert(header.id, (header.kind, bytes));
+            return None;
+        }
+        if !self.incomplete.is_empty() && self.incomplete.remove(&header.id).is_some() {
+            let earlier = bytes.len().saturating_sub(of_frame);
+            self.buffered_bytes = self.buffered_bytes.saturating_sub(earlier);
+        }
+        Some(RawMessage {
+            kind: header.kind,
+            flags: header.flags,
+            id: header.id,
+            payload: bytes,
+        })
     }
 }
 
@@ -188,7 +218,7 @@ mod tests {
         assert_eq!(frames.len(), 4);
         frames.splice(1..1, fragments(&short));
         for (header, part) in frames {
-            out.extend(assembler.accept(header, part.to_vec()).unwrap());
+            out.extend(assembler.accept(header, part).unwrap());
         }
         assert_eq!(
             out,
@@ -196,6 +226,30 @@ mod tests {
             "the short one did not wait for the long one"
         );
         assert_eq!(assembler.buffered_bytes, 0);
+    }
+
+    #[test]
+    fn frames_of_nothing_are_frames() {
+        let mut assembler = Assembler::new(LIMITS);
+        let nothing = Header {
+            length_bytes: 0,
+            kind: Kind::Chunk,
+            flags: FLAG_MORE,
+            id: ExchangeId(1),
+        };
+        for _ in 0..3 {
+            assert_eq!(assembler.accept(nothing, &[]), Ok(None));
+        }
+        let last = Header {
+            flags: 0,
+            ..nothing
+        };
+        let message = assembler.accept(last, &[]).unwrap().unwrap();
+        assert!(message.payload.is_empty());
+        assert_eq!(
+            (assembler.incomplete.len(), assembler.buffered_bytes),
+            (0, 0)
+        );
     }
 
     #[test]
@@ -214,7 +268,7 @@ mod tests {
                     frames.pop();
                 }
                 for (header, part) in frames {
-                    assembler.accept(header, part.to_vec())?;
+                    assembler.accept(header, part)?;
                 }
             }
             Ok(())
@@ -245,13 +299,13 @@ mod tests {
             flags: FLAG_MORE,
             id: ExchangeId(1),
         };
-        assembler.accept(first, vec![0]).unwrap();
+        assembler.accept(first, &[0]).unwrap();
         let second = Header {
             kind: Kind::Chunk,
             ..first
         };
         assert!(matches!(
-            assembler.accept(second, vec![0]),
+            assembler.accept(second, &[0]),
             Err(AssemblyError::KindChanged { .. })
         ));
     }

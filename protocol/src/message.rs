@@ -357,8 +357,8 @@ impl Message {
             Message::Hello(body) => encode_envelope(&body),
             Message::Welcome(body) => encode_envelope(&body),
             Message::Call { header, arguments } => {
-                let mut payload = encode_envelope(&header);
-                payload.extend_from_slice(&arguments);
+                let mut payload = arguments;
+                payload.splice(0..0, encode_envelope(&header));
                 payload
             }
             Message::Reply { value, is_result } => {
@@ -411,7 +411,10 @@ impl Message {
             Kind::Welcome => envelope!(Welcome),
             Kind::Call => {
                 let (header, arguments) = split_envelope(&payload).map_err(malformed)?;
-                let arguments = arguments.to_vec();
+                let header_bytes = payload.len() - arguments.len();
+                // Moved where they are: they may be many.
+                let mut arguments = payload;
+                arguments.drain(..header_bytes);
                 Ok(Message::Call { header, arguments })
             }
             Kind::Reply => Ok(Message::Reply {

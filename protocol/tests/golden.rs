@@ -38,7 +38,7 @@ fn from_bytes(mut bytes: &[u8]) -> RawMessage {
         let header = Header::decode(*head).unwrap();
         let (payload, rest) = rest.split_at(header.length_bytes as usize);
         bytes = rest;
-        if let Some(message) = assembler.accept(header, payload.to_vec()).unwrap() {
+        if let Some(message) = assembler.accept(header, payload).unwrap() {
             assert!(bytes.is_empty());
             return message;
         }

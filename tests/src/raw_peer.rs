@@ -286,7 +286,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
             let id = header.id;
             if let Some(raw) = self
                 .assembler
-                .accept(header, payload)
+                .accept(header, &payload)
                 .expect("frames that fit")
             {
                 return Some((id, Message::decode(raw).expect("a right message")));

@@ -183,8 +183,9 @@ fn log_to_stderr(config: &Config) {
         .with_target("wasmtime_wasi_http", LevelFilter::OFF)
         .with_target("rpc_host", level)
         .with_target("guest", level);
+    // The highest of these: what is below it costs nothing, also where libraries ask for each record and instance.
     let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::TRACE)
+        .with_max_level(level.max(LevelFilter::WARN))
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match config.log_format {

@@ -213,7 +213,7 @@ impl InFlight {
     }
 
     /// Gives `work` one turn in the calling task, and a task of its own only if that is not enough.
-    /// Tells how long the turn was. Boxed, it takes no room in the task of a session that is silent.
+    /// Tells how long the turn was.
     pub(super) async fn try_at_once<F>(
         self: &Arc<Self>,
         token: ReplyToken,

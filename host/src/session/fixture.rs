@@ -46,7 +46,7 @@ impl FarEnd {
     pub(crate) async fn receive(&mut self) -> (u32, Message) {
         loop {
             let (header, payload) = self.frames.next().await.unwrap().unwrap();
-            if let Some(raw) = self.assembler.accept(header, payload).unwrap() {
+            if let Some(raw) = self.assembler.accept(header, &payload).unwrap() {
                 return (raw.id.0, Message::decode(raw).unwrap());
             }
         }

@@ -49,7 +49,7 @@ async fn receive<R: AsyncRead + Unpin>(reader: &mut FrameReader<R>) -> Result<He
             }
             .into());
         }
-        let Some(raw) = assembler.accept(header, payload)? else {
+        let Some(raw) = assembler.accept(header, &payload)? else {
             continue;
         };
         return match Message::decode(raw) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `session` | the loop: frames in, exchanges begun, cancelled, answered; keep-alive and drain |
 //! | `handshake` | hello, version, token, welcome |
-//! | `order` | which frame may come when |
+//! | `incoming`, `order` | frames put together to messages, and which may come when |
 //! | `calls` | the exchanges in flight, and who may answer them |
 //! | `uploads` | bytes on their way in, with a window |
 //! | `reach` | the way back: calls of the host's into the client |
@@ -23,8 +23,8 @@
 //! keep a processor busy, so calls of one session have to be able to run on several; and the reading
 //! task must stay free for the cancel that ends one. It costs no wake-up across threads: a lone call
 //! is spawned into the worker's own next slot, runs there when the reading task rests, and wakes that
-//! task in turn, on the same worker, to write. A lone call that is known to be short is spared even
-//! that, see `shortcut`. Reading and writing share a task because TLS state is shared: two tasks would
+//! task in turn, on the same worker, to write. Calls that are known to be short are spared even
+//! that, one alone and the first of many, see `shortcut`. Reading and writing share a task because TLS state is shared: two tasks would
 //! only wait for each other's lock.
 
 mod backend;
@@ -35,6 +35,7 @@ mod fellows;
 pub(crate) mod fixture;
 mod handshake;
 mod id;
+mod incoming;
 mod order;
 mod outlet;
 mod paces;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::ExchangeId;
-use rpc_host_protocol::assembler::{Assembler, AssemblerLimits};
+use rpc_host_protocol::assembler::AssemblerLimits;
 use rpc_host_protocol::message::{Beat, Goaway, Message};
 use tokio::io::AsyncRead;
 use tokio::time::{Instant, sleep_until};
@@ -17,7 +17,7 @@ use tracing::{Span, debug, info};
 
 use super::calls::{InFlight, Slots};
 use super::fellows::Fellow;
-use super::order::Order;
+use super::incoming::Incoming;
 use super::paces::Paces;
 use super::shortcut::Shortcut;
 use super::{Backend, Origin, Reach, SessionContext, SessionEnd, end};
@@ -45,8 +45,7 @@ pub(super) struct Session<B: Backend> {
     context: SessionContext<B>,
     holder: Arc<Holder<B>>,
     outbox: Outbox,
-    assembler: Assembler,
-    order: Order,
+    incoming: Incoming,
     in_flight: Arc<InFlight>,
     calls: Slots,
     uploads: Slots,
@@ -100,12 +99,11 @@ impl<B: Backend> Session<B> {
             reach,
             fellow: context.fellows.join(),
             outbox,
-            assembler: Assembler::new(AssemblerLimits {
+            incoming: Incoming::new(AssemblerLimits {
                 max_message_bytes,
                 max_buffered_bytes: max_long_bytes,
                 max_incomplete_messages: usize::try_from(max_exchanges).unwrap_or(usize::MAX),
             }),
-            order: Order::default(),
             in_flight: Arc::new(InFlight::new(
                 limits.max_unread_reply_bytes_per_session,
                 &account,
@@ -152,7 +150,7 @@ impl<B: Backend> Session<B> {
                 () = all_answered(&self.calls, &self.uploads, &mut self.fellow, &self.reach, &self.holder), if self.stop_at.is_some() => Happening::AllAnswered,
                 () = until(self.stop_at), if self.stop_at.is_some() => Happening::TimeIsUp,
                 () = &mut heartbeat => Happening::Heartbeat,
-                frame = resting(reader.next(), &mut has_rested) => Happening::Frame(frame?),
+                frame = resting(reader.next_behind(|header| self.incoming.begin(header)), &mut has_rested) => Happening::Frame(frame?),
             };
             match happening {
                 Happening::Frame(None) => return Ok(SessionEnd::PeerLeft),
@@ -160,7 +158,9 @@ impl<B: Backend> Session<B> {
                     self.last_heard = Instant::now();
                     self.reach.hear(self.last_heard);
                     self.on_frame(frame).await?;
-                    while let Some(frame) = reader.next_buffered()? {
+                    while let Some(frame) =
+                        reader.next_buffered(|header| self.incoming.begin(header))?
+                    {
                         frames = frames.wrapping_add(1);
                         if frames.is_multiple_of(FRAMES_IN_A_ROW) {
                             tokio::task::yield_now().await;

@@ -114,7 +114,7 @@ async fn read_message(input: &mut Input) -> Result<RawMessage, Error> {
         let header = Header::decode(header).map_err(|error| unexpected(&error.to_string()))?;
         let mut payload = vec![0; header.length_bytes as usize];
         input.read_exact(&mut payload).await.map_err(broken)?;
-        let message = assembler.accept(header, payload);
+        let message = assembler.accept(header, &payload);
         if let Some(message) = message.map_err(|error| unexpected(&error.to_string()))? {
             return Ok(message);
         }

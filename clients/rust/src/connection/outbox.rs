@@ -299,7 +299,7 @@ mod tests {
             while let Some((header, after)) = rest.split_first_chunk::<HEADER_BYTES>() {
                 let header = Header::decode(*header).unwrap();
                 let (payload, after) = after.split_at(header.length_bytes as usize);
-                seen.extend(assembler.accept(header, payload.to_vec()).unwrap());
+                seen.extend(assembler.accept(header, payload).unwrap());
                 rest = after;
             }
         }

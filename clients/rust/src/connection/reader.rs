@@ -79,8 +79,8 @@ fn take_frames(
             return Ok(());
         }
         buffer.advance(HEADER_BYTES);
-        let payload = buffer.split_to(length).to_vec();
-        if let Some(message) = assembler.accept(header, payload).map_err(violation)? {
+        let payload = buffer.split_to(length);
+        if let Some(message) = assembler.accept(header, &payload).map_err(violation)? {
             take_message(shared, message)?;
         }
     }

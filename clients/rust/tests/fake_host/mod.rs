@@ -158,7 +158,7 @@ impl Peer {
                 "{} was not begun",
                 header.id
             );
-            if let Some(raw) = self.assembler.accept(header, payload).unwrap() {
+            if let Some(raw) = self.assembler.accept(header, &payload).unwrap() {
                 return Some((raw.id, Message::decode(raw).unwrap()));
             }
         }

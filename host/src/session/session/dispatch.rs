@@ -20,9 +20,8 @@ use crate::session::{Backend, CallReply, CallRequest, ReachError, SessionEnd, en
 use crate::transport::frames::Frame;
 
 impl<B: Backend> Session<B> {
-    pub(super) async fn on_frame(&mut self, (header, payload): Frame) -> Result<(), SessionEnd> {
-        self.order.check(&header)?;
-        match self.assembler.accept(header, payload)? {
+    pub(super) async fn on_frame(&mut self, frame: Frame) -> Result<(), SessionEnd> {
+        match self.incoming.end(frame) {
             None => Ok(()),
             Some(raw) => self.on_message(raw).await,
         }
@@ -153,15 +152,14 @@ impl<B: Backend> Session<B> {
         };
         let holder = Arc::clone(&self.holder);
         let call = holder.backend.begin_call(&holder.principal, call);
-        let work = async move { holder.backend.call(&holder.principal, call).await };
+        // Boxed as soon as it is there: all that is passed on from here to its task is small.
+        let work = Box::pin(async move { holder.backend.call(&holder.principal, call).await });
         let began = Began {
             at: self.last_heard,
             span,
         };
         if self.uploads.taken() == 0 && self.shortcut.may(self.last_heard) {
-            let turn = self
-                .in_flight
-                .try_at_once(token, slot, began, Box::pin(work));
+            let turn = self.in_flight.try_at_once(token, slot, began, work);
             let length = turn.await;
             self.shortcut.note(length);
         } else {

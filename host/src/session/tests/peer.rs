@@ -454,7 +454,7 @@ impl Peer {
     pub(super) async fn receive(&mut self) -> Option<(u32, Message)> {
         loop {
             let (header, payload) = self.read.next().await.unwrap()?;
-            if let Some(raw) = self.assembler.accept(header, payload).unwrap() {
+            if let Some(raw) = self.assembler.accept(header, &payload).unwrap() {
                 return Some((raw.id.0, Message::decode(raw).unwrap()));
             }
         }

@@ -21,7 +21,7 @@ const DIRECT_READ_BYTES: usize = 4 * 1024;
 /// somebody who sends a byte a second to hold a connection.
 const MIN_BYTES_PER_SECOND: u32 = 16 * 1024;
 
-/// A header and the payload that followed it.
+/// A header and the payload that followed it, behind what it was to be put behind.
 pub type Frame = (Header, Vec<u8>);
 
 /// Takes frames off a stream.
@@ -36,9 +36,17 @@ pub struct FrameReader<R> {
     /// How many there may be.
     buffer_bytes: usize,
     /// A frame whose payload is longer than what was buffered.
-    partial: Option<Frame>,
+    partial: Option<Partial>,
     /// When the frame that is incomplete now was first seen to be so.
     begun_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Partial {
+    header: Header,
+    bytes: Vec<u8>,
+    /// How many there are when it is complete.
+    end: usize,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
@@ -78,8 +86,19 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// # Errors
     /// When what came is no frame, came too slowly, or the stream failed.
     pub async fn next(&mut self) -> Result<Option<Frame>, TransportError> {
+        self.next_behind(|_| Ok(Vec::new())).await
+    }
+
+    /// The same, with its payload behind the bytes that `earlier` gives when the header is there.
+    ///
+    /// # Errors
+    /// Those of [`FrameReader::next`], and those of `earlier`.
+    pub async fn next_behind<E: From<TransportError>>(
+        &mut self,
+        mut earlier: impl FnMut(&Header) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<Frame>, E> {
         loop {
-            if let Some(frame) = self.next_buffered()? {
+            if let Some(frame) = self.next_buffered(&mut earlier)? {
                 return Ok(Some(frame));
             }
             if !self.fill().await? {
@@ -96,44 +115,54 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame, if all of it has been read already.
     ///
     /// # Errors
-    /// When what came is no frame.
-    pub fn next_buffered(&mut self) -> Result<Option<Frame>, TransportError> {
-        if self.partial.is_none() && !self.begin_frame()? {
-            return Ok(None);
-        }
-        let Some((header, mut payload)) = self.partial.take() else {
-            return Ok(None);
+    /// When what came is no frame, and those of `earlier`.
+    pub fn next_buffered<E: From<TransportError>>(
+        &mut self,
+        earlier: impl FnOnce(&Header) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<Frame>, E> {
+        let mut partial = match self.partial.take() {
+            Some(partial) => partial,
+            None => match self.begin_frame(earlier)? {
+                Some(partial) => partial,
+                None => return Ok(None),
+            },
         };
-        let missing = missing_bytes(&header, &payload);
+        let missing = partial.missing_bytes();
         let buffered = self.buffer.get(self.start..).unwrap_or_default();
         let taken = buffered.get(..missing).unwrap_or(buffered);
-        payload.extend_from_slice(taken);
+        partial.bytes.extend_from_slice(taken);
         self.start += taken.len();
-        if missing_bytes(&header, &payload) > 0 {
-            self.partial = Some((header, payload));
+        if partial.missing_bytes() > 0 {
+            self.partial = Some(partial);
             return Ok(None);
         }
         self.begun_at = None;
-        Ok(Some((header, payload)))
+        Ok(Some((partial.header, partial.bytes)))
     }
 
-    /// Reads a header off the buffer. False: not all of it is there.
-    fn begin_frame(&mut self) -> Result<bool, TransportError> {
+    /// Reads a header off the buffer, if all of it is there.
+    fn begin_frame<E: From<TransportError>>(
+        &mut self,
+        earlier: impl FnOnce(&Header) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<Partial>, E> {
         let buffered = self.buffer.get(self.start..).unwrap_or_default();
         let Some((header, _)) = buffered.split_first_chunk::<HEADER_BYTES>() else {
-            return Ok(false);
+            return Ok(None);
         };
-        let header = Header::decode(*header)?;
-        if header.length_bytes as usize > self.max_payload_bytes {
+        let header = Header::decode(*header).map_err(TransportError::from)?;
+        let length_bytes = header.length_bytes as usize;
+        if length_bytes > self.max_payload_bytes {
             return Err(TransportError::FrameTooEarly {
                 length_bytes: header.length_bytes,
                 max_bytes: self.max_payload_bytes,
-            });
+            }
+            .into());
         }
         self.start += HEADER_BYTES;
-        let payload = Vec::with_capacity(header.length_bytes as usize);
-        self.partial = Some((header, payload));
-        Ok(true)
+        let mut bytes = earlier(&header)?;
+        bytes.reserve_exact(length_bytes);
+        let end = bytes.len() + length_bytes;
+        Ok(Some(Partial { header, bytes, end }))
     }
 
     /// Reads once. False: the peer ended the connection between two frames.
@@ -142,7 +171,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.start = 0;
         let deadline = self.deadline();
         let direct = match &mut self.partial {
-            Some((header, payload)) => Some((missing_bytes(header, payload), payload))
+            Some(partial) => Some((partial.missing_bytes(), &mut partial.bytes))
                 .filter(|(n, _)| *n >= DIRECT_READ_BYTES),
             None => None,
         };
@@ -177,7 +206,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// When the frame that has begun has to be complete; `None` between two frames.
     fn deadline(&mut self) -> Option<Instant> {
         let length_bytes = match &self.partial {
-            Some((header, _)) => header.length_bytes,
+            Some(partial) => partial.header.length_bytes,
             None if self.buffer.is_empty() => return None,
             None => 0,
         };
@@ -197,6 +226,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 }
 
-fn missing_bytes(header: &Header, payload: &[u8]) -> usize {
-    (header.length_bytes as usize).saturating_sub(payload.len())
+impl Partial {
+    fn missing_bytes(&self) -> usize {
+        self.end.saturating_sub(self.bytes.len())
+    }
 }

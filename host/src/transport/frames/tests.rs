@@ -47,7 +47,7 @@ async fn messages<R: tokio::io::AsyncRead + Unpin>(stream: R) -> Vec<RawMessage>
     let (mut reader, mut assembler) = (reader(stream), Assembler::new(WHOLE));
     let mut messages = Vec::new();
     while let Some((header, payload)) = reader.next().await.unwrap() {
-        messages.extend(assembler.accept(header, payload).unwrap());
+        messages.extend(assembler.accept(header, &payload).unwrap());
     }
     messages
 }
@@ -208,7 +208,7 @@ async fn a_long_message_does_not_hold_up_short_ones() {
         frames.push(header.id.0);
         complete.extend(
             assembler
-                .accept(header, payload)
+                .accept(header, &payload)
                 .ok()
                 .flatten()
                 .map(|m| m.id.0),
@@ -273,7 +273,7 @@ async fn what_follows_an_exchange_is_written_after_all_of_it_and_others_overtake
     let mut assembler = Assembler::new(WHOLE);
     let mut complete = Vec::new();
     while let Some((header, payload)) = reader.next().await.unwrap() {
-        if let Ok(Some(message)) = assembler.accept(header, payload) {
+        if let Ok(Some(message)) = assembler.accept(header, &payload) {
             complete.push((message.id.0, message.payload.len()));
         }
     }
