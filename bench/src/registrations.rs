@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure, format_err};
 use rpc_host_client::{Module, NamedModule, Options};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 
 use crate::book::{ACROSS_MANY, Book, OF_MANY, OF_ONE, REGISTRATIONS, Row};
@@ -20,7 +22,33 @@ const ROUNDS: usize = 20;
 const CALLS: usize = 200;
 
 /// Two nodes at the same time, one with a single registration, one with many of the same module.
+///
+/// They and whoever calls them share one processor: a call takes twice as long where the system happens to place the
+/// two ends of a connection on two, and it may do so with one node and not with the other.
 pub(crate) async fn measure(program: &Path, modules: &Path, book: &mut Book) -> Result<()> {
+    let (program, modules) = (program.to_owned(), modules.to_owned());
+    let measuring = std::thread::spawn(move || {
+        keep_to_one_processor()?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(on_one_processor(&program, &modules))
+    });
+    let measured = tokio::task::spawn_blocking(move || measuring.join()).await?;
+    let row =
+        measured.map_err(|_panic| format_err!("the measurement of registrations panicked"))?;
+    book.enter(row?);
+    Ok(())
+}
+
+/// Of this thread, and of the programs that it starts.
+fn keep_to_one_processor() -> Result<()> {
+    let allowed = sched_getaffinity(None)?;
+    let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| allowed.is_set(cpu));
+    let mut one = CpuSet::new();
+    one.set(last.context("there is no processor")?);
+    Ok(sched_setaffinity(None, &one)?)
+}
+
+async fn on_one_processor(program: &Path, modules: &Path) -> Result<Row> {
     let (few, many) = (Host::start(program).await?, Host::start(program).await?);
     let of_few = Guests::new(&few, modules).await?;
     let of_many = Guests::new(&many, modules).await?;
@@ -61,9 +89,9 @@ pub(crate) async fn measure(program: &Path, modules: &Path, book: &mut Book) -> 
             }
         }
     }
-    book.enter(row);
     few.stop().await?;
-    many.stop().await
+    many.stop().await?;
+    Ok(row)
 }
 
 fn name(number: usize) -> String {

@@ -1,6 +1,7 @@
 //! One call.
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ enum Origin {
 }
 
 type Show = Box<dyn FnMut(Line) + Send>;
+
+/// A reply on its way.
+type Answer = Pin<Box<dyn Future<Output = Result<(RawReply, Option<Read>), Error>> + Send>>;
 
 /// What answered a call, not decoded.
 #[derive(Clone)]
@@ -182,7 +186,7 @@ impl Call {
     /// [`encode_arguments`](rpc_host_protocol::cbor::encode_arguments) makes them.
     pub async fn call_raw(mut self, arguments: Vec<u8>) -> Result<RawReply, Error> {
         self.written.passed = Passed::default();
-        let (reply, _) = self.send_encoded(arguments).await?;
+        let (reply, _read) = self.send_encoded(arguments).await?;
         Ok(reply)
     }
 
@@ -192,13 +196,13 @@ impl Call {
         self.send_encoded(arguments).await
     }
 
-    async fn send_encoded(self, arguments: Vec<u8>) -> Result<(RawReply, Option<Read>), Error> {
-        match self.timeout {
-            None => self.exchange(arguments).await,
-            Some(timeout) => {
-                let answer = self.exchange(arguments);
-                within(timeout.saturating_add(GRACE), answer).await
-            }
+    /// Boxed, so that the futures of those who call, each within another, stay small.
+    fn send_encoded(self, arguments: Vec<u8>) -> Answer {
+        let timeout = self.timeout;
+        let answer = Box::pin(self.exchange(arguments));
+        match timeout {
+            None => answer,
+            Some(timeout) => Box::pin(within(timeout.saturating_add(GRACE), answer)),
         }
     }
 
@@ -232,9 +236,8 @@ impl Call {
         if let Origin::Method(object) = &origin {
             let resource = object.resource().map(|resource| &**resource);
             let (number, module) = (object.number(), object.module_name());
-            header.function = connection
-                .method(number, module, resource, &header.function)
-                .await?;
+            let method = connection.method(number, module, resource, &header.function);
+            header.function = Box::pin(method).await?;
         }
         let module = Arc::from(header.module.as_str());
         let message = Message::Call { header, arguments };

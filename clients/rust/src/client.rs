@@ -143,9 +143,14 @@ impl Client {
 
     /// The present connection, or a new one if it is over.
     pub(crate) async fn connection(&self) -> Result<Arc<Connection>, Error> {
-        if let Some(connection) = self.usable()? {
-            return Ok(connection);
+        match self.usable()? {
+            Some(connection) => Ok(connection),
+            // Boxed: a call, which passes here each time, is not to carry what it takes to connect.
+            None => Box::pin(self.connected_anew()).await,
         }
+    }
+
+    async fn connected_anew(&self) -> Result<Arc<Connection>, Error> {
         let mut attempts = self.shared.attempts.lock().await;
         // Somebody else may have connected meanwhile, or have found out that it is no use.
         if let Some(connection) = self.usable()? {

@@ -98,3 +98,19 @@ impl fmt::Debug for NamedModule {
         write!(f, "NamedModule({:?})", self.name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of what such a function returns.
+    fn size_of_result<R>(_: impl Fn(Call) -> R) -> usize {
+        size_of::<R>()
+    }
+
+    /// Each function on the way to whoever waits for a call moves it.
+    #[test]
+    fn what_callers_carry_of_a_call_is_small() {
+        assert!(size_of_result(|call| call.call::<i64>()) <= 2048);
+    }
+}

@@ -75,6 +75,15 @@ mod tests {
     }
 
     #[test]
+    fn it_is_for_the_first_calls_of_what_was_read_together() {
+        let mut shortcut = Shortcut::default();
+        let now = Instant::now();
+        assert!(shortcut.may(now));
+        assert!(!shortcut.may(now - LONGEST_TURN));
+        assert!(shortcut.may(Instant::now()), "the next ones may again");
+    }
+
+    #[test]
     fn a_long_turn_now_and_then_does_not() {
         let mut shortcut = Shortcut::default();
         for turn in 0..1_000 {

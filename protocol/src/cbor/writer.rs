@@ -15,6 +15,11 @@ const MAP: u8 = 5;
 const TAG: u8 = 6;
 const SIMPLE: u8 = 7;
 
+/// From so many bytes on they are not to be copied for want of a little room.
+const LONG_BYTES: usize = 4 << 10;
+/// What may come after them, or be put before them: the head of a message, for one.
+const AROUND_BYTES: usize = 512;
+
 /// Appends CBOR items to a buffer.
 ///
 /// The caller sees to it that an array or map is followed by as many items as it announced.
@@ -116,6 +121,9 @@ impl Writer {
     /// Bytes.
     pub fn byte_string(&mut self, bytes: &[u8]) {
         self.head(BYTES, bytes.len() as u64);
+        if bytes.len() >= LONG_BYTES {
+            self.bytes.reserve(bytes.len().saturating_add(AROUND_BYTES));
+        }
         self.bytes.extend_from_slice(bytes);
     }
 

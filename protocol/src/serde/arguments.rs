@@ -11,6 +11,7 @@ use crate::value::ValueError;
 /// The arguments of a call while they are put together: positional ones, then named ones.
 #[derive(Debug, Default)]
 pub struct ArgumentList {
+    /// Behind a byte that is kept for the head of their array.
     positional: Output,
     positional_count: usize,
     named: Output,
@@ -26,6 +27,9 @@ impl ArgumentList {
     /// Adds the next positional argument.
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
         let index = self.positional_count;
+        if index == 0 {
+            self.positional.writer().raw(&[0]);
+        }
         self.positional_count += 1;
         self.positional
             .write(value)
@@ -48,12 +52,16 @@ impl ArgumentList {
 
     /// The two CBOR items that follow the envelope of a call.
     pub fn into_bytes(self) -> Vec<u8> {
-        let mut writer = Writer::new();
-        writer.array(self.positional_count);
-        writer.raw(&self.positional.into_bytes());
-        writer.map(self.named_count);
-        writer.raw(&self.named.into_bytes());
-        writer.into_bytes()
+        let (mut array, mut map) = (Writer::new(), Writer::new());
+        array.array(self.positional_count);
+        map.map(self.named_count);
+        map.raw(&self.named.into_bytes());
+        // Where they are: they may be many.
+        let mut bytes = self.positional.into_bytes();
+        let kept = bytes.len().min(1);
+        bytes.splice(..kept, array.into_bytes());
+        bytes.append(&mut map.into_bytes());
+        bytes
     }
 }
 

@@ -1,12 +1,18 @@
 //! A client over streams that it is given.
 
-use std::io::Write;
+use std::future::poll_fn;
+use std::io::{self, Write};
+use std::pin::{Pin, pin};
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 
 use rpc_host_client::{Client, Error};
 use rpc_host_protocol::message::Goaway;
 use rpc_host_protocol::{ExchangeId, Message};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, BufReader};
+use tokio::task::JoinSet;
 
 use crate::fake_host::{Peer, welcome};
 use crate::{cbor, positional, unavailable};
@@ -54,6 +60,80 @@ async fn who_is_not_welcome_over_streams_hears_why() {
     let (input, output) = tokio::io::split(ours);
     let refused = Client::from_streams(input, output).await.unwrap_err();
     assert_eq!(refused.failure(), Some(&unavailable()));
+}
+
+/// Counts how often something is written.
+struct Counted<W> {
+    inner: W,
+    writes: Arc<AtomicUsize>,
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for Counted<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[tokio::test]
+async fn calls_that_begin_together_are_written_together_and_a_lone_one_at_once() {
+    const CALLS: usize = 100;
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let node = tokio::spawn(async move {
+        let mut peer = Peer::over(theirs);
+        peer.greet(welcome()).await;
+        while let Some((id, _, _)) = peer.call().await {
+            peer.reply(id, cbor(()), false).await;
+        }
+    });
+    let (input, output) = tokio::io::split(ours);
+    let writes = Arc::new(AtomicUsize::new(0));
+    let output = Counted {
+        inner: output,
+        writes: Arc::clone(&writes),
+    };
+    let client = Client::from_streams(input, output).await.unwrap();
+    let module = client.module("it");
+    let written = || writes.swap(0, Ordering::Relaxed);
+    written();
+    for _ in 0..3 {
+        let mut call = pin!(module.call::<()>("echo", ()));
+        assert!(poll_once(call.as_mut()).await.is_none());
+        assert_eq!(written(), 1, "nobody else had to have a turn first");
+        call.await.unwrap();
+    }
+    let mut calls = JoinSet::new();
+    for _ in 0..CALLS {
+        let module = module.clone();
+        calls.spawn(async move { module.call::<()>("echo", ()).await });
+    }
+    while let Some(called) = calls.join_next().await {
+        called.unwrap().unwrap();
+    }
+    let written = written();
+    assert!(written < CALLS / 4, "{written} writes");
+    drop((client, module));
+    node.await.unwrap();
+}
+
+async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Option<F::Output> {
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 const IS_CHILD: &str = "RPC_HOST_TEST_CHILD";

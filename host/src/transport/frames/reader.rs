@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::BufMut;
-use rpc_host_protocol::frame::{HEADER_BYTES, Header};
+use rpc_host_protocol::frame::{FLAG_MORE, HEADER_BYTES, Header};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -179,7 +179,12 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         let (room, target) = match direct {
             Some(direct) => direct,
             None => {
-                let room = self.buffer_bytes.saturating_sub(self.buffer.len());
+                // Of a message with more frames only the end of this one and the next header are read here, so that
+                // what follows goes where it stays.
+                let room = match &self.partial {
+                    Some(partial) if partial.has_more() => partial.missing_bytes() + HEADER_BYTES,
+                    _ => self.buffer_bytes.saturating_sub(self.buffer.len()),
+                };
                 self.buffer.reserve_exact(room);
                 (room, &mut self.buffer)
             }
@@ -227,6 +232,10 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 }
 
 impl Partial {
+    fn has_more(&self) -> bool {
+        self.header.flags & FLAG_MORE != 0
+    }
+
     fn missing_bytes(&self) -> usize {
         self.end.saturating_sub(self.bytes.len())
     }
