@@ -164,7 +164,7 @@ impl Account {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl Allowance {
     /// More than any test uses.
     pub(crate) fn for_tests(max_memory_bytes: u64) -> Self {

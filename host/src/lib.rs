@@ -45,6 +45,14 @@ pub mod tenant;
 pub mod transport;
 pub mod volume;
 
+/// For the benchmarks of parts of a node, which are no part of its interface.
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub mod bench {
+    pub use crate::sandbox::workbench::{Guest, Workbench};
+    pub use crate::serve::counted::Client;
+}
+
 pub use inspect::{describe_component, inspect_component};
 pub use node::node_limits;
 pub use sandbox::{run_compile_worker, run_describe_worker, run_probe_worker};

@@ -1,7 +1,7 @@
 //! From a configuration to a node that serves, and to its end.
 
-#[cfg(test)]
-mod counted;
+#[cfg(any(test, feature = "bench"))]
+pub(crate) mod counted;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

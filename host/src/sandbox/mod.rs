@@ -79,6 +79,8 @@ mod values;
 mod wasi;
 mod ways;
 mod wit;
+#[cfg(feature = "bench")]
+pub(crate) mod workbench;
 mod worker;
 
 use std::path::{Path, PathBuf};
@@ -322,7 +324,11 @@ impl Sandbox {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
+#[cfg_attr(
+    feature = "bench",
+    allow(clippy::unwrap_used, reason = "a test's, which ends where it fails")
+)]
 impl Sandbox {
     /// Compiles a component in this very process, as the test program has no compile worker in it, and puts its
     /// artifact where the node looks for it.

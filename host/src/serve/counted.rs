@@ -1,8 +1,19 @@
 //! One call through the whole server path, from the bytes that come in to those that go out, in one thread: for
 //! `cargo xtask instructions`, which has callgrind tell what it counted whenever [`a_count_ends`].
 //!
+//! And for `cargo bench -p rpc-host --features bench`, which times the same.
+//!
 //! Everything is as in a node that serves, but for TLS, whose instructions are not ours, and for the compiler,
 //! which works in this process. The component is text, so that no toolchain of guests has a part in the count.
+#![cfg_attr(
+    feature = "bench",
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::missing_panics_doc,
+        reason = "a measurement, which ends where it fails"
+    )
+)]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +29,9 @@ use crate::config::Flags;
 use crate::registry::{self, Digest, IfRevision, Proposed, RegisterOptions, UploadStart, Wish};
 
 /// Counts, the first of which is of all that was before, and calls in each of the others: as many as `xtask` divides by.
+#[cfg(test)]
 const COUNTS: u32 = 8;
+#[cfg(test)]
 const CALLS: u32 = 200;
 
 /// A memory with something in it and a table, as components of all toolchains have.
@@ -50,20 +63,21 @@ fn calls_of_one_client_can_be_counted() {
 }
 
 /// Nothing else may be called like it: callgrind knows it by its name.
+#[cfg(test)]
 #[inline(never)]
 fn a_count_ends() {
     std::hint::black_box(());
 }
 
 /// As little of a client as can be, as it is counted too.
-struct Client {
+pub struct Client {
     stream: DuplexStream,
     next: u32,
 }
 
 impl Client {
     /// Of a new node, which serves it alone, as one that started the node.
-    async fn of_a_node(place: &Path) -> Client {
+    pub async fn of_a_node(place: &Path) -> Client {
         let flags = Flags {
             data: Some(place.join("data")),
             sandbox: Some(SandboxDemand::Off),
@@ -149,7 +163,7 @@ impl Client {
     }
 
     /// One call after the other, each as soon as the one before is answered.
-    async fn call(&mut self, times: u32) {
+    pub async fn call(&mut self, times: u32) {
         for _ in 0..times {
             let header = CallHeader {
                 module: "calc".to_owned(),
