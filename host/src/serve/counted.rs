@@ -6,6 +6,13 @@
 //! Everything is as in a node that serves, but for TLS, whose instructions are not ours, and for the compiler,
 //! which works in this process. The component is text, so that no toolchain of guests has a part in the count.
 #![cfg_attr(
+    not(feature = "bench"),
+    allow(
+        unreachable_pub,
+        reason = "what benchmarks use is the test's own without them"
+    )
+)]
+#![cfg_attr(
     feature = "bench",
     allow(
         clippy::unwrap_used,
