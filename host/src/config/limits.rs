@@ -167,7 +167,8 @@ limits! {
     /// The same of all registrations of one tenant, and those that served their call and are not cleared away yet;
     /// a large one counts as several. Never more than half of `max-ready-instances`.
     max_ready_instances_per_tenant, "max-ready-instances-per-tenant" = 128, at most 2048;
-    /// The same of the node. They are beside `max-live-instances`: no call waits for them.
+    /// The same of the node. They are beside `max-live-instances`: no call waits for them. Each place, of these and of
+    /// those, that was used once keeps up to 1 MiB of each memory for the next instance, cleared.
     max_ready_instances, "max-ready-instances" = 256, at most 4096;
     /// Bytes that all of those take, 65536 for each and its memory and tables; half of it one tenant's. They count
     /// beside the memory of calls, and go where a call of their tenant needs it. With 1, nothing is ever made ready.

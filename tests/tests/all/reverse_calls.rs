@@ -381,8 +381,14 @@ async fn a_deadline_holds_for_all_of_a_chain_through_a_client() {
     let _lease = client.provide(VERIFIER, slowly, Scope::Session).await;
     let began = Instant::now();
     let short = Duration::from_millis(300);
-    let parts = ["the call did not end within 300 ms"];
-    refused(handle(short).await, ErrorCode::DeadlineExceeded, &parts);
+    match handle(short).await {
+        // What is served has the same deadline, and on a busy machine may be the first to be told of it.
+        Ok(Err(told)) => assert!(told.contains("deadline-exceeded"), "{told}"),
+        late => {
+            let parts = ["the call did not end within 300 ms"];
+            refused(late, ErrorCode::DeadlineExceeded, &parts);
+        }
+    }
     let took = began.elapsed();
     assert!(took >= short && took < PATIENCE / 3, "{took:?}");
     stopwatches.begun().await;
