@@ -148,7 +148,7 @@ async fn the_streams_of_the_process_are_not_closed_with_the_connection() {
         let client = client.await.unwrap();
         let sum: i64 = client.module("calc").call("add", (2, 3)).await.unwrap();
         drop(client);
-        let mut stdout = std::io::stdout();
+        let mut stdout = io::stdout();
         writeln!(stdout, "{LAST_WORDS}, and has {sum}").unwrap();
         #[allow(
             clippy::exit,

@@ -781,6 +781,28 @@ fn bytes_count_one_each_wherever_they_stand() {
 }
 
 #[test]
+fn what_is_moved_from_map_to_map_counts_for_each_of_them() {
+    let pair = pair();
+    let map = |value: Type| Type::Map(Type::U8.into(), value.into());
+    let ty = map(map(map(Type::List(Type::U8.into()))));
+    let prepared = pair.prepared(&echoing(&ty, BUMP, ""));
+    let (index, _) = prepared.functions().find("echo").unwrap();
+    let with = |value: Value| Value::Map(vec![(Value::U8(1), value)]);
+    let arguments = padded(with(with(with(Value::Bytes(vec![5; 1000])))));
+    // Three maps of an entry each, the bytes, and what is in two of them: keys, heads and the bytes again.
+    let moved = [1 + 3 + 1000, 1 + 1 + 1 + 3 + 1000];
+    let counted = (1 + PADDING) * 40 + 3 * 80 + 1000 + moved.iter().sum::<usize>();
+    for (fuel, is_enough) in [(counted, true), (counted - 1, false)] {
+        pair.runtime.block_on(async {
+            let mut instance = pair.bench.instance_of(&prepared).await;
+            instance.store.set_hostcall_fuel(fuel);
+            let ended = as_data(&mut instance, index, &arguments).await;
+            assert_eq!(ended.is_ok(), is_enough, "{ended:?}");
+        });
+    }
+}
+
+#[test]
 fn a_reply_that_would_be_too_long_is_not_made_and_the_instance_lives_on() {
     let pair = pair();
     let ty = Type::List(record(&[("number", Type::U64)]).into());
