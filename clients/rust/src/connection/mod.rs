@@ -18,7 +18,7 @@ mod window;
 mod writer;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ struct Shared {
     /// Something waits that the socket did not take at once or that is written together with more, or the end has
     /// come.
     writer_wanted: Notify,
-    /// Whether an exchange began since anything was last read.
-    has_begun: AtomicBool,
+    /// How many exchanges began since anything was last read.
+    begun: AtomicUsize,
     /// One permit for each exchange that the host allows at once.
     slots: Arc<Semaphore>,
     /// Room at the host for messages that are not complete, in frames: as many as the longest message
@@ -198,7 +198,7 @@ impl Connection {
             }),
             writer: Mutex::new(Writer::new(output)),
             writer_wanted: Notify::new(),
-            has_begun: AtomicBool::new(false),
+            begun: AtomicUsize::new(0),
             slots: Arc::new(Semaphore::new(slots)),
             room: Arc::new(Semaphore::new(room)),
             kept_slots: Arc::new(Semaphore::new(0)),

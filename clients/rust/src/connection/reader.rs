@@ -46,7 +46,7 @@ pub(super) async fn run(
             Err(error) => break Error::lost(format!("cannot read: {error}")),
         }
         shared.heard.store(true, Ordering::Relaxed);
-        shared.has_begun.store(false, Ordering::Relaxed);
+        shared.begun.store(0, Ordering::Relaxed);
         if let Err(why) = take_frames(&shared, &mut assembler, &mut buffer) {
             break why;
         }

@@ -16,6 +16,8 @@ use crate::streams::Output;
 
 /// Frames are gathered until there are so many bytes; then they are written at once.
 const GATHER_BYTES: usize = 64 << 10;
+/// So many exchanges are written as each begins.
+const A_FEW: usize = 3;
 
 /// The writing half, and bytes on their way into it.
 pub(super) struct Writer {
@@ -115,12 +117,14 @@ impl Shared {
         }
     }
 
-    /// The same for an exchange that has just begun. Where others began since anything was heard, many are likely to
-    /// begin now, and the writer task writes them together: a write for each would cost more than the calls.
+    /// The same for an exchange that has just begun. Where some others began since anything was heard, many are likely to
+    /// begin now, and the writer task writes them together: a write for each would cost more than the calls. A few
+    /// are written at once, as that task may have to wait for one that computes.
     pub(super) fn write_begun(&self) {
-        match self.has_begun.swap(true, Ordering::Relaxed) {
-            false => self.write_now(),
-            true => self.writer_wanted.notify_one(),
+        if self.begun.fetch_add(1, Ordering::Relaxed) < A_FEW {
+            self.write_now();
+        } else {
+            self.writer_wanted.notify_one();
         }
     }
 }
