@@ -58,6 +58,28 @@ pub struct CallLimits {
     pub journal_room: Room,
 }
 
+#[cfg(any(test, feature = "bench"))]
+impl CallLimits {
+    /// Those of a call that needs little but memory.
+    pub(super) fn for_tests(max_memory_bytes: u64) -> Self {
+        CallLimits {
+            timeout: Duration::from_secs(60),
+            max_memory_bytes,
+            max_hostcall_bytes: 1 << 20,
+            max_handles: 100,
+            max_host_resources: 100,
+            max_log_line_bytes: 1024,
+            max_log_lines: 100,
+            max_output_bytes: 1024,
+            max_http_requests_of_tenant: 1,
+            journal_room: Room {
+                registration_bytes: 1 << 20,
+                tenant_bytes: 1 << 20,
+            },
+        }
+    }
+}
+
 /// Room for values that came as bytes.
 #[derive(Debug)]
 pub struct ArgumentRoom {

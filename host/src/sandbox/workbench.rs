@@ -22,7 +22,7 @@ use super::{
 use crate::account::{Account, Allowance};
 use crate::budget::Budget;
 use crate::capability::Kinds;
-use crate::journal::{Room, Scribe};
+use crate::journal::Scribe;
 
 /// Longer than any benchmark takes.
 const FOREVER: Duration = Duration::from_secs(1 << 20);
@@ -133,18 +133,8 @@ fn terms(account: &Arc<Account>) -> Terms {
         },
         limits: CallLimits {
             timeout: FOREVER,
-            max_memory_bytes: MEMORY_BYTES,
             max_hostcall_bytes: MEMORY_BYTES,
-            max_handles: 100,
-            max_host_resources: 100,
-            max_log_line_bytes: 1024,
-            max_log_lines: 100,
-            max_output_bytes: 1024,
-            max_http_requests_of_tenant: 1,
-            journal_room: Room {
-                registration_bytes: 1 << 20,
-                tenant_bytes: 1 << 20,
-            },
+            ..CallLimits::for_tests(MEMORY_BYTES)
         },
         began_at: Duration::ZERO,
         deadline: Instant::now() + FOREVER,

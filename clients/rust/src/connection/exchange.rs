@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::Ack;
 pub(crate) use rpc_host_protocol::message::Output as Line;
-use rpc_host_protocol::{ExchangeId, Message};
+use rpc_host_protocol::{ExchangeId, Kind, Message};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::{Connection, Passed, Term, Waiting};
@@ -30,7 +30,6 @@ pub(super) struct Opening {
     pub(super) room: Option<OwnedSemaphorePermit>,
     pub(super) passed: Passed,
     pub(super) lines: Option<mpsc::UnboundedSender<Line>>,
-    pub(super) is_upload: bool,
     /// Whether it goes on to its end though nobody waits for that.
     pub(super) is_final: bool,
 }
@@ -44,7 +43,6 @@ impl Opening {
             room: None,
             passed: Passed::default(),
             lines: None,
-            is_upload: false,
             is_final: false,
         }
     }
@@ -59,18 +57,17 @@ impl Exchange {
             room,
             passed,
             lines,
-            is_upload,
             is_final,
         } = opening;
         // Before the host can say anything about them.
         let sent = connection.shared.sending(passed);
         let (reply_sender, reply) = oneshot::channel();
-        let (ack_sender, acks) = match is_upload {
-            true => {
+        let (ack_sender, acks) = match message.kind {
+            Kind::Upload => {
                 let (sender, acks) = watch::channel(Ack::default());
                 (Some(sender), Some(acks))
             }
-            false => (None, None),
+            _ => (None, None),
         };
         let id = {
             let mut state = connection.shared.state();

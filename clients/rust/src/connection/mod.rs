@@ -260,14 +260,12 @@ impl Connection {
         }
         let is_call = matches!(message, Message::Call { .. });
         let slot = shared.slot(is_call && served.is_some()).await?;
-        let is_upload = matches!(message, Message::Upload(_));
         let message = message.encode(ExchangeId::CONNECTION);
         let room = shared.room_for(&message).await?;
         let opening = Opening {
             room,
             passed,
             lines,
-            is_upload,
             ..Opening::new(message, slot)
         };
         Exchange::begin(self, opening)

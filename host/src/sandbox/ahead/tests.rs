@@ -6,7 +6,6 @@ use wasmtime::component::Component;
 use super::*;
 use crate::account::{Account, Allowance};
 use crate::capability::{Grants, Kinds};
-use crate::journal::Room;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::demand::PAUSE_WITHOUT_ROOM;
 use crate::sandbox::docs::Docs;
@@ -110,21 +109,7 @@ impl Bench {
                     call: Arc::from("c"),
                     scribe: Scribe::default(),
                 },
-                limits: CallLimits {
-                    timeout: FAR,
-                    max_memory_bytes: call.max_memory_bytes,
-                    max_hostcall_bytes: 1 << 20,
-                    max_handles: 100,
-                    max_host_resources: 100,
-                    max_log_line_bytes: 1024,
-                    max_log_lines: 100,
-                    max_output_bytes: 1024,
-                    max_http_requests_of_tenant: 1,
-                    journal_room: Room {
-                        registration_bytes: 1 << 20,
-                        tenant_bytes: 1 << 20,
-                    },
-                },
+                limits: CallLimits::for_tests(call.max_memory_bytes),
                 began_at: Duration::ZERO,
                 deadline: Instant::now() + FAR,
                 budget: Budget::new(FAR, Arc::clone(&call.account)),

@@ -5,7 +5,7 @@ use wasmtime::component::{Component, Linker};
 use super::*;
 use crate::account::Allowance;
 use crate::capability::Kinds;
-use crate::journal::{Room, Scribe};
+use crate::journal::Scribe;
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
 use crate::sandbox::{SandboxLimits, State};
@@ -106,21 +106,7 @@ impl Bench {
                 call: Arc::from("c"),
                 scribe: Scribe::default(),
             },
-            limits: CallLimits {
-                timeout: Duration::from_secs(60),
-                max_memory_bytes: 1 << 20,
-                max_hostcall_bytes: 1 << 20,
-                max_handles: 100,
-                max_host_resources: 100,
-                max_log_line_bytes: 1024,
-                max_log_lines: 100,
-                max_output_bytes: 1024,
-                max_http_requests_of_tenant: 1,
-                journal_room: Room {
-                    registration_bytes: 1 << 20,
-                    tenant_bytes: 1 << 20,
-                },
-            },
+            limits: CallLimits::for_tests(1 << 20),
             began_at: Duration::ZERO,
             deadline,
             budget: Budget::new(cpu, Arc::clone(&self.account)),

@@ -447,6 +447,19 @@ impl Pair {
         )
     }
 
+    /// An echo that a guest can make who may hand over so much, and none who may hand over one less.
+    fn takes_just(&self, counted: usize, prepared: &Arc<Prepared>, arguments: &[u8]) {
+        let (index, _) = prepared.functions().find("echo").unwrap();
+        for (fuel, is_enough) in [(counted, true), (counted - 1, false)] {
+            self.runtime.block_on(async {
+                let mut instance = self.bench.instance_of(prepared).await;
+                instance.store.set_hostcall_fuel(fuel);
+                let ended = as_data(&mut instance, index, arguments).await;
+                assert_eq!(ended.is_ok(), is_enough, "{ended:?}");
+            });
+        }
+    }
+
     /// The same call in two fresh instances, one way and the other, which has to end the same way.
     fn same(&self, prepared: &Arc<Prepared>, function: &str, arguments: &[u8]) -> Ended {
         self.same_within(64 << 20, prepared, function, arguments)
@@ -767,17 +780,9 @@ fn bytes_count_one_each_wherever_they_stand() {
     let pair = pair();
     let ty = Type::List(Type::List(Type::U8.into()).into());
     let prepared = pair.prepared(&echoing(&ty, BUMP, ""));
-    let (index, _) = prepared.functions().find("echo").unwrap();
     let arguments = padded(Value::List(vec![Value::Bytes(vec![5; 1000]); 3]));
     let counted = (1 + PADDING) * 40 + 3 * (40 + 1000);
-    for (fuel, is_enough) in [(counted, true), (counted - 1, false)] {
-        pair.runtime.block_on(async {
-            let mut instance = pair.bench.instance_of(&prepared).await;
-            instance.store.set_hostcall_fuel(fuel);
-            let ended = as_data(&mut instance, index, &arguments).await;
-            assert_eq!(ended.is_ok(), is_enough, "{ended:?}");
-        });
-    }
+    pair.takes_just(counted, &prepared, &arguments);
 }
 
 #[test]
@@ -786,20 +791,12 @@ fn what_is_moved_from_map_to_map_counts_for_each_of_them() {
     let map = |value: Type| Type::Map(Type::U8.into(), value.into());
     let ty = map(map(map(Type::List(Type::U8.into()))));
     let prepared = pair.prepared(&echoing(&ty, BUMP, ""));
-    let (index, _) = prepared.functions().find("echo").unwrap();
     let with = |value: Value| Value::Map(vec![(Value::U8(1), value)]);
     let arguments = padded(with(with(with(Value::Bytes(vec![5; 1000])))));
     // Three maps of an entry each, the bytes, and what is in two of them: keys, heads and the bytes again.
     let moved = [1 + 3 + 1000, 1 + 1 + 1 + 3 + 1000];
     let counted = (1 + PADDING) * 40 + 3 * 80 + 1000 + moved.iter().sum::<usize>();
-    for (fuel, is_enough) in [(counted, true), (counted - 1, false)] {
-        pair.runtime.block_on(async {
-            let mut instance = pair.bench.instance_of(&prepared).await;
-            instance.store.set_hostcall_fuel(fuel);
-            let ended = as_data(&mut instance, index, &arguments).await;
-            assert_eq!(ended.is_ok(), is_enough, "{ended:?}");
-        });
-    }
+    pair.takes_just(counted, &prepared, &arguments);
 }
 
 #[test]
