@@ -87,6 +87,11 @@ impl Assembler {
         self.limits = limits;
     }
 
+    /// Whether a message has begun that has not come to its end.
+    pub fn is_amidst(&self) -> bool {
+        !self.incomplete.is_empty()
+    }
+
     /// Takes one frame; gives the message that it completes, if it does.
     ///
     /// # Errors

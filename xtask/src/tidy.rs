@@ -135,6 +135,7 @@ const HOST: &[(&str, &[&str])] = &[
             "chain",
             "journal",
             "account",
+            "processor",
         ],
     ),
     (

@@ -162,6 +162,7 @@ mod profile;
 mod provide;
 pub mod provider;
 mod registry;
+mod socket;
 mod streams;
 mod tenant;
 mod tls;

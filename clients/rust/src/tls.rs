@@ -12,10 +12,12 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
 use crate::error::Error;
 use crate::profile::{ClientCertificate, Profile, ProfileError};
+use crate::socket::set_up;
 
 /// Whether the host has closed the channel because of the certificate that this client showed. It says so
 /// after the handshake, which is over for the client by then.
@@ -103,9 +105,9 @@ impl Dialer {
             address: address.clone(),
             cause: Arc::new(cause),
         };
+        let began = Instant::now();
         let tcp = TcpStream::connect(address).await.map_err(failed)?;
-        // A call is small and waits for its answer: never hold it back to fill a packet.
-        tcp.set_nodelay(true).map_err(failed)?;
+        set_up(&tcp, began.elapsed()).map_err(failed)?;
         let stream = self
             .connector
             .connect(self.server_name.clone(), tcp)

@@ -31,8 +31,8 @@ use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
 use crate::sandbox::{
-    Ahead, ArgumentRoom, Brought, CallLabel, CallLimits, Encoded, Function, Given, Growth,
-    Prepared, SandboxError, Setting, Terms,
+    Ahead, ArgumentRoom, Brought, CallLabel, CallLimits, Encoded, Forecast, Function, Given,
+    Growth, Prepared, SandboxError, Setting, Terms,
 };
 use crate::session::{CallReply, CallRequest, Origin, SessionId, Told};
 use crate::tenant::{CallPermit, Principal};
@@ -221,7 +221,11 @@ pub(super) async fn call(
         chain.deadline().min(started + timeout)
     });
     let (header, arguments) = (call.header, call.arguments);
-    let (account, bytes) = (Arc::clone(&caller.account), arguments.len());
+    let account = Arc::clone(&caller.account);
+    let forecast = match call.is_long {
+        true => Forecast::Long,
+        false => Forecast::of_arguments(arguments.len()),
+    };
     let work = {
         let (node, outer) = (node.clone(), call.chain);
         // Boxed as soon as it is there: all that is passed on from here to its thread is small.
@@ -262,7 +266,7 @@ pub(super) async fn call(
         })
     };
     let sandbox = node.targets.sandbox();
-    sandbox.work(&account, bytes, deadline, work).await
+    sandbox.work(&account, forecast, deadline, work).await
 }
 
 fn reply(called: Outcome, started: Instant, bounds: &Bounds<'_>) -> Result<CallReply, HostError> {

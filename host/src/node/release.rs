@@ -18,6 +18,7 @@ use super::root::{Caller, Present, Root};
 use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::objects::Gone;
+use crate::sandbox::Forecast;
 
 /// So many end in one turn, and then it is the next call's.
 const AT_A_TURN: usize = 256;
@@ -143,7 +144,9 @@ impl Root {
             Ok(())
         };
         let sandbox = self.node().targets.sandbox();
-        sandbox.work(&account, 0, until, Box::pin(work)).await
+        sandbox
+            .work(&account, Forecast::Open, until, Box::pin(work))
+            .await
     }
 
     fn unheld(&self) -> MutexGuard<'_, Unheld> {

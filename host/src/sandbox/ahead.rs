@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use super::spare::Spare;
 use super::stock::{Fresh, Recipe, Stock, Task, Tending, Used};
 use super::{
-    CallLabel, CallLimits, Instance, InstanceId, Sandbox, Setting, State, StockUse, Terms,
+    CallLabel, CallLimits, Forecast, Instance, InstanceId, Sandbox, Setting, State, StockUse, Terms,
 };
 use crate::budget::Budget;
 use crate::journal::Scribe;
@@ -91,7 +91,11 @@ impl Sandbox {
         let begun = Instant::now();
         let mut turn_begun = begun;
         let sandbox = Arc::clone(&self);
-        let is_much = stock.is_tended_seldom();
+        let forecast = match stock.is_tended_long() {
+            // Where a call was read, the next one would wait for it.
+            true => Forecast::Long,
+            false => Forecast::Open,
+        };
         let work = Box::pin(async move {
             while let Some(task) = stock.next(&turn) {
                 if turn_begun.elapsed() > LONGEST_TURN {
@@ -115,11 +119,7 @@ impl Sandbox {
             }
         });
         let deadline = begun + 2 * MAX_START;
-        match is_much {
-            // Where a call was read, the next one would wait for it.
-            true => self.ways.mill.work(&account, deadline, work).await,
-            false => self.work(&account, 0, deadline, work).await,
-        }
+        self.work(&account, forecast, deadline, work).await;
     }
 
     async fn make_ready(&self, recipe: &Recipe) -> Result<Fresh, NotMade> {

@@ -117,6 +117,11 @@ impl Limiter {
         is_taken
     }
 
+    /// Bytes of its memories and tables.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
     /// The last one.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         self.refusal

@@ -101,6 +101,7 @@ pub use outside::{Answer, Imported, Outside};
 pub use prepared::Prepared;
 pub(crate) use state::State;
 pub use stock::{Ahead, StockUse};
+pub use ways::Forecast;
 pub use wit::{World, describe_component, inspect_component};
 pub use worker::{
     compile as run_compile_worker, describe as run_describe_worker, probe as run_probe_worker,

@@ -21,6 +21,8 @@ use crate::share::Taken;
 /// that is done, and whoever leaves one clears it away itself: its memory is in the caches, and the next call has it
 /// at once.
 const MAX_USED: usize = 4;
+/// To clear away an instance with more memory than this takes as long as many calls.
+const LARGE_MEMORY_BYTES: u64 = 1 << 20;
 
 /// What a call asks for: nothing but instances of its own registration at this revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,7 @@ pub(super) struct Fresh {
 
 /// What is left of an instance that served its call. Nothing works in it any more.
 pub(super) struct Used {
+    is_large: bool,
     _store: Store<State>,
     _place: Taken,
 }
@@ -105,6 +108,7 @@ pub(super) struct Used {
 impl Used {
     pub(super) fn new(store: Store<State>, place: Taken) -> Self {
         Used {
+            is_large: store.data().limiter.memory_bytes() > LARGE_MEMORY_BYTES,
             _store: store,
             _place: place,
         }
@@ -130,6 +134,8 @@ struct Content {
     /// The last one that was made is the first to go: what it needs is most likely in the caches.
     ready: Vec<Fresh>,
     used: Vec<Used>,
+    /// The last one that was used has much to be cleared away.
+    is_large: bool,
     /// Somebody clears away, and makes what is wanted.
     is_tended: bool,
     /// Nothing is kept any more.
@@ -169,6 +175,7 @@ impl Stock {
                 demand: Demand::new(Instant::now()),
                 ready: Vec::new(),
                 used: Vec::new(),
+                is_large: false,
                 is_tended: false,
                 is_over: false,
             }),
@@ -199,6 +206,9 @@ impl Stock {
     pub(super) fn leave(self: &Arc<Self>, used: Option<Used>) -> Option<Tending> {
         let mut content = self.content();
         let mut too_much = None;
+        if let Some(used) = &used {
+            content.is_large = used.is_large;
+        }
         let at_a_time = content.demand.at_a_time() as usize;
         if content.is_over || content.used.len() >= at_a_time + MAX_USED {
             too_much = used;
@@ -284,9 +294,10 @@ impl Stock {
         self.content().end()
     }
 
-    /// Whether it is tended for many calls at a time.
-    pub(super) fn is_tended_seldom(&self) -> bool {
-        self.content().demand.at_a_time() > 1
+    /// Whether to tend it takes long: what there is to do for many calls is done at a time, or much for each.
+    pub(super) fn is_tended_long(&self) -> bool {
+        let content = self.content();
+        content.is_large || content.demand.at_a_time() > 1
     }
 
     /// How many are ready.

@@ -17,8 +17,27 @@ use super::rest::gave_up_this_thread;
 use super::{Sandbox, SandboxError};
 use crate::account::Account;
 
-/// Calls that bring more bytes than this begin in the mill: to decode that many takes a while.
+/// Calls that bring more bytes than this are long: to decode that many takes a while.
 const LARGE_BYTES: usize = 64 << 10;
+
+/// What is known of a call before its first turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forecast {
+    /// Nothing.
+    Open,
+    /// It takes long: it begins in the mill.
+    Long,
+}
+
+impl Forecast {
+    /// Of a call that comes with so many bytes.
+    pub fn of_arguments(bytes: usize) -> Self {
+        match bytes > LARGE_BYTES {
+            true => Forecast::Long,
+            false => Forecast::Open,
+        }
+    }
+}
 
 /// The two ways together.
 #[derive(Debug)]
@@ -37,21 +56,20 @@ impl Ways {
 }
 
 impl Sandbox {
-    /// Does the work of a call that came with so many bytes and has time until `deadline`, by turns with
-    /// other calls. Dropping the future ends it, within one turn of a guest.
+    /// Does the work of a call that has time until `deadline`, by turns with other calls. Dropping the future ends it, within one turn of a guest.
     ///
     /// # Panics
     /// When the work does.
     pub async fn work<T: Send + 'static>(
         &self,
         account: &Arc<Account>,
-        bytes: usize,
+        forecast: Forecast,
         deadline: Instant,
         mut work: Pin<Box<impl Future<Output = T> + Send + 'static>>,
     ) -> T {
         let Ways { quick, mill } = &self.ways;
         let done = poll_fn(|context| {
-            if bytes > LARGE_BYTES {
+            if forecast == Forecast::Long {
                 return Poll::Ready(None);
             }
             let Some(turn) = quick.begin(account) else {

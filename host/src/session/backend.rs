@@ -176,6 +176,8 @@ pub struct CallRequest {
     pub chain: Option<Chain>,
     /// Hears what its guests say, if the client wants that.
     pub ear: Option<Arc<dyn Ear>>,
+    /// Whether it is likely to take long, as earlier ones like it did.
+    pub is_long: bool,
 }
 
 /// How a call ends that went well.

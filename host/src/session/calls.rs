@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault};
@@ -212,22 +211,21 @@ impl InFlight {
         entries.insert(exchange, Entry { task, token, inlet });
     }
 
-    /// Gives `work` one turn in the calling task, and a task of its own only if that is not enough.
-    /// Tells how long the turn was.
+    /// Gives `work` one turn in the calling task, and a task of its own only if that is not enough. Tells whether it
+    /// was.
     pub(super) async fn try_at_once<F>(
         self: &Arc<Self>,
         token: ReplyToken,
         slot: Slot,
         began: Began,
         mut work: Pin<Box<F>>,
-    ) -> Duration
+    ) -> bool
     where
         F: Future<Output = Result<CallReply, Failure>> + Send + 'static,
     {
-        let turn_began = Instant::now();
         let turn = poll_fn(|context| Poll::Ready(poll_isolated(work.as_mut(), context)));
         let turn = turn.instrument(began.span.clone()).await;
-        let length = turn_began.elapsed();
+        let is_over = turn.is_ready();
         match turn {
             Poll::Ready(outcome) => {
                 let (outcome, unread) = self.fit(outcome);
@@ -238,7 +236,7 @@ impl InFlight {
             }
             Poll::Pending => self.spawn(token, slot, None, began, work),
         }
-        length
+        is_over
     }
 
     /// The right to answer, for the task of the exchange itself.

@@ -23,7 +23,7 @@
 //! keep a processor busy, so calls of one session have to be able to run on several; and the reading
 //! task must stay free for the cancel that ends one. It costs no wake-up across threads: a lone call
 //! is spawned into the worker's own next slot, runs there when the reading task rests, and wakes that
-//! task in turn, on the same worker, to write. Calls that are known to be short are spared even
+//! task in turn, on the same worker, to write. Calls of functions that are known to be short are spared even
 //! that, one alone and the first of many, see `shortcut`. Reading and writing share a task because TLS state is shared: two tasks would
 //! only wait for each other's lock.
 

@@ -3,12 +3,14 @@
 //! Room comes first: a connection is taken from the operating system only when there is a place for
 //! it. Nothing that one connection does ends the listener.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rpc_host_protocol::ALPN;
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -25,6 +27,9 @@ use crate::tenant::Certificate;
 /// time mends.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What may wait in the kernel to be sent: one record of TLS.
+const UNSENT_BYTES: u32 = 16 * 1024;
 
 /// What a peer may still send after an alert, and for how long.
 const LINGER_BYTES: usize = 16 * 1024;
@@ -127,6 +132,13 @@ impl Listener {
     }
 }
 
+fn set_up(stream: &TcpStream) -> io::Result<()> {
+    // Replies are written whole; waiting for more to write only delays them.
+    stream.set_nodelay(true)?;
+    // What the kernel has, nothing can overtake: a short reply would wait behind megabytes of a long one.
+    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)
+}
+
 impl Arrival {
     /// Where it comes from.
     pub fn peer(&self) -> SocketAddr {
@@ -140,8 +152,7 @@ impl Arrival {
     pub async fn secure(
         self,
     ) -> Result<Secured<impl AsyncRead + AsyncWrite + Send + Unpin + 'static>, TransportError> {
-        // Replies are written whole; waiting for more to write only delays them.
-        self.stream.set_nodelay(true)?;
+        set_up(&self.stream)?;
         let handshake = TlsAcceptor::from(self.tls).accept(self.stream);
         let handshake = timeout_at(self.handshake_deadline, handshake.into_fallible()).await;
         let handshake = handshake.map_err(|_elapsed| TransportError::HandshakeTooSlow)?;
@@ -175,7 +186,7 @@ impl Arrival {
     }
 }
 
-fn is_about_a_certificate(error: &std::io::Error) -> bool {
+fn is_about_a_certificate(error: &io::Error) -> bool {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
@@ -196,4 +207,21 @@ async fn part(mut stream: TcpStream, delay: Duration) {
     };
     let _read = timeout_at(Instant::now() + LINGER_TIMEOUT, drain).await;
     sleep(delay).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn little_waits_in_the_kernel() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_here, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (stream, _) = accepted.unwrap();
+        set_up(&stream).unwrap();
+        assert!(stream.nodelay().unwrap());
+        let unsent = SockRef::from(&stream).tcp_notsent_lowat().unwrap();
+        assert_eq!(unsent, UNSENT_BYTES);
+    }
 }

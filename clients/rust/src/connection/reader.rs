@@ -9,6 +9,7 @@ use rpc_host_protocol::assembler::{Assembler, AssemblerLimits, RawMessage};
 use rpc_host_protocol::frame::{HEADER_BYTES, Header};
 use rpc_host_protocol::{ExchangeId, Message};
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 
 use super::serving::Settled;
 use super::{Shared, Waiting};
@@ -47,8 +48,11 @@ pub(super) async fn run(
         }
         shared.heard.store(true, Ordering::Relaxed);
         shared.begun.store(0, Ordering::Relaxed);
-        if let Err(why) = take_frames(&shared, &mut assembler, &mut buffer) {
-            break why;
+        match take_frames(&shared, &mut assembler, &mut buffer) {
+            // Whoever waited for one of these waits for this thread now, and more of a long message may come for long.
+            Ok(messages) if messages > 0 && assembler.is_amidst() => yield_now().await,
+            Ok(_) => {}
+            Err(why) => break why,
         }
         buffer.reserve(READ_BYTES);
     };
@@ -66,25 +70,28 @@ fn violation(what: impl std::fmt::Display) -> Error {
     Error::lost(format!("the host broke the protocol: {what}"))
 }
 
+/// Gives how many messages were complete.
 fn take_frames(
     shared: &Arc<Shared>,
     assembler: &mut Assembler,
     buffer: &mut BytesMut,
-) -> Result<(), Error> {
+) -> Result<usize, Error> {
+    let mut messages = 0;
     while let Some(header) = buffer.first_chunk::<HEADER_BYTES>() {
         let header = Header::decode(*header).map_err(violation)?;
         let length = header.length_bytes as usize;
         if buffer.len() < HEADER_BYTES + length {
             buffer.reserve(HEADER_BYTES + length - buffer.len());
-            return Ok(());
+            return Ok(messages);
         }
         buffer.advance(HEADER_BYTES);
         let payload = buffer.split_to(length);
         if let Some(message) = assembler.accept(header, &payload).map_err(violation)? {
             take_message(shared, message)?;
+            messages += 1;
         }
     }
-    Ok(())
+    Ok(messages)
 }
 
 fn take_message(shared: &Arc<Shared>, raw: RawMessage) -> Result<(), Error> {

@@ -15,6 +15,7 @@ use crate::journal::Ear;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
+use crate::session::shortcut::{Place, SitsOut, has_time};
 use crate::session::uploads::{Inlet, Upload};
 use crate::session::{Backend, CallReply, CallRequest, ReachError, SessionEnd, end};
 use crate::transport::frames::Frame;
@@ -142,6 +143,9 @@ impl<B: Backend> Session<B> {
             return Ok(());
         };
         let ear = header.output.then(|| token.tap() as Arc<dyn Ear>);
+        let place = Place::of(&header);
+        let sits_out = self.shortcut.sits_out(place);
+        let is_long = sits_out.is_some();
         let call = CallRequest {
             origin: self.origin,
             exchange: id,
@@ -149,19 +153,24 @@ impl<B: Backend> Session<B> {
             arguments,
             chain,
             ear,
+            is_long,
         };
         let holder = Arc::clone(&self.holder);
         let call = holder.backend.begin_call(&holder.principal, call);
         // Boxed as soon as it is there: all that is passed on from here to its task is small.
-        let work = Box::pin(async move { holder.backend.call(&holder.principal, call).await });
+        let work = Box::pin(async move {
+            let outcome = holder.backend.call(&holder.principal, call).await;
+            sits_out.map(SitsOut::end);
+            outcome
+        });
         let began = Began {
             at: self.last_heard,
             span,
         };
-        if self.uploads.taken() == 0 && self.shortcut.may(self.last_heard) {
-            let turn = self.in_flight.try_at_once(token, slot, began, work);
-            let length = turn.await;
-            self.shortcut.note(length);
+        if !is_long && self.uploads.taken() == 0 && has_time(self.last_heard) {
+            let turn = self.shortcut.begin(place);
+            let is_over = self.in_flight.try_at_once(token, slot, began, work).await;
+            self.shortcut.end(&turn, is_over);
         } else {
             self.in_flight.spawn(token, slot, None, began, work);
         }

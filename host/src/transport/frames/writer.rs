@@ -15,6 +15,7 @@ use std::time::Duration;
 use rpc_host_protocol::assembler::{RawMessage, fragments};
 use rpc_host_protocol::frame::{FLAG_MORE, FRAGMENT_BYTES, HEADER_BYTES, Header};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::outbox::{Left, Queue, is_short};
@@ -80,6 +81,11 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
                 break;
             }
             self.write_round().await?;
+            if !self.long.is_empty() {
+                // The task that writes also reads: whatever came meanwhile is not to wait until the peer reads slower
+                // than this writes.
+                yield_now().await;
+            }
         }
         in_time(self.timeout, self.stream.shutdown()).await
     }
