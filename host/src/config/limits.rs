@@ -176,9 +176,10 @@ limits! {
     /// Time without any call of a registration after which nothing is kept ready for it.
     ready_instance_idle_ms, "ready-instance-idle-ms" = 5 * SECOND, at most HOUR;
     /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list, 1 for a byte of
-    /// bytes or text. A 24th of it for a module that hands flags to others.
+    /// bytes or text. A 24th of it for a module that hands flags to others along with objects.
     max_hostcall_bytes, "max-hostcall-bytes" = 128 * MIB, at most GIB;
-    /// Bytes of all arguments that are on their way between the modules of one call, counted like those.
+    /// Bytes of all arguments that are on their way between the modules of one call; where objects are among them, counted
+    /// like those.
     max_value_bytes_per_call, "max-value-bytes-per-call" = 512 * MIB, at most 16 * GIB;
     /// Handles that one instance holds.
     max_handles_per_instance, "max-handles-per-instance" = 10_000, at most 1_000_000;

@@ -635,8 +635,8 @@ impl AtClient<'_> {
         let serves = Far::Serving(serving);
         if !signature.holds_handles() {
             let call = far(serves, &chain, room);
-            let value = call.make(arguments, None, resource).await?;
-            return Ok(Called::plain(Given::Value(value), function));
+            let given = call.make(Brought::Values(arguments), None, resource);
+            return Ok(Called::plain(given.await?, function));
         }
         // Objects have to be known somewhere: where that of the call lives, or else in a root of its own.
         let (root, visit, on) = match on {
@@ -678,7 +678,8 @@ impl AtClient<'_> {
         };
         border.begun();
         let call = far(whom, &chain, room);
-        let mut value = call.make(arguments, Some(&root), resource).await?;
+        let given = call.make(Brought::Values(arguments), Some(&root), resource);
+        let mut value = given.await?.into_value()?;
         let told = border.give(value.as_mut().zip(result), caller)?;
         let called = Called {
             told,

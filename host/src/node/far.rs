@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{decode_value, encode_arguments};
+use rpc_host_protocol::cbor::{check_value, decode_value, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::types::{Name, ResultType, Type};
 use rpc_host_protocol::value::{Handle, ValueLimits};
@@ -26,7 +26,7 @@ use crate::chain::Chain;
 use crate::error::HostError;
 use crate::objects::ObjectError;
 use crate::provider::{LeaseEnd, ProviderError, Serving};
-use crate::sandbox::{ArgumentRoom, Function, Resource, SandboxError};
+use crate::sandbox::{ArgumentRoom, Brought, Function, Given, Resource, SandboxError};
 use crate::session::{ClientReply, Reach, ReachError};
 
 /// Who is called.
@@ -65,21 +65,24 @@ impl FarCall<'_> {
     /// However the call ends that does not end with an answer.
     pub(super) async fn make(
         mut self,
-        mut arguments: Vec<Value>,
+        arguments: Brought,
         root: Option<&Arc<Root>>,
         resource: impl Fn(&Name) -> Resource,
-    ) -> Result<Option<Value>, HostError> {
+    ) -> Result<Given, HostError> {
         let within = Duration::from_millis(self.node.limits.max_call_timeout_ms);
         let deadline = self.chain.deadline().min(self.until);
         let deadline = deadline.min(Instant::now() + within);
         let signature = self.signature;
         let mut lent = Lent::of(self.caller);
-        if let Some(root) = root.filter(|_| signature.holds_handles()) {
-            lent = self.send_out(&mut arguments, root)?;
-        }
-        let arguments = {
-            let arguments = arguments;
-            encode_arguments(&arguments, &[])
+        let is_data = matches!(arguments, Brought::Encoded(_));
+        let arguments = match arguments {
+            Brought::Encoded(data) => data.into_bytes(),
+            Brought::Values(mut values) => {
+                if let Some(root) = root.filter(|_| signature.holds_handles()) {
+                    lent = self.send_out(&mut values, root)?;
+                }
+                encode_arguments(&values, &[])
+            }
         };
         // The client has them now, and nobody here.
         drop(self.room.take());
@@ -88,7 +91,13 @@ impl FarCall<'_> {
         drop(lent);
         let reply = match answered {
             Ok(reply) => reply,
-            Err(error) => return fallen_short(signature, error),
+            Err(error) => {
+                let value = fallen_short(signature, error)?;
+                return Ok(match is_data {
+                    true => Given::Encoded(encode_value(&value)),
+                    false => Given::Value(Some(value)),
+                });
+            }
         };
         let left = deadline.saturating_duration_since(Instant::now());
         let sandbox = self.node.targets.sandbox();
@@ -100,11 +109,19 @@ impl FarCall<'_> {
                 let text = format!("`{function}` gives nothing, and it answered with something");
                 return Err(self.failed(&text).into());
             }
-            return Ok(None);
+            return Ok(match is_data {
+                true => Given::Encoded(reply.value),
+                false => Given::Value(None),
+            });
         };
-        let value = decode_value(&reply.value, ty, "result", ValueLimits::default());
-        let mut value = value
-            .map_err(|error| self.failed(&format!("what it answered is no result: {error}")))?;
+        let limits = ValueLimits::default();
+        let unfit = |error| self.failed(&format!("what it answered is no result: {error}"));
+        if is_data {
+            check_value(&reply.value, ty, "result", limits).map_err(unfit)?;
+            return Ok(Given::Encoded(reply.value));
+        }
+        let value = decode_value(&reply.value, ty, "result", limits);
+        let mut value = value.map_err(unfit)?;
         if ty.holds_handles() {
             match root {
                 Some(root) => self.take_in(&mut value, ty, root, resource)?,
@@ -115,7 +132,7 @@ impl FarCall<'_> {
                 }
             }
         }
-        Ok(Some(value))
+        Ok(Given::Value(Some(value)))
     }
 
     async fn call(
@@ -396,14 +413,14 @@ impl Drop for Lent {
 
 /// A client that failed: where the function has a way of its own to fail, with a text that says what went wrong, that
 /// is how it does.
-fn fallen_short(signature: &Signature, error: ProviderError) -> Result<Option<Value>, HostError> {
+fn fallen_short(signature: &Signature, error: ProviderError) -> Result<Value, HostError> {
     match (error, &signature.result) {
         (
             ProviderError::Failed { text, .. },
             Some(Type::Result(ResultType { err: Some(err), .. })),
         ) if **err == Type::String => {
             let text = Value::String(text);
-            Ok(Some(Value::Result(Err(Some(Box::new(text))))))
+            Ok(Value::Result(Err(Some(Box::new(text)))))
         }
         (error, _) => Err(error.into()),
     }

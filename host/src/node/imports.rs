@@ -22,8 +22,8 @@ use crate::error::HostError;
 use crate::provider::Serving;
 use crate::registry::{Registration, RegistryError, Revision};
 use crate::sandbox::{
-    Answer, Function, Functions, Imported, Outside, Prepared, Resource, SandboxError, Whereabouts,
-    remedy,
+    Answer, Brought, Function, Functions, Given, Imported, Outside, Prepared, Resource,
+    SandboxError, Whereabouts, remedy,
 };
 
 /// The imports of one instance.
@@ -116,8 +116,8 @@ impl Imports {
         root: &Arc<Root>,
         present: &Present,
         imported: &Imported,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Failure> {
+        arguments: Brought,
+    ) -> Result<Given, Failure> {
         let Present { caller, chain } = present;
         let called = match self.home(root, imported, &arguments)? {
             Some(home) => home,
@@ -166,8 +166,8 @@ impl Imports {
         present: &Present,
         far: Far<'_>,
         (function, imported): (&Function, &Imported),
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Failure> {
+        arguments: Brought,
+    ) -> Result<Given, Failure> {
         let Present { caller, chain } = present;
         let call = FarCall {
             node: root.node(),
@@ -191,8 +191,8 @@ impl Imports {
         present: &Present,
         (kept, registration, prepared): (Arc<Kept>, Arc<Registration>, Arc<Prepared>),
         imported: &Imported,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Failure> {
+        arguments: Brought,
+    ) -> Result<Given, Failure> {
         let name = registration.name.as_str();
         let Present { caller, chain } = present;
         let until = chain.deadline();
@@ -227,8 +227,8 @@ impl Imports {
         present: &Present,
         object: &RootObject,
         imported: &Imported,
-        arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Failure> {
+        arguments: Brought,
+    ) -> Result<Given, Failure> {
         let Spot {
             root: there,
             object,
@@ -263,8 +263,8 @@ impl Imports {
         onward: Onward<'_>,
         present: &Present,
         imported: &Imported,
-        mut arguments: Vec<Value>,
-    ) -> Result<Option<Value>, Failure> {
+        mut arguments: Brought,
+    ) -> Result<Given, Failure> {
         let Onward {
             here,
             there,
@@ -277,11 +277,11 @@ impl Imports {
         let name = member.name();
         let (index, function) = self.matching(name, prepared.functions(), imported)?;
         let mut passage = Passage::new(here, there, caller);
-        let is_passed = !Arc::ptr_eq(here, there) && function.signature.holds_handles();
-        if is_passed {
+        let is_passed = !Arc::ptr_eq(here, there);
+        if is_passed && let Brought::Values(arguments) = &mut arguments {
             let resource = |name: &Name| prepared.imported_resource(name).cloned();
             let called = function.to_string();
-            passage.send(&mut arguments, &function.signature, &called, resource)?;
+            passage.send(arguments, &function.signature, &called, resource)?;
         }
         let time = max_time(caller, member);
         let until = Instant::now() + time;
@@ -297,17 +297,17 @@ impl Imports {
             chain,
         };
         let ended = there.enter(member, index, arguments, present).await;
-        let mut value = ended.map_err(|error| {
+        let mut given = ended.map_err(|error| {
             let who = format!("`{name}`");
             told_of(member, late(error, &who, time, until))
         })?;
         let result = imported.function.signature.result.as_ref();
-        if is_passed && let (Some(value), Some(ty)) = (&mut value, result) {
+        if is_passed && let (Given::Value(Some(value)), Some(ty)) = (&mut given, result) {
             let resource = |name: &Name| self.resource(name, imported);
             passage.receive(value, ty, resource)?;
         }
         drop(visit);
-        Ok(value)
+        Ok(given)
     }
 
     /// A resource of an imported function, as this component knows it.
@@ -321,11 +321,14 @@ impl Imports {
         &self,
         root: &Arc<Root>,
         imported: &Imported,
-        arguments: &[Value],
+        arguments: &Brought,
     ) -> Result<Option<Called>, HostError> {
         if !imported.function.name.starts_with("[method]") {
             return Ok(None);
         }
+        let Brought::Values(arguments) = arguments else {
+            return Ok(None);
+        };
         let Some(Value::Handle(object)) = arguments.first() else {
             return Ok(None);
         };
@@ -463,11 +466,7 @@ fn max_time(caller: &Caller, member: &Member) -> Duration {
 }
 
 impl Outside for Imports {
-    fn call<'a>(
-        &'a self,
-        imported: &'a Imported,
-        arguments: Vec<Value>,
-    ) -> Answer<'a, Option<Value>> {
+    fn call<'a>(&'a self, imported: &'a Imported, arguments: Brought) -> Answer<'a, Given> {
         Box::pin(async move {
             let (root, present) = self.present()?;
             self.lead(&root, &present, imported, arguments).await

@@ -9,9 +9,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rpc_host_protocol::cbor::{decode_value, encode_arguments};
 use rpc_host_protocol::error::printable;
 use rpc_host_protocol::operation::Instancing;
 use rpc_host_protocol::types::{ResultType, Type};
+use rpc_host_protocol::value::{ValueError, ValueLimits};
 use rpc_host_protocol::{Signature, Value};
 use tokio::time::Instant;
 
@@ -26,7 +28,7 @@ use crate::chain::Chain;
 use crate::error::HostError;
 use crate::objects::{Gone, ObjectError};
 use crate::registry::{Registration, RegistrationName};
-use crate::sandbox::{Function, Functions, Prepared};
+use crate::sandbox::{Brought, Encoded, Function, Functions, Prepared};
 use crate::tenant::TenantId;
 
 /// What a module exports that gives what it keeps to the one that comes after it, and what takes it.
@@ -224,14 +226,26 @@ impl Kept {
             chain: chain.with_turn(self.line_number),
         };
         let Living { root, member } = living;
-        let called = root.enter(member, index, arguments, present).await;
-        match called.map_err(|error| error.to_string())? {
-            Some(Value::Result(Ok(value))) => Ok(value.map(|value| *value)),
-            Some(Value::Result(Err(Some(why)))) => match *why {
+        let functions = member.prepared().functions();
+        let signature = functions.iter().nth(index).map(|one| &one.signature);
+        let signature = signature.ok_or("there is no such function")?;
+        let told = |error: ValueError| error.to_string();
+        let arguments = encode_arguments(&arguments, &[]);
+        let arguments = Encoded::check(arguments, signature, u64::MAX).map_err(told)?;
+        let called = root.enter(member, index, Brought::Encoded(arguments), present);
+        let data = called.await.and_then(|given| Ok(given.into_data()?));
+        let data = data.map_err(|error| error.to_string())?;
+        let Some(ty) = &signature.result else {
+            return Ok(None);
+        };
+        let value = decode_value(&data, ty, "result", ValueLimits::default());
+        match value.map_err(told)? {
+            Value::Result(Ok(value)) => Ok(value.map(|value| *value)),
+            Value::Result(Err(Some(why))) => match *why {
                 Value::String(why) => Err(why),
                 _ => Err("it failed".to_owned()),
             },
-            value => Ok(value),
+            value => Ok(Some(value)),
         }
     }
 

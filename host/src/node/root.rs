@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rpc_host_protocol::value::Handle;
-use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
+use rpc_host_protocol::{ErrorCode, Failure, Fault};
 use tokio::time::timeout_at;
 
 use super::Node;
@@ -346,12 +346,11 @@ impl Root {
         &self,
         member: &Member,
         index: usize,
-        arguments: Vec<Value>,
+        arguments: Brought,
         present: Present,
-    ) -> Result<Option<Value>, HostError> {
-        let arguments = Brought::Values(arguments);
-        let given = self.enter_with(member, index, arguments, present, || {});
-        Ok(given.await?.into_value()?)
+    ) -> Result<Given, HostError> {
+        self.enter_with(member, index, arguments, present, || {})
+            .await
     }
 
     /// Calls a function of a member with what came from outside. `begun` is done when the arguments were taken and the

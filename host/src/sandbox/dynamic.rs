@@ -1,7 +1,8 @@
-//! Calls of functions whose types are known at run time alone, without the engine's dynamic values: arguments are
-//! written into the guest's memory as they are read, and the result is read there as it is encoded.
+//! Calls of functions whose types are known at run time alone, without the engine's dynamic values: what goes in is
+//! written into the guest's memory as it is read, and what comes out is read there as it is encoded. Both ways: functions
+//! of the guest that are called, and those that it imports and calls.
 //!
-//! With [`Sealer::open`](super::artifact) this is all the `unsafe` code of the host. It tells the engine that two types
+//! With [`Sealer::open`](super::artifact) this is all the `unsafe` code of the host. It tells the engine that four types
 //! of ours keep to its layout of arguments and results, which it cannot check; what they read and write by is the
 //! engine's own description of the function, in safe code that checks every place in the guest's memory
 //! ([`lowering`], [`lifting`]). So a mistake there gives a wrong value or an error, and never a wrong
@@ -12,15 +13,19 @@
 )]
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
+use rpc_host_protocol::Signature;
 use wasmtime::component::__internal::{
     CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext,
 };
-use wasmtime::component::{ComponentNamedList, ComponentType, Func, Lift, Lower};
+use wasmtime::component::{ComponentNamedList, ComponentType, Func, Lift, LinkerInstance, Lower};
 use wasmtime::{Store, ValRaw};
 
 use super::encoded::{Arguments, Reply};
-use super::{State, lifting, lowering};
+use super::lifting::Source;
+use super::lowering::Target;
+use super::{Imported, State, flat, lifting, link, lowering};
 
 /// The most values that arguments are in a core call; more go by way of memory. The engine's number.
 pub(super) const MAX_FLAT_PARAMS: usize = 16;
@@ -143,6 +148,149 @@ unsafe impl<const MOST: usize> Lift for Within<MOST> {
         _: &[u8],
     ) -> wasmtime::Result<Self> {
         Err(wasmtime::format_err!("a result is never part of a value"))
+    }
+}
+
+/// Makes an imported function known, through which nothing but data passes.
+pub(super) fn import(
+    linked: &mut LinkerInstance<'_, State>,
+    imported: &Arc<Imported>,
+) -> wasmtime::Result<()> {
+    let Signature { parameters, result } = &imported.function.signature;
+    let parameters = flat::all(parameters.iter().map(|parameter| &parameter.ty));
+    let result = result.as_ref().map_or(0, flat::count);
+    // Where they go by way of memory, it does not matter how many they are.
+    let counts = match (parameters, result.min(MAX_FLAT_RESULTS)) {
+        (many, result) if many > MAX_FLAT_PARAMS => (0, result),
+        few => few,
+    };
+    macro_rules! by_count {
+        ($($parameters:literal)*) => {
+            match counts {
+                $(
+                    ($parameters, 0) => import_of::<$parameters, 0>(linked, imported),
+                    ($parameters, _) => import_of::<$parameters, 1>(linked, imported),
+                )*
+                _ => Err(wasmtime::format_err!("more flat values than there are")),
+            }
+        };
+    }
+    by_count!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16)
+}
+
+fn import_of<const PARAMETERS: usize, const RESULTS: usize>(
+    linked: &mut LinkerInstance<'_, State>,
+    imported: &Arc<Imported>,
+) -> wasmtime::Result<()> {
+    let imported = Arc::clone(imported);
+    let name = Arc::clone(&imported.function.name);
+    linked.func_wrap_async(
+        &name,
+        move |store, Handed(arguments): Handed<PARAMETERS>| {
+            let imported = Arc::clone(&imported);
+            Box::new(async move {
+                let answered = link::call_with_data(store, &imported, arguments).await?;
+                Ok(Answered::<RESULTS>(answered))
+            })
+        },
+    )
+}
+
+/// The arguments of an imported function, which are so many flat values; none where they are in memory.
+struct Handed<const N: usize>(Reply);
+
+/// What an imported function gives, which is so many flat values.
+struct Answered<const N: usize>(link::Answered);
+
+/// Whether the engine has the same number of flat values for what it takes or gives. Where it has none, as it all goes
+/// by way of memory, that is as good as this number.
+fn takes_so_many(
+    ty: &InterfaceType,
+    types: &InstanceType<'_>,
+    (count, most, in_memory): (usize, usize, usize),
+) -> wasmtime::Result<()> {
+    takes_any(ty)?;
+    let flat = types.types.canonical_abi(ty).flat_count(most);
+    match flat.unwrap_or(in_memory) == count {
+        true => Ok(()),
+        false => Err(wasmtime::format_err!(
+            "{count} flat values, where the engine has {flat:?}"
+        )),
+    }
+}
+
+// SAFETY: `Lower` is as many `ValRaw` as the parameters are where they are flat, which `typecheck` makes sure of; the engine
+// makes sure of it again for each call. Where they are in memory, it is not looked at, and no bytes of the size
+// that `ABI` tells are.
+unsafe impl<const N: usize> ComponentType for Handed<N> {
+    type Lower = [ValRaw; N];
+
+    const ABI: CanonicalAbiInfo = CanonicalAbiInfo::ZERO;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
+        takes_so_many(ty, types, (N, MAX_FLAT_PARAMS, 0))
+    }
+}
+
+// SAFETY: it stands for all parameters together, and `typecheck` takes nothing else.
+unsafe impl<const N: usize> ComponentNamedList for Handed<N> {}
+
+// SAFETY: it reads the values that the guest handed over, and the guest's memory by checked places. Any bits are right.
+unsafe impl<const N: usize> Lift for Handed<N> {
+    fn linear_lift_from_flat(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        src: &Self::Lower,
+    ) -> wasmtime::Result<Self> {
+        lifting::lift_arguments(cx, ty, Source::Flat(src)).map(Handed)
+    }
+
+    fn linear_lift_from_memory(
+        cx: &mut LiftContext<'_>,
+        ty: InterfaceType,
+        bytes: &[u8],
+    ) -> wasmtime::Result<Self> {
+        // They are none, but they begin where the arguments do.
+        let memory = cx.memory().as_ptr().addr();
+        let place = bytes.as_ptr().addr().wrapping_sub(memory);
+        lifting::lift_arguments(cx, ty, Source::Memory(place)).map(Handed)
+    }
+}
+
+// SAFETY: as of `Handed`.
+unsafe impl<const N: usize> ComponentType for Answered<N> {
+    type Lower = [ValRaw; N];
+
+    const ABI: CanonicalAbiInfo = CanonicalAbiInfo::ZERO;
+
+    fn typecheck(ty: &InterfaceType, types: &InstanceType<'_>) -> wasmtime::Result<()> {
+        takes_so_many(ty, types, (N, MAX_FLAT_RESULTS, MAX_FLAT_RESULTS))
+    }
+}
+
+// SAFETY: it stands for all results together, and `typecheck` takes nothing else.
+unsafe impl<const N: usize> ComponentNamedList for Answered<N> {}
+
+// SAFETY: all of `Lower` is written before anything else is done. What is then put there, and into memory, are numbers,
+// never references, at checked places.
+unsafe impl<const N: usize> Lower for Answered<N> {
+    fn linear_lower_to_flat<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        dst: &mut MaybeUninit<Self::Lower>,
+    ) -> wasmtime::Result<()> {
+        let flat = dst.write([ValRaw::u64(0); N]);
+        self.0.lower(cx, ty, Target::Flat(flat))
+    }
+
+    fn linear_lower_to_memory<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        offset: usize,
+    ) -> wasmtime::Result<()> {
+        self.0.lower(cx, ty, Target::Memory(offset))
     }
 }
 

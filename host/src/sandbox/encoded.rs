@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::{check_arguments, encode_arguments};
+use rpc_host_protocol::cbor::check_arguments;
 use rpc_host_protocol::value::{ValueError, ValueLimits};
 use rpc_host_protocol::{Signature, Type, Value};
 use tokio::time::Instant;
@@ -54,6 +54,19 @@ impl Given {
             )),
         }
     }
+
+    /// The data, for whoever brought data.
+    pub(crate) fn into_data(self) -> Result<Vec<u8>, SandboxError> {
+        match self {
+            Given::Encoded(data) => Ok(data),
+            Given::TooLarge => Err(SandboxError::ResultTooLarge {
+                limit_bytes: MOST_BYTES,
+            }),
+            Given::Value(_) => Err(SandboxError::Internal(
+                "a call with data was answered with a value".to_owned(),
+            )),
+        }
+    }
 }
 
 /// Arguments as they came, of which it is known that they are of the types of their function.
@@ -85,22 +98,19 @@ impl Encoded {
         })
     }
 
-    /// Values as such. They came by other limits than those of the wire.
-    ///
-    /// # Errors
-    /// When they are not of the types of the function.
-    pub(super) fn of_values(
-        values: &[Value],
-        signature: &Signature,
-    ) -> Result<Encoded, ValueError> {
-        let began = Instant::now();
-        let bytes = encode_arguments(values, &[]);
-        check_arguments(&bytes, signature, NO_LIMITS)?;
-        Ok(Encoded {
-            took: worth_counting(began.elapsed()),
+    /// Arguments that a guest gave for a function of these types, which it took so long to read. What they may be, and
+    /// what the reply, is bounded by what a guest may hand over.
+    pub(super) fn of_guest(bytes: Vec<u8>, took: Duration) -> Encoded {
+        Encoded {
             bytes,
+            took,
             max_reply_bytes: u64::MAX,
-        })
+        }
+    }
+
+    /// As they are on the wire.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The same for the engine.
@@ -111,12 +121,6 @@ impl Encoded {
         }
     }
 }
-
-/// Of what was bounded elsewhere.
-pub(super) const NO_LIMITS: ValueLimits = ValueLimits {
-    max_depth: u32::MAX,
-    max_items: u32::MAX,
-};
 
 /// What the engine takes arguments from.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rpc_host_protocol::cbor::decode_value;
 use rpc_host_protocol::value::{Handle, Path, ValueError};
 use rpc_host_protocol::{Type, Value};
 use tokio::time::{Instant, timeout_at};
@@ -14,7 +13,7 @@ use wasmtime::{AsContextMut, Store, UpdateDeadline};
 
 use super::crossing::{Crossing, Passed};
 use super::dynamic;
-use super::encoded::{Brought, Encoded, Given, NO_LIMITS, is_data};
+use super::encoded::{Brought, Encoded, Given};
 use super::engine::{TICK, TICKS_OF_TURN};
 use super::rest::Rest;
 use super::stock::{Fresh, Stock};
@@ -127,8 +126,8 @@ pub struct Ready {
 enum Lowered {
     /// Dynamic values, and the objects among them.
     Vals(Vec<Val>, Passed),
-    /// Data, and whether it was values before and the result is to be one.
-    Data(Encoded, bool),
+    /// As they came.
+    Data(Encoded),
 }
 
 impl Sandbox {
@@ -330,18 +329,14 @@ impl Instance {
         let function = prepared.functions().get(index);
         let function = function
             .ok_or_else(|| SandboxError::Internal("no function has this index".to_owned()))?;
-        let (values, is_data) = match arguments {
+        let values = match arguments {
+            Brought::Values(values) => values,
             Brought::Encoded(data) => {
-                let arguments = self.taken(data, false).await?;
+                self.pay_for(&data).await?;
+                let arguments = Lowered::Data(data);
                 return Ok(Ready { index, arguments });
             }
-            Brought::Values(values) => (values, is_data(&function.signature)),
         };
-        if is_data {
-            let data = Encoded::of_values(&values, &function.signature)?;
-            let arguments = self.taken(data, true).await?;
-            return Ok(Ready { index, arguments });
-        }
         let budget = self.store.data().budget.clone();
         let converting = Converting::begin();
         let (vals, passed) = self.lowered(function, values)?;
@@ -353,14 +348,13 @@ impl Instance {
         Ok(Ready { index, arguments })
     }
 
-    /// Data that is ready as it is.
-    async fn taken(&mut self, data: Encoded, was_values: bool) -> Result<Lowered, SandboxError> {
+    async fn pay_for(&mut self, data: &Encoded) -> Result<(), SandboxError> {
         if !data.took.is_zero() {
             // To write it into the guest's memory takes as long as it took to check it.
             let budget = self.store.data().budget.clone();
             values::spent(&budget, data.took).await?;
         }
-        Ok(Lowered::Data(data, was_values))
+        Ok(())
     }
 
     /// Calls a function. Dropping the future ends the guest.
@@ -380,16 +374,10 @@ impl Instance {
         self.store.data_mut().deadline = deadline;
         let (vals, passed) = match arguments {
             Lowered::Vals(vals, passed) => (vals, passed),
-            Lowered::Data(data, was_values) => {
-                let given = self.call_with_data((function, export), &data, deadline);
-                return match (given.await?, &function.signature.result) {
-                    (Given::Encoded(bytes), Some(ty)) if was_values => {
-                        let value = self.value_of(&bytes, ty).await?;
-                        Ok(Given::Value(Some(value)))
-                    }
-                    (Given::Encoded(_), None) if was_values => Ok(Given::Value(None)),
-                    (given, _) => Ok(given),
-                };
+            Lowered::Data(data) => {
+                return self
+                    .call_with_data((function, export), &data, deadline)
+                    .await;
             }
         };
         let budget = self.store.data().budget.clone();
@@ -440,21 +428,6 @@ impl Instance {
             values::spent(&budget, reply.took).await?;
         }
         Ok(reply.bytes.map_or(Given::TooLarge, Given::Encoded))
-    }
-
-    /// The value that data is, for whoever takes values. As such it may be many times as large.
-    async fn value_of(&mut self, data: &[u8], ty: &Type) -> Result<Value, SandboxError> {
-        let state = self.store.data();
-        let (budget, limit_bytes) = (state.budget.clone(), state.limits.max_hostcall_bytes);
-        let converting = Converting::begin();
-        let value = decode_value(data, ty, "result", NO_LIMITS).map_err(|error| {
-            SandboxError::Internal(format!("a result is not of its type: {error}"))
-        })?;
-        if values::size_bytes(std::slice::from_ref(&value)) > limit_bytes {
-            return Err(SandboxError::TooMuchData { limit_bytes });
-        }
-        converting.end(&budget).await?;
-        Ok(value)
     }
 
     /// Arguments as the engine takes them, and the objects among them.

@@ -1,4 +1,5 @@
-//! A result in a guest's memory → data, in one pass over both.
+//! What a guest gives → data, in one pass over both: the result of a function of its own, or the arguments of one that
+//! it imports.
 //!
 //! It is what the engine does to make its dynamic values, and refuses what that refuses, in the same words and by the
 //! same count of what a guest hands over; only a byte of a list of bytes counts as one. What is written never gets
@@ -13,12 +14,15 @@ use tokio::time::Instant;
 use wasmtime::component::__internal::wasmtime_environ::component::{
     StringEncoding, TypeMapIndex, VariantInfo,
 };
-use wasmtime::component::__internal::{InterfaceType, LiftContext};
+use wasmtime::component::__internal::{ComponentTypes, InterfaceType, LiftContext};
 use wasmtime::component::{Lift, Val};
 use wasmtime::{Result, ValRaw, bail, format_err};
 
 use super::dynamic::MAX_FLAT_RESULTS;
 use super::encoded::{Reply, worth_counting};
+
+/// What is ever kept of arguments. The engine's count of what a guest hands over at once ends it long before.
+const MOST_ARGUMENT_BYTES: usize = 1 << 30;
 
 /// What the engine's dynamic value takes, by which it counts.
 const VALUE_BYTES: usize = size_of::<Val>();
@@ -57,6 +61,56 @@ pub(super) fn lift(
     }
     let bytes = lifting.data.into_bytes();
     let took = began.map_or(Duration::ZERO, |began| worth_counting(began.elapsed()));
+    Ok(Reply { bytes, took })
+}
+
+/// Where arguments are.
+pub(super) enum Source<'f> {
+    /// They are these values.
+    Flat(&'f [ValRaw]),
+    /// From this place on in the guest's memory.
+    Memory(usize),
+}
+
+/// The arguments of a function that the guest imports, as a call brings them.
+pub(super) fn lift_arguments(
+    cx: &mut LiftContext<'_>,
+    ty: InterfaceType,
+    source: Source<'_>,
+) -> Result<Reply> {
+    let InterfaceType::Tuple(index) = ty else {
+        return Err(unlike());
+    };
+    let began = Instant::now();
+    let mut lifting = Lifting {
+        data: Data::new(MOST_ARGUMENT_BYTES),
+        maps: 0,
+    };
+    let types = cx.types;
+    let all = &types[index].types;
+    lifting.data.array(all.len());
+    match source {
+        Source::Flat(flat) => {
+            let mut flat = flat.iter();
+            for ty in all {
+                lifting.flat(cx, ty, &mut flat)?;
+            }
+        }
+        Source::Memory(place) => {
+            let mut offset = 0;
+            for ty in all {
+                let abi = types.canonical_abi(ty);
+                let at = place.checked_add(to_usize(abi.next_field32(&mut offset))?);
+                let at = at.ok_or_else(unlike)?;
+                let bytes = slice(cx.memory(), at, to_usize(abi.size32)?)?;
+                lifting.load(cx, ty, bytes)?;
+            }
+        }
+    }
+    // None that are named.
+    lifting.data.map(0);
+    let bytes = lifting.data.into_bytes();
+    let took = worth_counting(began.elapsed());
     Ok(Reply { bytes, took })
 }
 
@@ -233,10 +287,15 @@ impl Lifting {
             | InterfaceType::Option(_)
             | InterfaceType::Result(_) => {
                 let case = next()?.get_u32();
-                if let Some(ty) = self.case(cx, ty, case)? {
-                    self.flat(cx, ty, flat)?;
+                let mut left = flat_count(types, ty).saturating_sub(1);
+                if let Some(payload) = self.case(cx, ty, case)? {
+                    self.flat(cx, payload, flat)?;
+                    left = left.saturating_sub(flat_count(types, payload));
                 }
-                // What the case does not take is left, and nothing follows: more than one is never flat.
+                // What this case does not take.
+                for _ in 0..left {
+                    flat.next().ok_or_else(unlike)?;
+                }
             }
             InterfaceType::Flags(index) => {
                 let names = &types[*index].names;
@@ -246,11 +305,13 @@ impl Lifting {
                 }
                 self.flags(cx, names.iter(), &words)?;
             }
-            // These are two values each, or hold objects.
-            InterfaceType::String
-            | InterfaceType::List(_)
-            | InterfaceType::Map(_)
-            | InterfaceType::Own(_)
+            InterfaceType::String => self.text(cx, &flat_pair(flat)?)?,
+            InterfaceType::List(index) => {
+                let element = &types[*index].element;
+                self.list(cx, element, &flat_pair(flat)?)?;
+            }
+            InterfaceType::Map(index) => self.map(cx, *index, &flat_pair(flat)?)?,
+            InterfaceType::Own(_)
             | InterfaceType::Borrow(_)
             | InterfaceType::Future(_)
             | InterfaceType::Stream(_)
@@ -604,6 +665,19 @@ fn counted_bytes(element: &InterfaceType) -> usize {
     }
 }
 
+/// How many values it is where it is flat.
+fn flat_count(types: &ComponentTypes, ty: &InterfaceType) -> usize {
+    let count = types.canonical_abi(ty).flat_count(usize::MAX);
+    count.unwrap_or_default()
+}
+
+/// A place and a length that are flat, as they are in memory.
+fn flat_pair(flat: &mut Flat<'_>) -> Result<[u8; 8]> {
+    let mut next = || flat.next().map(ValRaw::get_u32).ok_or_else(unlike);
+    let (place, length) = (next()?, next()?);
+    Ok((u64::from(length) << 32 | u64::from(place)).to_le_bytes())
+}
+
 fn number<const N: usize>(bytes: &[u8]) -> Result<[u8; N]> {
     Ok(<[u8; N]>::try_from(bytes)?)
 }
@@ -624,5 +698,5 @@ fn to_usize(number: u32) -> Result<usize> {
 /// The engine sees another function than the node.
 #[cold]
 fn unlike() -> wasmtime::Error {
-    format_err!("a result is not of the type of its function")
+    format_err!("what a guest gives is not of the type of its function")
 }

@@ -5,14 +5,19 @@ use std::sync::Arc;
 
 use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::Handle;
-use rpc_host_protocol::{ErrorCode, Failure, Fault, Value};
+use rpc_host_protocol::{ErrorCode, Failure, Fault};
+use tokio::time::Instant;
+use wasmtime::component::__internal::{InterfaceType, LowerContext};
 use wasmtime::component::{LinkerInstance, ResourceType, Val};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 use super::crossing::Crossing;
+use super::encoded::{Encoded, Reply, is_data, worth_counting};
+use super::lowering::Target;
 use super::values::{Converting, Unfit};
-use super::{Imported, SandboxError, State, values};
+use super::{Brought, Imported, Outside, SandboxError, State, dynamic, lowering, values};
 use crate::account::Held;
+use crate::budget::Budget;
 
 /// Makes a function end in the [`Outside`](super::Outside) of the instance that calls it.
 pub(super) fn function(
@@ -20,6 +25,33 @@ pub(super) fn function(
     imported: Imported,
 ) -> wasmtime::Result<()> {
     let imported = Arc::new(imported);
+    match is_data(&imported.function.signature) && !is_compared() {
+        true => dynamic::import(linked, &imported),
+        false => by_values(linked, imported),
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Whether what is linked on this thread is linked by values, which the other way is compared with.
+    pub(super) static IS_COMPARED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+#[cfg(test)]
+fn is_compared() -> bool {
+    IS_COMPARED.get()
+}
+
+#[cfg(not(test))]
+fn is_compared() -> bool {
+    false
+}
+
+/// The same by the engine's dynamic values, which objects need.
+fn by_values(
+    linked: &mut LinkerInstance<'_, State>,
+    imported: Arc<Imported>,
+) -> wasmtime::Result<()> {
     let name = Arc::clone(&imported.function.name);
     linked.func_new_async(&name, move |store, _, arguments, results| {
         let imported = Arc::clone(&imported);
@@ -52,13 +84,7 @@ async fn call(
     arguments: &[Val],
     results: &mut [Val],
 ) -> wasmtime::Result<()> {
-    store.data_mut().note_call_out();
-    let Some(outside) = store.data().outside.clone() else {
-        return Err(wasmtime::format_err!(
-            "nothing is behind the imports of this instance"
-        ));
-    };
-    let budget = store.data().budget.clone();
+    let (outside, budget) = going_out(store.data_mut())?;
     let signature = &imported.function.signature;
     let converting = Converting::begin();
     let max_handles = store.data().limits.max_handles;
@@ -68,12 +94,13 @@ async fn call(
         let value = values::lift(argument, &parameter.ty, &mut crossing);
         values.push(value.map_err(|unfit| cannot_pass(imported, max_handles, &unfit))?);
     }
-    let _passing = passing(&values, crossing.state())?;
+    let _passing = passing(values::size_bytes(&values), crossing.state())?;
     converting.end(&budget).await?;
-    let value = outside.call(imported, values).await?;
+    let given = outside.call(imported, Brought::Values(values)).await?;
+    let value = given.into_value().map_err(told)?;
     let converting = Converting::begin();
     let _passing = match &value {
-        Some(value) => passing(from_ref(value), crossing.state())?,
+        Some(value) => passing(values::size_bytes(from_ref(value)), crossing.state())?,
         None => None,
     };
     if let (Some(result), Some(ty)) = (results.first_mut(), &signature.result) {
@@ -82,10 +109,79 @@ async fn call(
         *result = lowered.map_err(|unfit| cannot_pass(imported, max_handles, &unfit))?;
     }
     converting.end(&budget).await?;
-    // The ticks that went by meanwhile are not the guest's.
+    come_back(&mut store);
+    Ok(())
+}
+
+/// What is behind the imports of an instance, and what calls of them are paid from.
+fn going_out(state: &mut State) -> wasmtime::Result<(Arc<dyn Outside>, Budget)> {
+    state.note_call_out();
+    let outside = state.outside.clone();
+    let outside = outside
+        .ok_or_else(|| wasmtime::format_err!("nothing is behind the imports of this instance"))?;
+    Ok((outside, state.budget.clone()))
+}
+
+/// The ticks that went by meanwhile are not the guest's.
+fn come_back(store: &mut StoreContextMut<'_, State>) {
     store.set_epoch_deadline(1);
     store.data_mut().ticks_of_turn = 1;
-    Ok(())
+}
+
+fn told(error: SandboxError) -> Failure {
+    let (code, fault) = match error {
+        SandboxError::TooMuchData { .. } | SandboxError::ResultTooLarge { .. } => {
+            (ErrorCode::ResourceExhausted, Fault::Guest)
+        }
+        _ => (ErrorCode::Internal, Fault::Host),
+    };
+    Failure::new(code, fault, error.to_string())
+}
+
+/// The same as [`call`], of nothing but data, which stays as it is. It was taken by its type, and whoever answers gives it by
+/// the same.
+pub(super) async fn call_with_data(
+    mut store: StoreContextMut<'_, State>,
+    imported: &Imported,
+    Reply { bytes, took }: Reply,
+) -> wasmtime::Result<Answered> {
+    let (outside, budget) = going_out(store.data_mut())?;
+    let limit_bytes = store.data().limits.max_hostcall_bytes;
+    let arguments = bytes.ok_or_else(|| told(SandboxError::TooMuchData { limit_bytes }))?;
+    let _passing = passing(arguments.len() as u64, store.data())?;
+    values::spent(&budget, took).await?;
+    let arguments = Encoded::of_guest(arguments, took);
+    let given = outside.call(imported, Brought::Encoded(arguments)).await?;
+    let data = given.into_data().map_err(told)?;
+    let passing = passing(data.len() as u64, store.data())?;
+    come_back(&mut store);
+    Ok(Answered {
+        data,
+        budget,
+        _passing: passing,
+    })
+}
+
+/// Data on its way into a guest that called for it.
+pub(super) struct Answered {
+    data: Vec<u8>,
+    budget: Budget,
+    _passing: Option<(Held, Held)>,
+}
+
+impl Answered {
+    /// Puts it where the guest expects it, which pays for the time that this takes.
+    pub(super) fn lower<T>(
+        &self,
+        cx: &mut LowerContext<'_, T>,
+        ty: InterfaceType,
+        target: Target<'_>,
+    ) -> wasmtime::Result<()> {
+        let began = Instant::now();
+        lowering::lower_result(&self.data, cx, ty, target)?;
+        self.budget.spend(worth_counting(began.elapsed()))?;
+        Ok(())
+    }
 }
 
 /// Values below this are bounded by the depth of a chain alone.
@@ -93,8 +189,7 @@ const SHORT_VALUE_BYTES: u64 = 4 << 10;
 
 /// Room for arguments until they are answered, and for the answer until the guest has it: those that a call waits with, and with it those that wait
 /// for it, count together, and all of a tenant as its memory.
-fn passing(values: &[Value], state: &State) -> Result<Option<(Held, Held)>, Failure> {
-    let bytes = values::size_bytes(values);
+fn passing(bytes: u64, state: &State) -> Result<Option<(Held, Held)>, Failure> {
     let account = &state.account;
     let Some(in_call) = state.passing.as_ref().filter(|_| bytes > SHORT_VALUE_BYTES) else {
         return Ok(None);

@@ -1,4 +1,5 @@
-//! Arguments as data → a guest's memory, in one pass over both.
+//! Data → what a guest takes, in one pass over both: the arguments of a function of its own, or the result of one that it
+//! imports.
 //!
 //! The data was checked by type before ([`Encoded`](super::encoded::Encoded)), so what is found wrong here is a fault of
 //! the host's, and ends in an error. Where things go is told by the engine's own description of the function; it is what
@@ -72,6 +73,41 @@ pub(super) fn lower<T>(
         let index = all.position(|parameter| &*parameter.name == name);
         let (ty, at) = parameter(types, parameters, index.ok_or_else(unlike)?)?;
         one(&mut lowering, ty, at)?;
+    }
+    lowering.reader.finish().map_err(|_| unlike())
+}
+
+/// Where the result of a function goes that the guest imports.
+pub(super) enum Target<'f> {
+    /// It is this one value, which is zero before, or none.
+    Flat(&'f mut [ValRaw]),
+    /// To this place of the guest's memory.
+    Memory(usize),
+}
+
+/// Puts a result where the guest expects it.
+pub(super) fn lower_result<T>(
+    data: &[u8],
+    cx: &mut LowerContext<'_, T>,
+    ty: InterfaceType,
+    target: Target<'_>,
+) -> Result<()> {
+    let InterfaceType::Tuple(index) = ty else {
+        return Err(unlike());
+    };
+    let types = cx.types;
+    let Some(ty) = types[index].types.first() else {
+        return Ok(());
+    };
+    let mut lowering = Lowering {
+        types,
+        reader: Reader::new(data, u32::MAX),
+        places: HashMap::new(),
+        is_plain: HashMap::new(),
+    };
+    match target {
+        Target::Flat(flat) => lowering.flat(cx, ty, flat)?,
+        Target::Memory(at) => lowering.store(&mut Guest(cx), ty, at)?,
     }
     lowering.reader.finish().map_err(|_| unlike())
 }
@@ -722,8 +758,8 @@ fn to_usize(number: u32) -> Result<usize> {
     Ok(usize::try_from(number)?)
 }
 
-/// Arguments are not what they were when they were checked, or the engine sees another function than the node.
+/// Data is not what it was when it was checked, or the engine sees another function than the node.
 #[cold]
 fn unlike() -> wasmtime::Error {
-    format_err!("arguments are not of the types of their function")
+    format_err!("data is not of the type of its function")
 }

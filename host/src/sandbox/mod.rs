@@ -51,6 +51,7 @@ mod encoded;
 mod engine;
 mod error;
 mod fixed;
+mod flat;
 mod function;
 mod handles;
 mod import;

@@ -7,10 +7,10 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use rpc_host_protocol::Failure;
 use rpc_host_protocol::value::Handle;
-use rpc_host_protocol::{Failure, Value};
 
-use super::Function;
+use super::{Brought, Function, Given};
 
 /// One function that a component imports and that the node does not serve itself.
 #[derive(Debug)]
@@ -28,13 +28,9 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send 
 
 /// Answers what an instance imports. Dropping an answer gives it up.
 pub trait Outside: Send + Sync + 'static {
-    /// Calls what stands behind an imported function. Live objects among the values are numbers of
-    /// [`Handles`](super::Handles).
-    fn call<'a>(
-        &'a self,
-        imported: &'a Imported,
-        arguments: Vec<Value>,
-    ) -> Answer<'a, Option<Value>>;
+    /// Calls what stands behind an imported function, with values where its types hold live objects, which are
+    /// numbers of [`Handles`](super::Handles), and else with data; the answer is in the same form.
+    fn call<'a>(&'a self, imported: &'a Imported, arguments: Brought) -> Answer<'a, Given>;
 
     /// The guest has let go of an object that it held.
     fn release(&self, object: Handle) -> Answer<'_, ()>;

@@ -84,17 +84,20 @@ impl Prepared {
         let exports =
             exports.ok_or_else(|| SandboxError::Internal("an export has no index".to_owned()))?;
         let makes_flags = {
-            let mut imported = imports.all.iter().flat_map(|one| &one.functions);
+            let by_values = |function: &&Function| !is_data(&function.signature);
+            let imported = imports.all.iter().flat_map(|one| &one.functions);
+            let mut imported = imported.filter(by_values);
+            let mut exported = functions.iter().filter(by_values);
             let holds_flags = |ty: &Type| ty.any(&|ty| matches!(ty, Type::Flags(_)));
             let takes_flags = |function: &Function| {
                 let mut parameters = function.signature.parameters.iter();
                 parameters.any(|one| holds_flags(&one.ty))
             };
             let gives_flags = |function: &Function| {
-                let signature = &function.signature;
-                !is_data(signature) && signature.result.as_ref().is_some_and(holds_flags)
+                let result = &function.signature.result;
+                result.as_ref().is_some_and(holds_flags)
             };
-            imported.any(takes_flags) || functions.iter().any(gives_flags)
+            imported.any(takes_flags) || exported.any(gives_flags)
         };
         let code = component.image_range();
         let code_bytes = code.end.addr().saturating_sub(code.start.addr());

@@ -12,6 +12,20 @@ pub fn decode_value(
     root: &str,
     limits: ValueLimits,
 ) -> Result<Value, ValueError> {
+    one(bytes, ty, root, limits)
+}
+
+/// That these bytes are a value of type `ty`, as [`decode_value`] reads it, and nothing else: the errors are the same.
+pub fn check_value(
+    bytes: &[u8],
+    ty: &Type,
+    root: &str,
+    limits: ValueLimits,
+) -> Result<(), ValueError> {
+    one(bytes, ty, root, limits)
+}
+
+fn one<M: Made>(bytes: &[u8], ty: &Type, root: &str, limits: ValueLimits) -> Result<M, ValueError> {
     let path = Path::Root(root);
     let mut decoder = Decoder {
         reader: Reader::new(bytes, limits.max_items),

@@ -29,7 +29,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{check_arguments, decode_arguments, decode_value};
+pub use decode::{check_arguments, check_value, decode_arguments, decode_value};
 pub use encode::{encode_arguments, encode_value};
 pub use envelope::{
     EnvelopeError, MAX_ENVELOPE_DEPTH, decode_envelope, encode_envelope, split_envelope,

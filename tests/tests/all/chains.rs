@@ -482,10 +482,10 @@ async fn arguments_on_their_way_in_a_call_have_so_many_bytes_and_no_more() {
     tenant.register("passes", component(PASSES)).await;
     tenant.register("test:sink/sink", component(SINK)).await;
     let passes = tenant.client.module("passes");
-    // Bytes become values of forty bytes each; what was answered is not on its way any more.
-    passes.call::<()>("bytes", (25_000, 10)).await.unwrap();
+    // What was answered is not on its way any more.
+    passes.call::<()>("bytes", (1_000_000, 10)).await.unwrap();
     let failure = refused(
-        passes.call::<()>("bytes", (27_000, 1)).await,
+        passes.call::<()>("bytes", (1_100_000, 1)).await,
         ErrorCode::ResourceExhausted,
         &["more than 1048576 bytes together, the limit `max-value-bytes-per-call`"],
     );
@@ -507,12 +507,12 @@ async fn arguments_on_their_way_count_as_memory_of_the_tenant() {
     tenant.register("test:sink/sink", component(SINK)).await;
     let passes = tenant.client.module("passes");
     // Each of the two modules has 64 MiB.
-    passes.call::<()>("bytes", (400_000, 3)).await.unwrap();
+    passes.call::<()>("bytes", (10_000_000, 3)).await.unwrap();
     let failure = refused(
-        passes.call::<()>("bytes", (3_000_000, 1)).await,
+        passes.call::<()>("bytes", (24_000_000, 1)).await,
         ErrorCode::ResourceExhausted,
         &["`max-memory-bytes-per-tenant` allows, 157286400 bytes"],
     );
     assert_eq!(failure.fault, Fault::Tenant);
-    passes.call::<()>("bytes", (400_000, 3)).await.unwrap();
+    passes.call::<()>("bytes", (10_000_000, 3)).await.unwrap();
 }

@@ -15,7 +15,7 @@ use crate::journal::Ear;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
-use crate::session::shortcut::{Place, SitsOut, has_time};
+use crate::session::shortcut::{Place, has_time};
 use crate::session::uploads::{Inlet, Upload};
 use crate::session::{Backend, CallReply, CallRequest, ReachError, SessionEnd, end};
 use crate::transport::frames::Frame;
@@ -160,7 +160,9 @@ impl<B: Backend> Session<B> {
         // Boxed as soon as it is there: all that is passed on from here to its task is small.
         let work = Box::pin(async move {
             let outcome = holder.backend.call(&holder.principal, call).await;
-            sits_out.map(SitsOut::end);
+            if let Some(call) = sits_out {
+                call.end();
+            }
             outcome
         });
         let began = Began {

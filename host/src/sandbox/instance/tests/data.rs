@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use proptest::prelude::*;
-use rpc_host_protocol::cbor::{Writer, decode_arguments, encode_arguments, encode_value};
+use rpc_host_protocol::cbor::{Reader, Writer, decode_arguments, encode_arguments, encode_value};
 use rpc_host_protocol::types::{Case, Field, Name, ResultType};
-use rpc_host_protocol::value::ValueLimits;
+use rpc_host_protocol::value::{Handle, ValueLimits};
 
 use super::*;
+use crate::sandbox::link::IS_COMPARED;
 use crate::sandbox::values::NoObjects;
+use crate::sandbox::{Answer, Imported, Outside};
 
 /// Decides what is made; when nothing is left of it, the simplest.
 struct Chance<'a>(std::slice::Iter<'a, u8>);
@@ -238,6 +240,8 @@ fn flattened(ty: &Type) -> Vec<Core> {
 struct Defined {
     text: String,
     count: usize,
+    /// Whether those with names are imported under them.
+    imports: bool,
 }
 
 impl Defined {
@@ -291,10 +295,16 @@ impl Defined {
         self.count += 1;
         if has_name {
             let _ = writeln!(self.text, "(type $n{number} {text})");
-            let _ = writeln!(
-                self.text,
-                "(export $t{number} \"t{number}\" (type $n{number}))"
-            );
+            let _ = match self.imports {
+                true => writeln!(
+                    self.text,
+                    "(import \"t{number}\" (type $t{number} (eq $n{number})))"
+                ),
+                false => writeln!(
+                    self.text,
+                    "(export $t{number} \"t{number}\" (type $n{number}))"
+                ),
+            };
         } else {
             let _ = writeln!(self.text, "(type $t{number} {text})");
         }
@@ -307,6 +317,13 @@ const PADDING: usize = 17;
 /// Where a guest keeps what it was called with.
 const KEPT: usize = 64;
 
+/// Parameters behind another one, as a component declares them.
+fn padding() -> String {
+    (1..=PADDING)
+        .map(|place| format!("(param \"p{place}\" u8)"))
+        .collect()
+}
+
 /// A component that gives back what it gets, in all ways in which that can cross:
 ///
 /// - `echo` takes and gives by way of memory, in which both look the same;
@@ -316,15 +333,7 @@ fn echoing(ty: &Type, realloc: &str, encoding: &str) -> String {
     let mut defined = Defined::default();
     let name = defined.define(ty);
     let core = flattened(ty);
-    let padding = "(param \"p\" u8)".repeat(PADDING);
-    let padding: String = padding
-        .split("\"p\"")
-        .enumerate()
-        .map(|(place, text)| match place {
-            0 => text.to_owned(),
-            _ => format!("\"p{place}\"{text}"),
-        })
-        .collect();
+    let padding = padding();
     let padded = format!("(tuple {name} {})", "u8 ".repeat(PADDING));
     let lift = |function: &str| {
         format!(
@@ -411,6 +420,139 @@ fn echoing(ty: &Type, realloc: &str, encoding: &str) -> String {
     )
 }
 
+/// A component that gives what it gets to an import, and what that gives back. `few` and `many` pass on what they were
+/// called with, which crosses as it is and by way of memory; `wild` gives `few` any core values.
+fn passing_on(ty: &Type, encoding: &str) -> String {
+    let mut defined = Defined {
+        imports: true,
+        ..Defined::default()
+    };
+    let name = defined.define(ty);
+    let core = flattened(ty);
+    let padding = padding();
+    let options = format!("(memory $libc \"m\") {encoding} (realloc (func $libc \"realloc\"))");
+    // A result of several values is written to a place that the caller names.
+    let (place, result, ends) = match core[..] {
+        [only] => ("", format!("(result {})", only.name()), ""),
+        _ => ("i32", String::new(), "(i32.const 262144)"),
+    };
+    let given = match core[..] {
+        [only] => only.name(),
+        _ => "i32",
+    };
+    let is_flat = core.len() <= 16;
+    let mut imports =
+        format!("(import \"many\" (func $many (param \"x\" {name}) {padding} (result {name})))");
+    let mut lowered = format!("(core func $many (canon lower (func $many) {options}))");
+    let mut needs = format!("(import \"far\" \"many\" (func $many (param i32 {place}) {result}))");
+    let mut instance = "(export \"many\" (func $many))".to_owned();
+    let mut functions = format!(
+        "(func (export \"many\") (param i32) (result {given})
+            (call $many (local.get 0) {ends}) {ends})"
+    );
+    let lift = |function: &str| format!("(canon lift (core func $i \"{function}\") {options})");
+    let mut exports = format!(
+        "(func (export \"through-many\") (param \"x\" {name}) {padding} (result {name}) {})",
+        lift("many")
+    );
+    if is_flat {
+        let parameters: Vec<_> = core.iter().map(|core| core.name()).collect();
+        let parameters = parameters.join(" ");
+        let passed: String = (0..core.len())
+            .map(|place| format!("(local.get {place})"))
+            .collect();
+        let wild: String = core
+            .iter()
+            .enumerate()
+            .map(|(place, core)| {
+                format!("({}.load offset={} (local.get 0))", core.name(), 8 * place)
+            })
+            .collect();
+        let _ = write!(
+            imports,
+            "(import \"few\" (func $few (param \"x\" {name}) (result {name})))"
+        );
+        let _ = write!(
+            lowered,
+            "(core func $few (canon lower (func $few) {options}))"
+        );
+        let _ = write!(
+            needs,
+            "(import \"far\" \"few\" (func $few (param {parameters} {place}) {result}))"
+        );
+        instance.push_str("(export \"few\" (func $few))");
+        let _ = write!(
+            functions,
+            "(func (export \"few\") (param {parameters}) (result {given})
+                (call $few {passed} {ends}) {ends})
+             (func (export \"wild\") (param i32 i32) (result {given})
+                (call $few {wild} {ends}) {ends})"
+        );
+        let _ = write!(
+            exports,
+            "(func (export \"through-few\") (param \"x\" {name}) (result {name}) {})
+             (type $cores (list u64))
+             (func (export \"wild\") (param \"x\" $cores) (result {name}) {})",
+            lift("few"),
+            lift("wild")
+        );
+    }
+    format!(
+        "(component
+            {}
+            {imports}
+            (core module $libc
+                (memory (export \"m\") 8)
+                (global $top (mut i32) (i32.const 1024))
+                (func (export \"realloc\") (param $old i32) (param $size i32) (param $align i32)
+                        (param $new i32) (result i32)
+                    (local $at i32)
+                    {BUMP}))
+            (core instance $libc (instantiate $libc))
+            {lowered}
+            (core module $m
+                {needs}
+                (import \"libc\" \"m\" (memory 8))
+                {functions})
+            (core instance $i (instantiate $m
+                (with \"libc\" (instance $libc))
+                (with \"far\" (instance {instance}))))
+            {exports})",
+        defined.text
+    )
+}
+
+/// Answers with what it is called with first, and remembers with what it was called.
+#[derive(Default)]
+struct Echo(Mutex<Vec<Vec<u8>>>);
+
+impl Outside for Echo {
+    fn call<'a>(&'a self, _: &'a Imported, arguments: Brought) -> Answer<'a, Given> {
+        let (seen, given) = match arguments {
+            Brought::Encoded(data) => {
+                let bytes = data.into_bytes();
+                let mut reader = Reader::new(&bytes, u32::MAX);
+                reader.head().unwrap();
+                let first = reader.item(u32::MAX).unwrap().to_vec();
+                (bytes, Given::Encoded(first))
+            }
+            Brought::Values(mut values) => {
+                let bytes = encode_arguments(&values, &[]);
+                (bytes, Given::Value(Some(values.swap_remove(0))))
+            }
+        };
+        self.0.lock().unwrap().push(seen);
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            Ok(given)
+        })
+    }
+
+    fn release(&self, _: Handle) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
 /// Gives room after room, and ends the guest when there is none.
 const BUMP: &str = "
     (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
@@ -463,6 +605,32 @@ impl Pair {
     /// The same call in two fresh instances, one way and the other, which has to end the same way.
     fn same(&self, prepared: &Arc<Prepared>, function: &str, arguments: &[u8]) -> Ended {
         self.same_within(64 << 20, prepared, function, arguments)
+    }
+
+    /// The same component linked by data and by values, a call of each in a fresh instance: they have to end the same
+    /// way, and what they import to be called with the same.
+    fn same_through(&self, both: &[Arc<Prepared>; 2], function: &str, arguments: &[u8]) -> Ended {
+        let [by_data, by_values] = both.each_ref().map(|prepared| {
+            let (index, _) = prepared.functions().find(function).unwrap();
+            self.runtime.block_on(async {
+                let echo = Arc::new(Echo::default());
+                let mut instance = self.bench.instance_of(prepared).await;
+                instance.store.data_mut().outside = Some(Arc::clone(&echo) as Arc<dyn Outside>);
+                let ended = as_data(&mut instance, index, arguments).await;
+                (ended, echo.0.lock().unwrap().clone())
+            })
+        });
+        assert_eq!(by_data, by_values, "{function}");
+        by_data.0
+    }
+
+    fn linked_both_ways(&self, text: &str) -> [Arc<Prepared>; 2] {
+        [false, true].map(|by_values| {
+            IS_COMPARED.set(by_values);
+            let prepared = self.prepared(text);
+            IS_COMPARED.set(false);
+            prepared
+        })
     }
 
     /// The same where the guest may hand over so much.
@@ -636,6 +804,70 @@ proptest! {
                 _ => Value::Bytes(memory),
             };
             pair.same(&prepared, "made", &encode_arguments(&[given], &[])).ok();
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 64,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn data_passes_through_imports_as_values_do(
+        shape in prop::collection::vec(any::<u8>(), 0..400),
+        contents in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 1..4),
+        wild in prop::collection::vec(prop::collection::vec(
+            prop_oneof![0_u64..4, 0_u64..0x2_0000, any::<u64>()], 16), 1..8),
+    ) {
+        let pair = pair();
+        let ty = any_type(&mut Chance(shape.iter()), 3);
+        let both = pair.linked_both_ways(&passing_on(&ty, ""));
+        let is_flat = flattened(&ty).len() <= 16;
+        for content in &contents {
+            let value = any_value(&mut Chance(content.iter()), &ty);
+            let alone = encode_value(&value);
+            let through = pair.same_through(&both, "through-many", &padded(value.clone()));
+            if let Ok(through) = through {
+                prop_assert_eq!(&through, &alone);
+            }
+            if is_flat {
+                let arguments = encode_arguments(&[value], &[]);
+                let through = pair.same_through(&both, "through-few", &arguments);
+                if let Ok(through) = through {
+                    prop_assert_eq!(&through, &alone);
+                }
+            }
+        }
+        if is_flat {
+            for cores in wild {
+                let cores = Value::List(cores.into_iter().map(Value::U64).collect());
+                pair.same_through(&both, "wild", &encode_arguments(&[cores], &[])).ok();
+            }
+        }
+    }
+}
+
+#[test]
+fn text_passes_through_imports_in_each_encoding_of_a_guest() {
+    let pair = pair();
+    let (ty, value) = of_everything();
+    for encoding in ["utf8", "utf16", "latin1+utf16"] {
+        for (ty, value) in [
+            (&ty, &value),
+            (&Type::String, &Value::String("zwölf😀".to_owned())),
+        ] {
+            let text = passing_on(ty, &format!("string-encoding={encoding}"));
+            let both = pair.linked_both_ways(&text);
+            let arguments = encode_arguments(std::slice::from_ref(value), &[]);
+            let through = pair.same_through(&both, "through-few", &arguments).unwrap();
+            assert_eq!(through, encode_value(value), "{encoding}");
+            let through = pair
+                .same_through(&both, "through-many", &padded(value.clone()))
+                .unwrap();
+            assert_eq!(through, encode_value(value), "{encoding}");
         }
     }
 }
@@ -827,47 +1059,29 @@ fn a_reply_that_would_be_too_long_is_not_made_and_the_instance_lives_on() {
 }
 
 #[test]
-fn a_result_that_becomes_values_is_bounded_as_what_they_take() {
-    let pair = pair();
-    let ty = Type::List(Type::List(Type::U8.into()).into());
-    let prepared = pair.prepared(&echoing(&ty, BUMP, ""));
-    let (index, function) = prepared.functions().find("echo").unwrap();
-    for (length, is_enough) in [(800, true), (1000, false)] {
-        let arguments = padded(Value::List(vec![Value::Bytes(vec![5; length]); 3]));
-        let values = decode_arguments(&arguments, &function.signature, ValueLimits::default());
-        pair.runtime.block_on(async {
-            let mut instance = pair.bench.instance_of(&prepared).await;
-            instance.store.data_mut().limits.max_hostcall_bytes = 3 * 900 * 40;
-            let deadline = Instant::now() + Duration::from_secs(60);
-            let given = instance.call(index, Brought::Values(values.unwrap()), deadline);
-            match given.await {
-                Ok(given) => assert!(is_enough, "{given:?}"),
-                Err(error) => assert!(
-                    !is_enough && matches!(error, SandboxError::TooMuchData { .. }),
-                    "{error}"
-                ),
-            }
-        });
-    }
-}
-
-#[test]
 fn whoever_hands_flags_to_others_has_less_to_hand_over() {
     let pair = pair();
     let plain = pair.prepared(&echoing(&Type::U32, BUMP, ""));
     let instance = pair.bench.instance_of(&plain);
     let limits = pair.runtime.block_on(instance).store.data().limits;
-    let of = |parameter: &str| {
+    let of = |parameter: &str, others: &str| {
         let text = format!(
-            "(component (type $defined (flags \"a\" \"b\")) (import \"flags\" (type $flags (eq $defined))) \
-             (import \"f\" (func $f (param \"x\" {parameter}))) \
-             (core module $m (func (export \"g\"))) (core instance $i (instantiate $m)) \
-             (func (export \"g\") (canon lift (core func $i \"g\"))))"
+            "(component
+                (import \"a:b/c\" (instance
+                    (export \"r\" (type $r (sub resource)))
+                    (type $defined (flags \"a\" \"b\"))
+                    (export \"flags\" (type $flags (eq $defined)))
+                    (export \"f\" (func (param \"x\" {parameter}) {others}))))
+                (core module $m (func (export \"g\")))
+                (core instance $i (instantiate $m))
+                (func (export \"g\") (canon lift (core func $i \"g\"))))"
         );
         let narrowed = pair.prepared(&text).narrowed(limits);
         limits.max_hostcall_bytes / narrowed.max_hostcall_bytes
     };
-    assert_eq!(of("u32"), 1);
-    assert_eq!(of("$flags"), 24);
-    assert_eq!(of("(list $flags)"), 24);
+    let object = "(param \"r\" (borrow $r))";
+    assert_eq!(of("u32", object), 1);
+    assert_eq!(of("$flags", object), 24);
+    assert_eq!(of("(list $flags)", object), 24);
+    assert_eq!(of("$flags", ""), 1, "data crosses as it is");
 }
