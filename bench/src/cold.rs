@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rpc_host_client::{Client, Options};
+use rpc_host_client::{Client, Component, Options};
 
 use crate::book::{Book, Row};
 use crate::compare::Guests;
@@ -90,11 +90,18 @@ async fn uploads(client: &Client, book: &mut Book) -> Result<()> {
             std::hint::black_box(result);
         }
         let wasm = generated::component(*bytes, 0)?;
+        let component = Component::new(wasm.clone());
+        component.digest();
         let again = format!("{size}, known already");
+        let by_digest = format!("{size}, known already, and its digest here");
         for _ in 0..AGAIN {
             let started = Instant::now();
             let module = client.upload_module(&wasm).await?;
             row.add(&again, vec![nanoseconds(started.elapsed())]);
+            ensure!(module.was_known(), "it was not known");
+            let started = Instant::now();
+            let module = client.upload_component(&component).await?;
+            row.add(&by_digest, vec![nanoseconds(started.elapsed())]);
             ensure!(module.was_known(), "it was not known");
         }
     }

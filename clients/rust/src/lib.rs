@@ -192,4 +192,4 @@ pub use rpc_host_protocol::serde::Arguments;
 pub use rpc_host_protocol::value::ValueError;
 pub use rpc_host_protocol::{ErrorCode, Failure, Fault};
 pub use tenant::{TenantOptions, TokenRequest};
-pub use upload::{Module, UploadProgress};
+pub use upload::{Component, Module, UploadProgress};

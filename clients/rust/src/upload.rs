@@ -1,6 +1,10 @@
 //! Uploads of modules.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use rpc_host_protocol::Message;
 use rpc_host_protocol::cbor::decode_envelope;
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
@@ -15,6 +19,37 @@ use crate::error::Error;
 
 /// A chunk is one frame, so it is never incomplete at the host.
 const CHUNK_BYTES: usize = FRAGMENT_BYTES;
+
+/// A component to be uploaded, and its digest, which is worked out once: for whoever uploads the same one again, or to
+/// several hosts. A host that has it answers at once then, however large it is.
+///
+/// All clones are the same.
+#[derive(Clone)]
+pub struct Component {
+    wasm: Bytes,
+    digest: Arc<OnceLock<String>>,
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Component({} bytes)", self.wasm.len())
+    }
+}
+
+impl Component {
+    /// Of these bytes.
+    pub fn new(wasm: impl Into<Bytes>) -> Self {
+        Component {
+            wasm: wasm.into(),
+            digest: Arc::default(),
+        }
+    }
+
+    /// `sha256:` and 64 hex digits.
+    pub fn digest(&self) -> &str {
+        self.digest.get_or_init(|| digest_of(&self.wasm))
+    }
+}
 
 /// A module that the host has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,11 +109,26 @@ impl Client {
     pub async fn upload_module_with_progress(
         &self,
         wasm: impl AsRef<[u8]> + Send,
-        mut progress: impl FnMut(UploadProgress) + Send,
+        progress: impl FnMut(UploadProgress) + Send,
     ) -> Result<Module, Error> {
         let wasm = wasm.as_ref();
+        self.upload(wasm, digest_of(wasm), progress).await
+    }
+
+    /// The same, of what may be uploaded again.
+    pub async fn upload_component(&self, component: &Component) -> Result<Module, Error> {
+        let digest = component.digest().to_owned();
+        self.upload(&component.wasm, digest, |_| {}).await
+    }
+
+    async fn upload(
+        &self,
+        wasm: &[u8],
+        digest: String,
+        mut progress: impl FnMut(UploadProgress) + Send,
+    ) -> Result<Module, Error> {
         let header = UploadHeader {
-            digest: digest_of(wasm),
+            digest,
             size_bytes: wasm.len() as u64,
         };
         let expected = header.digest.clone();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use rpc_host_client::{ErrorCode, ModuleEntry, Options, UploadProgress};
+use rpc_host_client::{Component, ErrorCode, ModuleEntry, Options, UploadProgress};
 use rpc_host_protocol::cbor::decode_envelope;
 use rpc_host_protocol::message::{Ack, Message, UploadHeader};
 use rpc_host_protocol::{ExchangeId, Failure};
@@ -31,6 +31,23 @@ fn files_below(folder: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+#[tokio::test]
+async fn what_is_uploaded_again_has_its_digest() {
+    let host = TestHost::shared().await;
+    let (one, other) = (host.tenant().await, host.tenant().await);
+    let path = host.file("again.wasm", built("calc"));
+    let component = Component::new(built("calc"));
+    for (tenant, was_known) in [(&one, false), (&one, true), (&other, false)] {
+        let uploaded = tenant.client.upload_component(&component.clone()).await;
+        let module = uploaded.unwrap();
+        assert_eq!(module.was_known(), was_known);
+        assert_eq!(module.digest(), sha256(&path));
+    }
+    let again = one.client.upload_module(built("calc")).await.unwrap();
+    assert!(again.was_known());
+    assert_eq!(component.digest(), again.digest());
 }
 
 #[tokio::test]
