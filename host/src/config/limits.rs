@@ -176,7 +176,8 @@ limits! {
     /// Time without any call of a registration after which nothing is kept ready for it.
     ready_instance_idle_ms, "ready-instance-idle-ms" = 5 * SECOND, at most HOUR;
     /// Bytes that a guest hands over in one go, as the engine counts: 40 for each element of a list, 1 for a byte of
-    /// bytes or text. A 24th of it for a module that hands flags to others along with objects.
+    /// bytes or text. A 24th of it for a module that hands flags to others, or gives them, where objects pass along with
+    /// them.
     max_hostcall_bytes, "max-hostcall-bytes" = 128 * MIB, at most GIB;
     /// Bytes of all arguments that are on their way between the modules of one call; where objects are among them, counted
     /// like those.

@@ -222,9 +222,9 @@ pub(super) async fn call(
     });
     let (header, arguments) = (call.header, call.arguments);
     let account = Arc::clone(&caller.account);
-    let forecast = match call.is_long {
-        true => Forecast::Long,
-        false => Forecast::of_arguments(arguments.len()),
+    let forecast = match call.meter {
+        Some(meter) => Forecast::Long(Some(meter)),
+        None => Forecast::of_arguments(arguments.len()),
     };
     let work = {
         let (node, outer) = (node.clone(), call.chain);

@@ -22,7 +22,7 @@ use super::line::{Line, Ticket, Turn};
 use super::pins::Payer;
 use super::root::{Caller, Lasts, Member, Present, Root};
 use super::{Node, audited};
-use crate::account::Quantity;
+use crate::account::{Held, Quantity};
 use crate::budget::Budget;
 use crate::chain::Chain;
 use crate::error::HostError;
@@ -180,12 +180,18 @@ impl Kept {
             let limits = caller.permit.settings().limits();
             Instant::now() + Duration::from_millis(limits.default_call_timeout_ms)
         };
-        let given = self.call_state(old, giving, Vec::new(), caller, until);
-        let handed_over = match given.await {
+        let given = self.call_state(old, giving, encode_arguments(&[], &[]), caller, until);
+        let given = given.await.and_then(|state| {
+            let state = encode_arguments(state.as_slice(), &[]);
+            // It is in no instance meanwhile.
+            let held = Held::try_take(caller.account.memory(), state.capacity() as u64);
+            let held = held.ok_or("there is no room for it in the tenant's memory")?;
+            Ok((state, held))
+        });
+        let handed_over = match given {
             Err(why) => Err(why),
-            Ok(state) => {
+            Ok((state, _held)) => {
                 let living = self.make(node, caller, registration, prepared)?;
-                let state = state.into_iter().collect();
                 let taken = self.call_state(&living, taking, state, caller, until);
                 taken.await.map(|_nothing| living)
             }
@@ -213,7 +219,7 @@ impl Kept {
         &self,
         living: &Living,
         index: usize,
-        arguments: Vec<Value>,
+        arguments: Vec<u8>,
         caller: &Arc<Caller>,
         until: Instant,
     ) -> Result<Option<Value>, String> {
@@ -230,7 +236,6 @@ impl Kept {
         let signature = functions.iter().nth(index).map(|one| &one.signature);
         let signature = signature.ok_or("there is no such function")?;
         let told = |error: ValueError| error.to_string();
-        let arguments = encode_arguments(&arguments, &[]);
         let arguments = Encoded::check(arguments, signature, u64::MAX).map_err(told)?;
         let called = root.enter(member, index, Brought::Encoded(arguments), present);
         let data = called.await.and_then(|given| Ok(given.into_data()?));

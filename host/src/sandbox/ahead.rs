@@ -93,7 +93,7 @@ impl Sandbox {
         let sandbox = Arc::clone(&self);
         let forecast = match stock.is_tended_long() {
             // Where a call was read, the next one would wait for it.
-            true => Forecast::Long,
+            true => Forecast::Long(None),
             false => Forecast::Open,
         };
         let work = Box::pin(async move {

@@ -69,7 +69,8 @@ impl Given {
     }
 }
 
-/// Arguments as they came, of which it is known that they are of the types of their function.
+/// Arguments as they came, of which it is known that they are of the types of their function: they were checked, or a guest
+/// gave them for a function of the same types.
 #[derive(Debug)]
 pub struct Encoded {
     bytes: Vec<u8>,

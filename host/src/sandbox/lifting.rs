@@ -21,7 +21,8 @@ use wasmtime::{Result, ValRaw, bail, format_err};
 use super::dynamic::MAX_FLAT_RESULTS;
 use super::encoded::{Reply, worth_counting};
 
-/// What is ever kept of arguments. The engine's count of what a guest hands over at once ends it long before.
+/// What is ever kept of arguments. With most limits the engine's count of what a guest hands over at once ends it long
+/// before.
 const MOST_ARGUMENT_BYTES: usize = 1 << 30;
 
 /// What the engine's dynamic value takes, by which it counts.

@@ -2,10 +2,12 @@
 
 use std::slice::from_ref;
 use std::sync::Arc;
+use std::time::Duration;
 
+use rpc_host_protocol::cbor::check_value;
 use rpc_host_protocol::types::Name;
-use rpc_host_protocol::value::Handle;
-use rpc_host_protocol::{ErrorCode, Failure, Fault};
+use rpc_host_protocol::value::{Handle, ValueLimits};
+use rpc_host_protocol::{ErrorCode, Failure, Fault, Type};
 use tokio::time::Instant;
 use wasmtime::component::__internal::{InterfaceType, LowerContext};
 use wasmtime::component::{LinkerInstance, ResourceType, Val};
@@ -138,8 +140,8 @@ fn told(error: SandboxError) -> Failure {
     Failure::new(code, fault, error.to_string())
 }
 
-/// The same as [`call`], of nothing but data, which stays as it is. It was taken by its type, and whoever answers gives it by
-/// the same.
+/// The same as [`call`], of nothing but data, which stays as it is. It was taken by its type, and whoever answers has a
+/// function of the same type.
 pub(super) async fn call_with_data(
     mut store: StoreContextMut<'_, State>,
     imported: &Imported,
@@ -148,47 +150,62 @@ pub(super) async fn call_with_data(
     let (outside, budget) = going_out(store.data_mut())?;
     let limit_bytes = store.data().limits.max_hostcall_bytes;
     let arguments = bytes.ok_or_else(|| told(SandboxError::TooMuchData { limit_bytes }))?;
-    let _passing = passing(arguments.len() as u64, store.data())?;
+    let _passing = passing(arguments.capacity() as u64, store.data())?;
     values::spent(&budget, took).await?;
     let arguments = Encoded::of_guest(arguments, took);
     let given = outside.call(imported, Brought::Encoded(arguments)).await?;
     let data = given.into_data().map_err(told)?;
-    let passing = passing(data.len() as u64, store.data())?;
+    let passing = passing(data.capacity() as u64, store.data())?;
+    if let Some(ty) = &imported.function.signature.result {
+        // To write it into the guest's memory takes as long.
+        let took = time_to_check(&data, ty).map_err(told)?;
+        values::spent(&budget, took).await?;
+    }
     come_back(&mut store);
     Ok(Answered {
         data,
-        budget,
         _passing: passing,
     })
+}
+
+/// How long it takes to go through data by its type.
+fn time_to_check(data: &[u8], ty: &Type) -> Result<Duration, SandboxError> {
+    let began = Instant::now();
+    check_value(data, ty, "result", NO_LIMITS).map_err(|error| {
+        SandboxError::Internal(format!("an answer is not of its type: {error}"))
+    })?;
+    Ok(worth_counting(began.elapsed()))
 }
 
 /// Data on its way into a guest that called for it.
 pub(super) struct Answered {
     data: Vec<u8>,
-    budget: Budget,
     _passing: Option<(Held, Held)>,
 }
 
 impl Answered {
-    /// Puts it where the guest expects it, which pays for the time that this takes.
+    /// Puts it where the guest expects it.
     pub(super) fn lower<T>(
         &self,
         cx: &mut LowerContext<'_, T>,
         ty: InterfaceType,
         target: Target<'_>,
     ) -> wasmtime::Result<()> {
-        let began = Instant::now();
-        lowering::lower_result(&self.data, cx, ty, target)?;
-        self.budget.spend(worth_counting(began.elapsed()))?;
-        Ok(())
+        lowering::lower_result(&self.data, cx, ty, target)
     }
 }
+
+/// Of what was bounded elsewhere.
+const NO_LIMITS: ValueLimits = ValueLimits {
+    max_depth: u32::MAX,
+    max_items: u32::MAX,
+};
 
 /// Values below this are bounded by the depth of a chain alone.
 const SHORT_VALUE_BYTES: u64 = 4 << 10;
 
-/// Room for arguments until they are answered, and for the answer until the guest has it: those that a call waits with, and with it those that wait
-/// for it, count together, and all of a tenant as its memory.
+/// Room for arguments until they are answered, and for the answer until the guest has it: those that a call waits with,
+/// and with it those that wait for it, count together, and all of a tenant as its memory.
 fn passing(bytes: u64, state: &State) -> Result<Option<(Held, Held)>, Failure> {
     let account = &state.account;
     let Some(in_call) = state.passing.as_ref().filter(|_| bytes > SHORT_VALUE_BYTES) else {

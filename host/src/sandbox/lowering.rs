@@ -1,8 +1,8 @@
 //! Data → what a guest takes, in one pass over both: the arguments of a function of its own, or the result of one that it
 //! imports.
 //!
-//! The data was checked by type before ([`Encoded`](super::encoded::Encoded)), so what is found wrong here is a fault of
-//! the host's, and ends in an error. Where things go is told by the engine's own description of the function; it is what
+//! The data was checked by type before, or taken by the same type from another guest
+//! ([`Encoded`](super::encoded::Encoded)), so what is found wrong here is a fault of the host's, and ends in an error. Where things go is told by the engine's own description of the function; it is what
 //! the engine does with its dynamic values, without them. Nothing here relies on what the guest answers
 //! when it is asked for room: each place in its memory is looked up and checked.
 

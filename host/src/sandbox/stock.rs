@@ -21,8 +21,9 @@ use crate::share::Taken;
 /// that is done, and whoever leaves one clears it away itself: its memory is in the caches, and the next call has it
 /// at once.
 const MAX_USED: usize = 4;
-/// To clear away an instance with more memory than this takes as long as many calls.
-const LARGE_MEMORY_BYTES: u64 = 1 << 20;
+/// To clear away an instance with more memory than this may take as long as many calls. Most guests begin with a megabyte,
+/// of which they touch little.
+const LARGE_MEMORY_BYTES: u64 = 4 << 20;
 
 /// What a call asks for: nothing but instances of its own registration at this revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,24 +16,25 @@ use super::quick::QuickWay;
 use super::rest::gave_up_this_thread;
 use super::{Sandbox, SandboxError};
 use crate::account::Account;
+use crate::processor::Meter;
 
 /// Calls that bring more bytes than this are long: to decode that many takes a while.
 const LARGE_BYTES: usize = 64 << 10;
 
 /// What is known of a call before its first turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Forecast {
     /// Nothing.
     Open,
-    /// It takes long: it begins in the mill.
-    Long,
+    /// It takes long: it begins in the mill. Its processor time is counted where somebody wants to know whether it did.
+    Long(Option<Meter>),
 }
 
 impl Forecast {
     /// Of a call that comes with so many bytes.
     pub fn of_arguments(bytes: usize) -> Self {
         match bytes > LARGE_BYTES {
-            true => Forecast::Long,
+            true => Forecast::Long(None),
             false => Forecast::Open,
         }
     }
@@ -56,7 +57,8 @@ impl Ways {
 }
 
 impl Sandbox {
-    /// Does the work of a call that has time until `deadline`, by turns with other calls. Dropping the future ends it, within one turn of a guest.
+    /// Does the work of a call that has time until `deadline`, by turns with other calls. Dropping the future ends it,
+    /// within one turn of a guest.
     ///
     /// # Panics
     /// When the work does.
@@ -69,7 +71,7 @@ impl Sandbox {
     ) -> T {
         let Ways { quick, mill } = &self.ways;
         let done = poll_fn(|context| {
-            if forecast == Forecast::Long {
+            if matches!(forecast, Forecast::Long(_)) {
                 return Poll::Ready(None);
             }
             let Some(turn) = quick.begin(account) else {
@@ -83,9 +85,12 @@ impl Sandbox {
                 Poll::Pending => Poll::Pending,
             }
         });
-        match done.await {
-            Some(outcome) => outcome,
-            None => mill.work(account, deadline, work).await,
+        match (done.await, forecast) {
+            (Some(outcome), _) => outcome,
+            (None, Forecast::Long(Some(meter))) => {
+                mill.work(account, deadline, meter.measure(work)).await
+            }
+            (None, _) => mill.work(account, deadline, work).await,
         }
     }
 }

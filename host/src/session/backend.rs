@@ -12,6 +12,7 @@ use rpc_host_protocol::{ExchangeId, Failure, Operation};
 use super::{Outlet, Reach, SessionId, Told};
 use crate::chain::Chain;
 use crate::journal::Ear;
+use crate::processor::Meter;
 use crate::tenant::{Principal, Shown};
 
 /// The node, as sessions see it.
@@ -176,8 +177,8 @@ pub struct CallRequest {
     pub chain: Option<Chain>,
     /// Hears what its guests say, if the client wants that.
     pub ear: Option<Arc<dyn Ear>>,
-    /// Whether it is likely to take long, as earlier ones like it did.
-    pub is_long: bool,
+    /// Earlier ones like it took long, and so this one is likely to. Counts whether it does.
+    pub meter: Option<Meter>,
 }
 
 /// How a call ends that went well.

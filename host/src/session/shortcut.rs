@@ -4,18 +4,18 @@
 //! read together get one turn each where they were read, as long as that does not take long; the others get tasks
 //! at once, and with them other processors. While a call has that turn, the session reads nothing: no cancel, no
 //! further call. That is why the turn is one turn only, which the engine ends at its next tick, and why functions
-//! whose calls are not short lose the shortcut until they are. A long turn now and then costs nothing: any thread may
-//! have to wait for a processor.
+//! whose turns are not short lose the shortcut until their calls take little of a processor. A long turn now and then
+//! costs nothing: any thread may have to wait for a processor.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rpc_host_protocol::message::CallHeader;
 use tokio::time::Instant;
 
-use crate::processor;
+use crate::processor::{self, Meter};
 
 /// What all turns of calls that were read together take, but for the last one.
 const LONGEST_TURNS: Duration = Duration::from_micros(100);
@@ -26,27 +26,36 @@ const LONGEST_TURN: Duration = Duration::from_micros(500);
 const LONG: u32 = 16;
 /// With this score the shortcut is closed: when there was another long turn a few calls ago.
 const CLOSED: u32 = LONG + LONG / 2;
-/// So many calls sit out then, before it is tried again.
+/// So many calls sit out then that turn out to be short, before it is tried again: what takes long each time is not.
 const SAT_OUT: u32 = 64;
-/// One that took longer does not count among these, so that what takes long each time is not tried again.
-const LONGEST_ELSEWHERE: Duration = Duration::from_millis(2);
-/// What is known is known of so many functions apart; of others that share a place with one of these, together.
-const PLACES: usize = 16;
+/// Of so many functions something is known at once. The last one with a long turn has the place.
+const PLACES: u8 = 64;
 
 /// Remembers how long turns were, by function. All clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shortcut(Arc<[Habit; PLACES]>);
+pub(super) struct Shortcut(Arc<Habits>);
+
+#[derive(Debug)]
+struct Habits([Habit; PLACES as usize]);
+
+impl Default for Habits {
+    fn default() -> Self {
+        Habits(std::array::from_fn(|_| Habit::default()))
+    }
+}
 
 /// How long the turns of a function were lately.
 #[derive(Debug, Default)]
 struct Habit {
+    /// Whose it is.
+    function: AtomicU64,
     score: AtomicU32,
     to_sit_out: AtomicU32,
 }
 
-/// Where the habit of a function stands.
+/// A function, by which its habit is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place(usize);
+pub(super) struct Place(u64);
 
 /// A turn under way. It ends on the thread on which it began.
 #[derive(Debug)]
@@ -63,7 +72,7 @@ pub(super) struct Turn {
 pub(super) struct SitsOut {
     shortcut: Shortcut,
     place: Place,
-    began: Instant,
+    meter: Meter,
 }
 
 impl Place {
@@ -71,7 +80,8 @@ impl Place {
     pub(super) fn of(call: &CallHeader) -> Self {
         let mut hasher = DefaultHasher::new();
         (&call.module, &call.function).hash(&mut hasher);
-        Place(usize::try_from(hasher.finish() % PLACES as u64).unwrap_or_default())
+        // None is 0, which is nobody's.
+        Place(hasher.finish() | 1 << 63)
     }
 }
 
@@ -83,7 +93,7 @@ impl Shortcut {
         is_closed.then(|| SitsOut {
             shortcut: self.clone(),
             place,
-            began: Instant::now(),
+            meter: Meter::default(),
         })
     }
 
@@ -101,16 +111,32 @@ impl Shortcut {
     /// Its turn is over, and with it maybe all of the call. What a call is like that had a short turn and then needed
     /// others, nobody knows: it may have been sent elsewhere.
     pub(super) fn end(&self, turn: &Turn, is_all: bool) {
-        let length = turn.length();
-        if let Some(habit) = self.habit(turn.place)
-            && (is_all || length > LONGEST_TURN)
-        {
-            habit.note(length);
+        self.note(turn.place, turn.length(), is_all);
+    }
+
+    fn note(&self, place: Place, length: Duration, is_all: bool) {
+        match self.habit(place) {
+            Some(habit) if length > LONGEST_TURN => habit.note_long(),
+            Some(habit) if is_all => habit.note_short(),
+            None if length > LONGEST_TURN => {
+                if let Some(habit) = self.at(place) {
+                    habit.begin(place);
+                }
+            }
+            _ => {}
         }
     }
 
+    /// What is known of a function.
     fn habit(&self, place: Place) -> Option<&Habit> {
-        self.0.get(place.0)
+        let habit = self.at(place)?;
+        (habit.function.load(Ordering::Relaxed) == place.0).then_some(habit)
+    }
+
+    /// Where it would stand.
+    fn at(&self, Place(function): Place) -> Option<&Habit> {
+        let Habits(all) = &*self.0;
+        all.get(usize::try_from(function % u64::from(PLACES)).ok()?)
     }
 }
 
@@ -127,38 +153,45 @@ impl Turn {
 }
 
 impl SitsOut {
+    /// What counts its processor time.
+    pub(super) fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
     /// The call is over.
     pub(super) fn end(self) {
-        if let Some(habit) = self.shortcut.habit(self.place) {
-            habit.note_elsewhere(self.began.elapsed());
+        if let Some(habit) = self.shortcut.habit(self.place)
+            && self.meter.total() <= LONGEST_TURN
+        {
+            let fewer = |left: u32| left.checked_sub(1);
+            let order = Ordering::Relaxed;
+            // None are left where another call was the last of them.
+            let _last = habit.to_sit_out.fetch_update(order, order, fewer);
         }
     }
 }
 
+/// A session notes its turns one after the other, so nothing is lost between a load and a store.
 impl Habit {
-    fn note(&self, turn: Duration) {
+    /// The place is for this function from now on, which had a long turn.
+    fn begin(&self, place: Place) {
+        self.to_sit_out.store(0, Ordering::Relaxed);
+        self.score.store(LONG, Ordering::Relaxed);
+        self.function.store(place.0, Ordering::Relaxed);
+    }
+
+    fn note_short(&self) {
         let score = self.score.load(Ordering::Relaxed);
-        if turn <= LONGEST_TURN {
-            if score > 0 {
-                self.score.store(score - 1, Ordering::Relaxed);
-            }
-            return;
-        }
-        let score = score.saturating_add(LONG);
+        self.score.store(score.saturating_sub(1), Ordering::Relaxed);
+    }
+
+    fn note_long(&self) {
+        let score = self.score.load(Ordering::Relaxed).saturating_add(LONG);
         if score >= CLOSED {
             self.to_sit_out.store(SAT_OUT, Ordering::Relaxed);
         }
         // When it is tried again, one long turn is enough.
         self.score.store(score.min(LONG), Ordering::Relaxed);
-    }
-
-    fn note_elsewhere(&self, took: Duration) {
-        if took <= LONGEST_ELSEWHERE {
-            let fewer = |left: u32| left.checked_sub(1);
-            let order = Ordering::Relaxed;
-            // None are left where another call was the last of them.
-            let _last = self.to_sit_out.fetch_update(order, order, fewer);
-        }
     }
 }
 
@@ -169,69 +202,74 @@ pub(super) fn has_time(read_at: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
 
-    const PLACE: Place = Place(0);
+    const PLACE: Place = Place(1 << 63);
 
     fn note(shortcut: &Shortcut, times: u32) {
-        let turn = LONGEST_TURN * times;
-        shortcut.habit(PLACE).unwrap().note(turn);
+        shortcut.note(PLACE, LONGEST_TURN * times, true);
     }
 
-    fn ends_elsewhere(shortcut: &Shortcut, took: Duration) -> bool {
-        let Some(mut call) = shortcut.sits_out(PLACE) else {
+    /// A call that sits out, and takes so much of a processor.
+    async fn ends_elsewhere(shortcut: &Shortcut, took: Duration) -> bool {
+        let Some(call) = shortcut.sits_out(PLACE) else {
             return false;
         };
-        call.began -= took;
+        let work = async {
+            let before = processor::time_of_this_thread();
+            while processor::time_of_this_thread() - before < took {
+                std::hint::spin_loop();
+            }
+        };
+        call.meter().measure(Box::pin(work)).await;
         call.end();
         true
     }
 
-    fn sat_out_in_a_row(shortcut: &Shortcut) -> u32 {
-        let row = std::iter::from_fn(|| ends_elsewhere(shortcut, Duration::ZERO).then_some(()));
-        u32::try_from(row.count()).unwrap()
+    async fn sat_out_in_a_row(shortcut: &Shortcut) -> u32 {
+        let mut count = 0;
+        while ends_elsewhere(shortcut, Duration::ZERO).await {
+            count += 1;
+        }
+        count
     }
 
-    #[test]
-    fn long_turns_close_it_for_a_while() {
+    #[tokio::test]
+    async fn long_turns_close_it_for_a_while() {
         let shortcut = Shortcut::default();
         note(&shortcut, 2);
-        assert_eq!(sat_out_in_a_row(&shortcut), 0);
+        assert_eq!(sat_out_in_a_row(&shortcut).await, 0);
         note(&shortcut, 2);
-        assert_eq!(sat_out_in_a_row(&shortcut), SAT_OUT);
+        assert_eq!(sat_out_in_a_row(&shortcut).await, SAT_OUT);
         note(&shortcut, 2);
-        assert_eq!(sat_out_in_a_row(&shortcut), SAT_OUT, "one is enough");
+        assert_eq!(sat_out_in_a_row(&shortcut).await, SAT_OUT, "one is enough");
     }
 
-    #[test]
-    fn what_takes_long_elsewhere_stays_there() {
+    #[tokio::test]
+    async fn what_takes_long_elsewhere_stays_there() {
         let shortcut = Shortcut::default();
         note(&shortcut, 2);
         note(&shortcut, 2);
         for _ in 0..2 * SAT_OUT {
-            assert!(ends_elsewhere(&shortcut, LONGEST_ELSEWHERE * 2));
+            assert!(ends_elsewhere(&shortcut, LONGEST_TURN * 2).await);
         }
-        assert_eq!(sat_out_in_a_row(&shortcut), SAT_OUT, "it is short now");
+        assert_eq!(
+            sat_out_in_a_row(&shortcut).await,
+            SAT_OUT,
+            "it is short now"
+        );
     }
 
     #[test]
     fn a_short_turn_of_a_longer_call_says_nothing() {
-        let shortcut = Shortcut::default();
         for is_all in [false, true] {
+            let shortcut = Shortcut::default();
             note(&shortcut, 2);
             for _ in 0..LONG {
                 shortcut.end(&shortcut.begin(PLACE), is_all);
             }
             note(&shortcut, 2);
-            let closed_for = if is_all { 0 } else { SAT_OUT };
-            assert_eq!(sat_out_in_a_row(&shortcut), closed_for);
-            shortcut
-                .habit(PLACE)
-                .unwrap()
-                .score
-                .store(0, Ordering::Relaxed);
+            assert_eq!(shortcut.sits_out(PLACE).is_some(), !is_all);
         }
     }
 
@@ -273,6 +311,7 @@ mod tests {
 
     #[test]
     fn functions_have_habits_of_their_own() {
+        let shortcut = Shortcut::default();
         let place = |function: &str| {
             Place::of(&CallHeader {
                 module: "calc".to_owned(),
@@ -280,14 +319,18 @@ mod tests {
                 ..CallHeader::default()
             })
         };
-        let places: HashSet<_> = (0..64)
-            .map(|number| place(&format!("f{number}")).0)
-            .collect();
-        assert!(places.len() > PLACES / 2, "{places:?}");
-        let shortcut = Shortcut::default();
-        note(&shortcut, 2);
-        note(&shortcut, 2);
-        let closed = (0..PLACES).filter(|other| shortcut.sits_out(Place(*other)).is_some());
-        assert_eq!(closed.collect::<Vec<_>>(), [PLACE.0]);
+        let sum = place("sum");
+        let long = |place| shortcut.note(place, LONGEST_TURN * 2, true);
+        long(sum);
+        long(sum);
+        for number in 0..1_000 {
+            assert!(shortcut.sits_out(place(&format!("f{number}"))).is_none());
+        }
+        assert!(shortcut.sits_out(sum).is_some());
+        // Whoever comes after it has its place, and nothing of what was known of it.
+        let other = Place(sum.0 ^ u64::from(PLACES));
+        long(other);
+        assert!(shortcut.sits_out(other).is_none());
+        assert!(shortcut.sits_out(sum).is_none());
     }
 }

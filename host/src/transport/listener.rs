@@ -28,8 +28,8 @@ use crate::tenant::Certificate;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What may wait in the kernel to be sent: one record of TLS.
-const UNSENT_BYTES: u32 = 16 * 1024;
+/// What may wait in the kernel to be sent: as much as is written at a time.
+const UNSENT_BYTES: u32 = 64 * 1024;
 
 /// What a peer may still send after an alert, and for how long.
 const LINGER_BYTES: usize = 16 * 1024;
@@ -136,7 +136,10 @@ fn set_up(stream: &TcpStream) -> io::Result<()> {
     // Replies are written whole; waiting for more to write only delays them.
     stream.set_nodelay(true)?;
     // What the kernel has, nothing can overtake: a short reply would wait behind megabytes of a long one.
-    SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES)
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        debug!(%error, "the kernel keeps more of a connection than it needs");
+    }
+    Ok(())
 }
 
 impl Arrival {

@@ -15,7 +15,7 @@ use crate::journal::Ear;
 use crate::session::calls::{Began, Slot};
 use crate::session::order::begins_exchange;
 use crate::session::reply::ReplyToken;
-use crate::session::shortcut::{Place, has_time};
+use crate::session::shortcut::{Place, SitsOut, has_time};
 use crate::session::uploads::{Inlet, Upload};
 use crate::session::{Backend, CallReply, CallRequest, ReachError, SessionEnd, end};
 use crate::transport::frames::Frame;
@@ -145,7 +145,8 @@ impl<B: Backend> Session<B> {
         let ear = header.output.then(|| token.tap() as Arc<dyn Ear>);
         let place = Place::of(&header);
         let sits_out = self.shortcut.sits_out(place);
-        let is_long = sits_out.is_some();
+        let meter = sits_out.as_ref().map(SitsOut::meter);
+        let is_long = meter.is_some();
         let call = CallRequest {
             origin: self.origin,
             exchange: id,
@@ -153,7 +154,7 @@ impl<B: Backend> Session<B> {
             arguments,
             chain,
             ear,
-            is_long,
+            meter,
         };
         let holder = Arc::clone(&self.holder);
         let call = holder.backend.begin_call(&holder.principal, call);

@@ -80,14 +80,15 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
             if self.is_idle() {
                 break;
             }
-            self.write_round().await?;
-            if !self.long.is_empty() {
+            let has_rested = self.write_round().await?;
+            if !has_rested && !self.long.is_empty() {
                 // The task that writes also reads: whatever came meanwhile is not to wait until the peer reads slower
                 // than this writes.
                 yield_now().await;
             }
         }
-        in_time(self.timeout, self.stream.shutdown()).await
+        in_time(self.timeout, self.stream.shutdown()).await?;
+        Ok(())
     }
 
     fn is_idle(&self) -> bool {
@@ -131,13 +132,14 @@ impl<W: AsyncWrite + Unpin> FrameWriter<W> {
         }
     }
 
-    async fn write_round(&mut self) -> Result<(), TransportError> {
+    /// Tells whether it had to wait for the peer.
+    async fn write_round(&mut self) -> Result<bool, TransportError> {
         let short_room = self.gather_short();
         let plan = self.plan_long();
-        in_time(self.timeout, self.write(&plan)).await?;
+        let has_rested = in_time(self.timeout, self.write(&plan)).await?;
         self.queue.give_back_short(short_room);
         self.retire(&plan);
-        Ok(())
+        Ok(has_rested)
     }
 
     /// Puts short messages into the buffer; gives the room they took.
@@ -263,19 +265,22 @@ impl Outgoing {
     }
 }
 
-/// Gives up a write that takes too long. Nearly always there is room, and no clock is asked.
+/// Gives up a write that takes too long. Nearly always there is room, and no clock is asked. Tells whether there was not.
 async fn in_time(
     limit: Duration,
     writing: impl Future<Output = io::Result<()>>,
-) -> Result<(), TransportError> {
+) -> Result<bool, TransportError> {
     let mut writing = pin!(writing);
-    let written = match poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await {
+    let at_once = poll_fn(|context| Poll::Ready(writing.as_mut().poll(context))).await;
+    let has_rested = at_once.is_pending();
+    let written = match at_once {
         Poll::Ready(written) => written,
         Poll::Pending => timeout(limit, writing)
             .await
             .map_err(|_elapsed| TransportError::WriteTooSlow)?,
     };
-    Ok(written?)
+    written?;
+    Ok(has_rested)
 }
 
 async fn write_all_vectored<W: AsyncWrite + Unpin>(
