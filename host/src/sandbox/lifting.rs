@@ -108,8 +108,7 @@ pub(super) fn lift_arguments(
             }
         }
     }
-    // None that are named.
-    lifting.data.map(0);
+    lifting.data.end_arguments();
     let bytes = lifting.data.into_bytes();
     let took = worth_counting(began.elapsed());
     Ok(Reply { bytes, took })
@@ -183,6 +182,13 @@ impl Data {
 
     fn map(&mut self, length: usize) {
         self.write(length, |writer| writer.map(length));
+    }
+
+    /// None that are named. There is room for that behind any head, which may have been shorter.
+    fn end_arguments(&mut self) {
+        if !self.is_full {
+            self.writer.map(0);
+        }
     }
 
     fn char(&mut self, character: char) {
