@@ -22,6 +22,8 @@ const LONGEST_TURNS: Duration = Duration::from_micros(100);
 /// What a short turn takes at most. For calls that come now and then, of which nothing is in the caches any more, this
 /// is not much.
 const LONGEST_TURN: Duration = Duration::from_micros(500);
+/// Longer than it would be for want of a processor: counts twice, so that one of these closes the shortcut.
+const VERY_LONG_TURN: Duration = Duration::from_millis(5);
 /// What a long turn adds to the score, from which each short one takes one off.
 const LONG: u32 = 16;
 /// With this score the shortcut is closed: when there was another long turn a few calls ago.
@@ -116,11 +118,12 @@ impl Shortcut {
 
     fn note(&self, place: Place, length: Duration, is_all: bool) {
         match self.habit(place) {
-            Some(habit) if length > LONGEST_TURN => habit.note_long(),
+            Some(habit) if length > LONGEST_TURN => habit.note_long(length),
             Some(habit) if is_all => habit.note_short(),
             None if length > LONGEST_TURN => {
                 if let Some(habit) = self.at(place) {
                     habit.begin(place);
+                    habit.note_long(length);
                 }
             }
             _ => {}
@@ -173,10 +176,10 @@ impl SitsOut {
 
 /// A session notes its turns one after the other, so nothing is lost between a load and a store.
 impl Habit {
-    /// The place is for this function from now on, which had a long turn.
+    /// The place is for this function from now on.
     fn begin(&self, place: Place) {
         self.to_sit_out.store(0, Ordering::Relaxed);
-        self.score.store(LONG, Ordering::Relaxed);
+        self.score.store(0, Ordering::Relaxed);
         self.function.store(place.0, Ordering::Relaxed);
     }
 
@@ -185,8 +188,12 @@ impl Habit {
         self.score.store(score.saturating_sub(1), Ordering::Relaxed);
     }
 
-    fn note_long(&self) {
-        let score = self.score.load(Ordering::Relaxed).saturating_add(LONG);
+    fn note_long(&self, turn: Duration) {
+        let times = if turn > VERY_LONG_TURN { 2 } else { 1 };
+        let score = self
+            .score
+            .load(Ordering::Relaxed)
+            .saturating_add(LONG * times);
         if score >= CLOSED {
             self.to_sit_out.store(SAT_OUT, Ordering::Relaxed);
         }
@@ -243,6 +250,13 @@ mod tests {
         assert_eq!(sat_out_in_a_row(&shortcut).await, SAT_OUT);
         note(&shortcut, 2);
         assert_eq!(sat_out_in_a_row(&shortcut).await, SAT_OUT, "one is enough");
+    }
+
+    #[tokio::test]
+    async fn a_very_long_turn_closes_it_at_once() {
+        let shortcut = Shortcut::default();
+        shortcut.note(PLACE, VERY_LONG_TURN * 2, false);
+        assert_eq!(sat_out_in_a_row(&shortcut).await, SAT_OUT);
     }
 
     #[tokio::test]

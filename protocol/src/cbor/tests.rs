@@ -271,6 +271,18 @@ proptest! {
 }
 
 #[test]
+fn long_bytes_get_room_once_and_little_more() {
+    let long = vec![7; 1 << 20];
+    let mut writer = Writer::new();
+    writer.array(1);
+    writer.reserve(long.len() + 9);
+    writer.byte_string(&long);
+    writer.map(0);
+    let bytes = writer.into_bytes();
+    assert!(bytes.capacity() < bytes.len() + 1024);
+}
+
+#[test]
 fn options_nest() {
     let twice = option(option(Type::S8));
     let some = |value| Value::Option(Some(Box::new(value)));

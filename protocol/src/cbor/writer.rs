@@ -17,7 +17,7 @@ const SIMPLE: u8 = 7;
 
 /// From so many bytes on they are not to be copied for want of a little room.
 const LONG_BYTES: usize = 4 << 10;
-/// What may come after them, or be put before them: the head of a message, for one.
+/// What may come after them, or be put before them: their own head, and that of a message.
 const AROUND_BYTES: usize = 512;
 
 /// Appends CBOR items to a buffer.
@@ -39,9 +39,10 @@ impl Writer {
         self.bytes
     }
 
-    /// Room for so many bytes more.
+    /// Room for so many bytes more, and for what is around them if they are many.
     pub fn reserve(&mut self, bytes: usize) {
-        self.bytes.reserve(bytes);
+        let around = if bytes >= LONG_BYTES { AROUND_BYTES } else { 0 };
+        self.bytes.reserve(bytes.saturating_add(around));
     }
 
     /// How many bytes have been written.
@@ -120,10 +121,10 @@ impl Writer {
 
     /// Bytes.
     pub fn byte_string(&mut self, bytes: &[u8]) {
-        self.head(BYTES, bytes.len() as u64);
         if bytes.len() >= LONG_BYTES {
-            self.bytes.reserve(bytes.len().saturating_add(AROUND_BYTES));
+            self.reserve(bytes.len());
         }
+        self.head(BYTES, bytes.len() as u64);
         self.bytes.extend_from_slice(bytes);
     }
 
