@@ -133,10 +133,12 @@ impl Assembler {
             });
         }
         let mut bytes = begun.map_or_else(Vec::new, |(_, earlier)| std::mem::take(earlier));
-        if is_first {
-            bytes.reserve_exact(more_bytes);
-        } else {
-            bytes.reserve(more_bytes);
+        let needed = bytes.len().saturating_add(more_bytes);
+        if needed > bytes.capacity() {
+            // As a vector grows, but not beyond what a message may be: the longest ones would get twice their room.
+            let grown = bytes.capacity().saturating_mul(2);
+            let grown = grown.min(self.limits.max_message_bytes).max(needed);
+            bytes.reserve_exact(grown - bytes.len());
         }
         if is_last {
             return Ok(bytes);
@@ -256,6 +258,22 @@ mod tests {
             (assembler.incomplete.len(), assembler.buffered_bytes),
             (0, 0)
         );
+    }
+
+    #[test]
+    fn a_message_gets_no_more_room_than_it_may_take() {
+        let max_message_bytes = 100_000;
+        let mut assembler = Assembler::new(AssemblerLimits {
+            max_message_bytes,
+            ..LIMITS
+        });
+        let mut out = None;
+        for (header, part) in fragments(&message(1, 70_000)) {
+            out = assembler.accept(header, part).unwrap();
+        }
+        let payload = out.unwrap().payload;
+        assert_eq!(payload.len(), 70_000);
+        assert!(payload.capacity() <= max_message_bytes);
     }
 
     #[test]
