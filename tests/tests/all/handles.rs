@@ -536,6 +536,8 @@ async fn a_call_that_is_late_or_cancelled_ends_its_instance() {
         "{failure:?}"
     );
 
+    // In another session, which does not know yet that `spin` takes long: it begins where it is read.
+    let mut it = Holder::of(&tenant).await;
     let one = it.make_thing().await;
     let id = it.begin(header("spin", Some(one)), &[handle(one)]).await;
     // One that waits for its turn can be cancelled without harm, one that has it cannot.
