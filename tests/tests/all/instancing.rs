@@ -342,6 +342,50 @@ async fn without_state_to_hand_over_the_next_one_starts_clean_and_a_failure_is_t
     in_time("a line of the audit log", audited).await;
 }
 
+/// A state is in no instance while it is handed over, and counts as memory of its tenant all the same.
+#[tokio::test]
+async fn a_state_that_is_handed_over_counts_as_memory_of_the_tenant() {
+    let options = HostOptions::new().limit("max-memory-bytes-per-tenant", 19 << 20);
+    let tenant = TestHost::start_with(options).await.tenant().await;
+    let holder = |pages: u32, state_bytes: u32| {
+        component(&format!(
+            r#"(component
+                (core module $m
+                    (memory (export "memory") {pages})
+                    (func (export "count") (result i32)
+                        (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+                        (i32.load (i32.const 0)))
+                    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 0))
+                    (func (export "give") (result i32)
+                        (i32.store (i32.const 20) (i32.const {state_bytes}))
+                        (i32.const 16))
+                    (func (export "take") (param i32 i32)))
+                (core instance $i (instantiate $m))
+                (func (export "count") (result u32) (canon lift (core func $i "count")))
+                {STATE})"#
+        ))
+    };
+    let it = tenant.client.module("it");
+    // What was counted is at the beginning of the state, which goes to the beginning of the next one's memory.
+    for (state_bytes, is_handed_over) in [(2 << 20, true), (19 << 19, false)] {
+        let module = tenant.client.upload_module(holder(160, state_bytes)).await;
+        let (module, kept) = (module.unwrap(), forced(kept(Instancing::Shared)));
+        let registered = tenant.client.register("it", &module, kept);
+        registered.await.unwrap();
+        let start = count(&it).await;
+        assert_eq!(count(&it).await, start + 1);
+        swapped(&tenant.client, holder(40, 4)).await;
+        let next = count(&it).await;
+        assert_eq!(next, if is_handed_over { start + 2 } else { 1 });
+    }
+    let log = tenant.host.log();
+    log.line("why it was lost", |line| {
+        line.field("why")
+            .contains("no room for it in the tenant's memory")
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn whoever_has_no_time_for_it_does_not_lose_the_state_of_others() {
     let tenant = TestHost::shared().await.tenant().await;
