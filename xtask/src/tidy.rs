@@ -64,6 +64,7 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &[
             "host/src/sandbox/artifact.rs",
             "host/src/sandbox/dynamic.rs",
+            "host/src/sandbox/pages.rs",
             "guest-sdk/src/generate.rs",
         ],
     ),

@@ -19,6 +19,7 @@ use wasmtime::{Result, ValRaw, format_err};
 
 use super::dynamic::{MAX_FLAT_PARAMS, lower_text};
 use super::encoded::Arguments;
+use super::pages;
 
 /// Puts arguments where the function expects them: into `flat`, and what does not fit there into its memory.
 pub(super) fn lower<T>(
@@ -163,7 +164,11 @@ impl<T> Room for Guest<'_, '_, T> {
     }
 
     fn reserve(&mut self, align: u32, length: usize) -> Result<usize> {
-        self.0.realloc(0, 0, align, length)
+        let at = self.0.realloc(0, 0, align, length)?;
+        if length >= pages::LARGE_PART_BYTES {
+            pages::prefer_large(self.slice(at, length)?);
+        }
+        Ok(at)
     }
 }
 

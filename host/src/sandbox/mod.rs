@@ -64,6 +64,7 @@ mod lowering;
 mod mill;
 mod output;
 mod outside;
+mod pages;
 mod prepared;
 mod quick;
 mod rest;
