@@ -165,8 +165,8 @@ impl<T> Room for Guest<'_, '_, T> {
 
     fn reserve(&mut self, align: u32, length: usize) -> Result<usize> {
         let at = self.0.realloc(0, 0, align, length)?;
-        if length >= pages::LARGE_PART_BYTES {
-            pages::prefer_large(self.slice(at, length)?);
+        if length >= pages::LARGE_PIECE_BYTES {
+            pages::prefer_large(self.0.as_slice_mut());
         }
         Ok(at)
     }
