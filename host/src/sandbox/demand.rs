@@ -102,6 +102,11 @@ impl Demand {
         self.wants(now, ready) && is_low && (ready == 0 || self.paid >= at_a_time)
     }
 
+    /// Whether it is called so often that something is to be ready.
+    pub(super) fn is_frequent(&self) -> bool {
+        self.target > 0
+    }
+
     /// How many are made, and cleared away, at a time.
     pub(super) fn at_a_time(&self) -> u32 {
         match self.target {

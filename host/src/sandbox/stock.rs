@@ -290,6 +290,15 @@ impl Stock {
         self.content().clear()
     }
 
+    /// Ends it if it holds nothing, and is not called so often that it should. Tells whether it did.
+    pub(super) fn end_if_unused(&self) -> bool {
+        let mut content = self.content();
+        let is_empty = content.ready.is_empty() && content.used.is_empty();
+        let is_unused = is_empty && !content.is_tended && !content.demand.is_frequent();
+        content.is_over |= is_unused;
+        is_unused
+    }
+
     /// Nothing of it is kept any more.
     pub(super) fn end(&self) -> LetGo {
         self.content().end()

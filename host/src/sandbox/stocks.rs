@@ -20,6 +20,9 @@ use crate::share::Shares;
 /// Registrations that are remembered before those are forgotten that nobody has called lately; half of them are one
 /// tenant's.
 pub(super) const MAX_REMEMBERED: usize = 16_384;
+/// From so many on, those are forgotten, too, that are called so seldom that nothing is made for them: they would
+/// be in the way of one that is called often. A tenant's are many from half as many on.
+pub(super) const MANY_REMEMBERED: usize = MAX_REMEMBERED / 2;
 /// So many stocks are looked after at once: others wait for the thread.
 const LOOKED_AT_ONCE: usize = 64;
 
@@ -196,6 +199,8 @@ impl Stocks {
         }
         if is_called.is_none() {
             self.table_mut().end(stock);
+        } else if self.table().is_crowded_by(account.tenant()) && stock.end_if_unused() {
+            self.table_mut().forget(stock);
         }
     }
 
@@ -301,20 +306,33 @@ impl Table {
 
     /// Nobody calls it: what it was made of is let go of, and how its calls fared is remembered.
     fn end(&mut self, stock: &Arc<Stock>) {
+        if let Some(Entry::Occupied(mut known)) = self.entry_of(stock) {
+            known.get_mut().stock = None;
+        }
+    }
+
+    /// The same, and nothing is remembered.
+    fn forget(&mut self, stock: &Arc<Stock>) {
+        if let Some(Entry::Occupied(known)) = self.entry_of(stock) {
+            known.remove();
+            self.remembered -= 1;
+        }
+    }
+
+    /// Where it stands, if nothing else has come into its place.
+    fn entry_of(&mut self, stock: &Arc<Stock>) -> Option<Entry<'_, Arc<str>, Remembered>> {
         let Recipe {
             account, module, ..
         } = stock.recipe();
-        let of_tenant = self.tenants.get_mut(&account.tenant());
-        let Some(known) = of_tenant.and_then(|of_tenant| of_tenant.get_mut(&**module)) else {
-            return;
-        };
-        if known
-            .stock
-            .as_ref()
-            .is_some_and(|known| Arc::ptr_eq(known, stock))
-        {
-            known.stock = None;
-        }
+        let of_tenant = self.tenants.get_mut(&account.tenant())?;
+        let known = of_tenant.get(&**module)?.stock.as_ref()?;
+        Arc::ptr_eq(known, stock).then(|| of_tenant.entry(Arc::clone(module)))
+    }
+
+    /// Whether there are so many, of all or of one tenant, that those in the way are to be forgotten.
+    fn is_crowded_by(&self, tenant: u64) -> bool {
+        let of_tenant = self.tenants.get(&tenant).map_or(0, HashMap::len);
+        self.remembered >= MANY_REMEMBERED || of_tenant >= MANY_REMEMBERED / 2
     }
 
     /// Whether there is no room for this registration.
