@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
+use super::limiter::Refusal;
 use super::spare::Spare;
 use super::stock::{Fresh, Recipe, Stock, Task, Tending, Used};
 use super::{
@@ -112,7 +113,7 @@ impl Sandbox {
                     Task::Clear(used) => drop(used),
                     Task::Make => match sandbox.make_ready(stock.recipe()).await {
                         Ok(ready) => stock.put(ready),
-                        Err(NotMade::NoPlace) => stock.lacks_room(),
+                        Err(NotMade::NoRoom) => sandbox.stocks.lacks_room(&stock),
                         Err(NotMade::Unfit) => stock.failed(),
                     },
                 }
@@ -137,8 +138,8 @@ impl Sandbox {
         }
         let places = &self.stocks.places;
         let place = places.try_take(account.name(), prepared.places, ahead.most_of_tenant);
-        let place = place.map_err(|_full| NotMade::NoPlace)?;
-        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoPlace)?;
+        let place = place.map_err(|_full| NotMade::NoRoom)?;
+        let spare = Spare::try_take(account, &self.stocks.memory, 0).ok_or(NotMade::NoRoom)?;
         let deadline = Instant::now() + MAX_START;
         let terms = Terms {
             label: CallLabel {
@@ -170,6 +171,9 @@ impl Sandbox {
                 instance,
                 place,
             }),
+            Ok(_) if matches!(state.limiter.refusal(), Some(Refusal::Tenant { .. })) => {
+                Err(NotMade::NoRoom)
+            }
             Ok(_) | Err(_) => Err(NotMade::Unfit),
         }
     }
@@ -177,8 +181,8 @@ impl Sandbox {
 
 /// Why no instance was made ahead.
 enum NotMade {
-    /// There is no place for it now.
-    NoPlace,
+    /// There is no place for it now, or not as much memory as it wants.
+    NoRoom,
     /// It does not start, or not so that no call could see it.
     Unfit,
 }

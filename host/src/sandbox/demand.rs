@@ -20,7 +20,7 @@ const MANY: u32 = 8;
 const LONGEST_SPAN: Duration = Duration::from_secs(1);
 /// How long nothing is made after an instance could not be; twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// How long nothing is made where there was no room: whoever has it gives it up at times.
+/// How long nothing is made where there was no room, twice as long each time: whoever has it gives it up at times.
 pub(super) const PAUSE_WITHOUT_ROOM: Duration = Duration::from_millis(5);
 /// So often it is twice as long.
 const MOST_DOUBLINGS: u32 = 6;
@@ -39,6 +39,8 @@ pub(super) struct Demand {
     /// How many were paid for and not made.
     paid: u32,
     failures: u32,
+    /// How often there was no room since one was made.
+    shortages: u32,
     paused_until: Option<Instant>,
 }
 
@@ -66,6 +68,7 @@ impl Demand {
             least: 0,
             paid: 0,
             failures: 0,
+            shortages: 0,
             paused_until: None,
         }
     }
@@ -123,25 +126,33 @@ impl Demand {
     /// It was made.
     pub(super) fn made(&mut self) {
         self.failures = 0;
+        self.shortages = 0;
         self.paused_until = None;
     }
 
     /// It could not be made.
     pub(super) fn failed(&mut self, now: Instant) {
-        let doublings = self.failures.min(MOST_DOUBLINGS);
-        self.failures = self.failures.saturating_add(1);
-        self.paused_until = Some(now + FIRST_PAUSE * 2_u32.pow(doublings));
+        self.paused_until = Some(now + doubled(FIRST_PAUSE, &mut self.failures));
     }
 
     /// There is no room for one.
     pub(super) fn lacks_room(&mut self, now: Instant) {
-        self.paused_until = Some(now + PAUSE_WITHOUT_ROOM);
+        self.paused_until = Some(now + doubled(PAUSE_WITHOUT_ROOM, &mut self.shortages));
     }
 
-    /// A span is over, and so many are ready.
-    pub(super) fn look(&mut self, now: Instant, ready: u32, idle: Duration) -> Outlook {
+    /// A span is over, and so many are ready. Where others of the tenant lacked room in it, nothing is kept for less than two
+    /// calls in a span: calls of it that come one by one do not have them do without.
+    pub(super) fn look(
+        &mut self,
+        now: Instant,
+        ready: u32,
+        (idle, is_short): (Duration, bool),
+    ) -> Outlook {
         if now.saturating_duration_since(self.last_call) >= idle {
             return Outlook::Idle;
+        }
+        if is_short && self.present < CALLS {
+            self.target = 0;
         }
         // One is kept as long as there are calls at all, and those for which it is not time yet.
         let unused = self.least.saturating_sub(self.at_a_time() - 1);
@@ -151,6 +162,13 @@ impl Demand {
         (self.previous, self.present) = (self.present, 0);
         Outlook::Keep(self.target)
     }
+}
+
+/// A pause, twice as long each time.
+fn doubled(first: Duration, times: &mut u32) -> Duration {
+    let doublings = (*times).min(MOST_DOUBLINGS);
+    *times = times.saturating_add(1);
+    first * 2_u32.pow(doublings)
 }
 
 #[cfg(test)]
@@ -167,6 +185,7 @@ mod tests {
         ready: u32,
         calls: u32,
         made: u32,
+        is_short: bool,
     }
 
     impl Calls {
@@ -178,6 +197,7 @@ mod tests {
                 ready: 0,
                 calls: 0,
                 made: 0,
+                is_short: false,
             }
         }
 
@@ -206,7 +226,9 @@ mod tests {
 
         fn end_of_span(&mut self) -> Outlook {
             self.now += span(IDLE);
-            let outlook = self.demand.look(self.now, self.ready, IDLE);
+            let outlook = self
+                .demand
+                .look(self.now, self.ready, (IDLE, self.is_short));
             match outlook {
                 Outlook::Keep(most) => self.ready = self.ready.min(most),
                 Outlook::Idle => self.ready = 0,
@@ -263,6 +285,20 @@ mod tests {
         assert_eq!(calls.end_of_span(), Outlook::Keep(1));
         assert_eq!(calls.burst(1), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+    }
+
+    #[test]
+    fn where_others_lack_room_nothing_is_kept_for_calls_that_come_one_by_one() {
+        let mut calls = Calls::new();
+        calls.burst(2);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+        assert_eq!(calls.burst(1), 1);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+        calls.is_short = true;
+        assert_eq!(calls.burst(2), 1);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(2));
+        assert_eq!(calls.burst(1), 1);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(0));
     }
 
     #[test]
@@ -331,7 +367,7 @@ mod tests {
             let later = now + span(IDLE);
             demand.call(later, ready, MANY_AT_MOST);
             ready = ready.saturating_sub(1);
-            if let Outlook::Keep(most) = demand.look(later, ready, IDLE) {
+            if let Outlook::Keep(most) = demand.look(later, ready, (IDLE, false)) {
                 ready = ready.min(most);
             }
         }

@@ -262,11 +262,12 @@ impl Stock {
         self.content().demand.failed(Instant::now());
     }
 
-    /// A span of time is over. What is too much is let go of; `None` beside it: nobody called for so long.
-    pub(super) fn look(&self, idle: Duration) -> (LetGo, Option<()>) {
+    /// A span of time is over, in which its tenant was short of room, or not. What is too much is let go of; `None` beside
+    /// it: nobody called for so long.
+    pub(super) fn look(&self, idle: Duration, is_short: bool) -> (LetGo, Option<()>) {
         let mut content = self.content();
         let ready = count(&content.ready);
-        match content.demand.look(Instant::now(), ready, idle) {
+        match content.demand.look(Instant::now(), ready, (idle, is_short)) {
             Outlook::Idle => (content.end(), None),
             Outlook::Keep(most) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);

@@ -4,9 +4,11 @@
 //! that no call ever waits for them or is refused because of them; what comes to be too much by what calls
 //! take goes at once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
+use std::collections::{HashMap, HashSet};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -33,6 +35,8 @@ pub(super) struct Stocks {
     pub(super) places: Shares,
     /// Bytes that all of them may take.
     pub(super) memory: Arc<Quantity>,
+    /// The tenants that had no room for one since they were last looked after.
+    short: Mutex<HashSet<u64>>,
     most_of_registration: u32,
     idle: Duration,
 }
@@ -64,6 +68,7 @@ impl Stocks {
             table: RwLock::default(),
             places: Shares::with_share(limits.max_ready_instances, most_of_tenant),
             memory: Arc::new(Quantity::new(limits.max_ready_memory_bytes)),
+            short: Mutex::default(),
             most_of_registration: limits.max_ready_instances_per_registration,
             idle: Duration::from_millis(limits.ready_instance_idle_ms),
         })
@@ -177,9 +182,10 @@ impl Stocks {
     /// A span is over. False: there is nothing left to look after, and the next call has it looked after again.
     pub(super) async fn look(&self) -> bool {
         let stocks: Vec<_> = self.table().all().cloned().collect();
+        let short = std::mem::take(&mut *self.short());
         for some in stocks.chunks(LOOKED_AT_ONCE) {
             for stock in some {
-                self.look_at(stock);
+                self.look_at(stock, short.contains(&stock.recipe().account.tenant()));
             }
             tokio::task::yield_now().await;
         }
@@ -190,8 +196,8 @@ impl Stocks {
         is_needed
     }
 
-    fn look_at(&self, stock: &Arc<Stock>) {
-        let (let_go, is_called) = stock.look(self.idle);
+    fn look_at(&self, stock: &Arc<Stock>, is_short: bool) {
+        let (let_go, is_called) = stock.look(self.idle, is_short);
         drop(let_go);
         let account = &stock.recipe().account;
         if !account.has_to_spare(0) {
@@ -202,6 +208,13 @@ impl Stocks {
         } else if self.table().is_crowded_by(account.tenant()) && stock.end_if_unused() {
             self.table_mut().forget(stock);
         }
+    }
+
+    /// There was no room for an instance of this one. What its tenant keeps for calls that come seldom goes when its
+    /// stocks are looked after next.
+    pub(super) fn lacks_room(&self, stock: &Stock) {
+        stock.lacks_room();
+        self.short().insert(stock.recipe().account.tenant());
     }
 
     /// Calls of a tenant need what its stocks hold. They give back as much as is too much.
@@ -281,10 +294,16 @@ impl Stocks {
     }
 
     /// Nothing panics while it is locked, so poison means nothing here.
+    fn short(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.short.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The same.
     fn table(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same.
     fn table_mut(&self) -> RwLockWriteGuard<'_, Table> {
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }

@@ -509,6 +509,34 @@ async fn a_tenant_has_half_of_the_memory_for_what_is_ready() {
 }
 
 #[tokio::test]
+async fn what_is_ready_for_calls_that_come_seldom_gives_way_where_room_is_short() {
+    let limits = SandboxLimits {
+        max_ready_memory_bytes: 4 * (PAGE + INSTANCE_BYTES),
+        ready_instance_idle_ms: 3_600_000,
+        ..SandboxLimits::default()
+    };
+    let bench = Bench::with(limits, 1, "");
+    let of = |module| Call {
+        module,
+        ..bench.plain()
+    };
+    let (seldom, often) = (["a", "b"].map(of), of("c"));
+    for one in &seldom {
+        bench.has_ready(one, 1).await;
+    }
+    let calling = async {
+        while bench.usage(&often).ready == 0 {
+            bench.call(&often, "count").await.unwrap();
+            settled(&bench).await;
+            bench.sandbox.stocks.look().await;
+        }
+    };
+    let called = tokio::time::timeout(FAR, calling).await;
+    assert!(called.is_ok(), "others have all the room");
+    assert_eq!(seldom.map(|one| bench.usage(&one).ready), [0, 0]);
+}
+
+#[tokio::test]
 async fn calls_have_their_places_whatever_is_ready() {
     let limits = SandboxLimits {
         max_live_instances: 2,
@@ -549,7 +577,11 @@ async fn registrations_beyond_what_is_remembered_do_without_until_others_are_for
         called.count()
     };
     let half = MAX_REMEMBERED / 2;
-    assert_eq!(found(0..MAX_REMEMBERED, 1), half, "what one tenant may have");
+    assert_eq!(
+        found(0..MAX_REMEMBERED, 1),
+        half,
+        "what one tenant may have"
+    );
     // Nothing is made for what is called once, so it makes room for others, as long as there are many.
     let few = MANY_REMEMBERED / 2 - 1;
     assert!(stocks.look().await);
