@@ -17,7 +17,7 @@ use crate::spread::nanoseconds;
 const MANY: usize = 10_000;
 /// Registered at the same time.
 const AT_ONCE: usize = 16;
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 60;
 /// Calls of each kind in a round.
 const CALLS: usize = 200;
 

@@ -53,6 +53,7 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &[
             "host/src/confinement/",
             "host/src/processor.rs",
+            "host/src/sandbox/pages.rs",
             "host/src/volume/",
         ],
     ),
