@@ -53,7 +53,6 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &[
             "host/src/confinement/",
             "host/src/processor.rs",
-            "host/src/sandbox/pages.rs",
             "host/src/volume/",
         ],
     ),
@@ -65,7 +64,6 @@ const NAMED_ONLY_IN: &[(&[&str], &[&str])] = &[
         &[
             "host/src/sandbox/artifact.rs",
             "host/src/sandbox/dynamic.rs",
-            "host/src/sandbox/pages.rs",
             "guest-sdk/src/generate.rs",
         ],
     ),

@@ -5,7 +5,7 @@
 //! that it must belong to: the tenant, the engine and its settings, and the code itself. What does not
 //! verify is never given to the engine; the component is compiled again.
 //!
-//! With `dynamic` and `pages` this is all of the `unsafe` code of the host: [`Sealer::open`].
+//! With `dynamic` this is all of the `unsafe` code of the host: [`Sealer::open`].
 
 use std::hash::{Hash, Hasher};
 use std::io::{Read, Write};

@@ -2,7 +2,7 @@
 //! written into the guest's memory as it is read, and what comes out is read there as it is encoded. Both ways: functions
 //! of the guest that are called, and those that it imports and calls.
 //!
-//! With [`Sealer::open`](super::artifact) and [`pages`](super::pages) this is all the `unsafe` code of the host. It tells the engine that four types
+//! With [`Sealer::open`](super::artifact) this is all the `unsafe` code of the host. It tells the engine that four types
 //! of ours keep to its layout of arguments and results, which it cannot check; what they read and write by is the
 //! engine's own description of the function, in safe code that checks every place in the guest's memory
 //! ([`lowering`], [`lifting`]). So a mistake there gives a wrong value or an error, and never a wrong

@@ -20,7 +20,6 @@ use wasmtime::{Result, ValRaw, bail, format_err};
 
 use super::dynamic::MAX_FLAT_RESULTS;
 use super::encoded::{Reply, worth_counting};
-use super::pages;
 
 /// What is ever kept of arguments. With most limits the engine's count of what a guest hands over at once ends it long
 /// before.
@@ -455,9 +454,6 @@ impl Lifting {
             bail!("list pointer/length out of bounds of memory");
         };
         cx.consume_fuel_array(length, counted_bytes(element))?;
-        if all.len() >= pages::LARGE_PIECE_BYTES {
-            pages::prefer_large(cx.memory());
-        }
         if place % usize::try_from(abi.align32)? != 0 {
             bail!("list pointer is not aligned");
         }

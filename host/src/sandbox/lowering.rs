@@ -19,7 +19,6 @@ use wasmtime::{Result, ValRaw, format_err};
 
 use super::dynamic::{MAX_FLAT_PARAMS, lower_text};
 use super::encoded::Arguments;
-use super::pages;
 
 /// Puts arguments where the function expects them: into `flat`, and what does not fit there into its memory.
 pub(super) fn lower<T>(
@@ -164,11 +163,7 @@ impl<T> Room for Guest<'_, '_, T> {
     }
 
     fn reserve(&mut self, align: u32, length: usize) -> Result<usize> {
-        let at = self.0.realloc(0, 0, align, length)?;
-        if length >= pages::LARGE_PIECE_BYTES {
-            pages::prefer_large(self.0.as_slice_mut());
-        }
-        Ok(at)
+        self.0.realloc(0, 0, align, length)
     }
 }
 

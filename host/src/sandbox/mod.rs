@@ -64,7 +64,6 @@ mod lowering;
 mod mill;
 mod output;
 mod outside;
-mod pages;
 mod prepared;
 mod quick;
 mod rest;
