@@ -22,9 +22,9 @@ use crate::share::Shares;
 /// Registrations that are remembered before those are forgotten that nobody has called lately; half of them are one
 /// tenant's.
 pub(super) const MAX_REMEMBERED: usize = 16_384;
-/// From so many on, those are forgotten, too, that are called so seldom that nothing is made for them: they would
-/// be in the way of one that is called often. A tenant's are many from half as many on.
-pub(super) const MANY_REMEMBERED: usize = MAX_REMEMBERED / 2;
+/// From so many of one tenant on, those of them are forgotten, too, that are called so seldom that nothing is made for
+/// them: they would be in the way of one that is called often.
+pub(super) const MANY_OF_TENANT: usize = MAX_REMEMBERED / 4;
 /// So many stocks are looked after at once: others wait for the thread.
 const LOOKED_AT_ONCE: usize = 64;
 
@@ -348,10 +348,11 @@ impl Table {
         Arc::ptr_eq(known, stock).then(|| of_tenant.entry(Arc::clone(module)))
     }
 
-    /// Whether there are so many, of all or of one tenant, that those in the way are to be forgotten.
+    /// Whether a tenant has so many that those in the way are to be forgotten. What others have does not matter, so that
+    /// none has another's forgotten.
     fn is_crowded_by(&self, tenant: u64) -> bool {
         let of_tenant = self.tenants.get(&tenant).map_or(0, HashMap::len);
-        self.remembered >= MANY_REMEMBERED || of_tenant >= MANY_REMEMBERED / 2
+        of_tenant >= MANY_OF_TENANT
     }
 
     /// Whether there is no room for this registration.

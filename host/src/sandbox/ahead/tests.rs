@@ -10,7 +10,7 @@ use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::demand::PAUSE_WITHOUT_ROOM;
 use crate::sandbox::docs::Docs;
 use crate::sandbox::spare::INSTANCE_BYTES;
-use crate::sandbox::stocks::{MANY_REMEMBERED, MAX_REMEMBERED};
+use crate::sandbox::stocks::{MANY_OF_TENANT, MAX_REMEMBERED};
 use crate::sandbox::{Ahead, Brought, Given, Prepared, SandboxError, SandboxLimits};
 
 const FAR: Duration = Duration::from_secs(60);
@@ -524,6 +524,11 @@ async fn what_is_ready_for_calls_that_come_seldom_gives_way_where_room_is_short(
     for one in &seldom {
         bench.has_ready(one, 1).await;
     }
+    let of_other = Call {
+        account: account(8, 64 * PAGE),
+        ..bench.plain()
+    };
+    bench.has_ready(&of_other, 1).await;
     let calling = async {
         while bench.usage(&often).ready == 0 {
             bench.call(&often, "count").await.unwrap();
@@ -534,6 +539,7 @@ async fn what_is_ready_for_calls_that_come_seldom_gives_way_where_room_is_short(
     let called = tokio::time::timeout(FAR, calling).await;
     assert!(called.is_ok(), "others have all the room");
     assert_eq!(seldom.map(|one| bench.usage(&one).ready), [0, 0]);
+    assert_eq!(bench.usage(&of_other).ready, 1, "nobody else gives way");
 }
 
 #[tokio::test]
@@ -577,13 +583,14 @@ async fn registrations_beyond_what_is_remembered_do_without_until_others_are_for
         called.count()
     };
     let half = MAX_REMEMBERED / 2;
+    let of_other = find(&other, 0).unwrap();
     assert_eq!(
         found(0..MAX_REMEMBERED, 1),
         half,
         "what one tenant may have"
     );
     // Nothing is made for what is called once, so it makes room for others, as long as there are many.
-    let few = MANY_REMEMBERED / 2 - 1;
+    let few = MANY_OF_TENANT - 1;
     assert!(stocks.look().await);
     assert_eq!(found(half..MAX_REMEMBERED, 2), half - few);
     assert!(stocks.look().await);
@@ -591,7 +598,8 @@ async fn registrations_beyond_what_is_remembered_do_without_until_others_are_for
     // All that is left is called often.
     assert!(stocks.look().await);
     assert_eq!(found(2 * MAX_REMEMBERED..3 * MAX_REMEMBERED, 2), 0);
-    assert!(find(&other, 0).is_some());
+    let still = find(&other, 0).unwrap();
+    assert!(Arc::ptr_eq(&of_other, &still), "nobody else's is forgotten");
     stocks.forget(7, None);
     stocks.look().await;
     assert!(find(&greedy, MAX_REMEMBERED).is_some());
