@@ -5,6 +5,7 @@
 //! something ever waits for who listens: lines that nobody read in time are lost, and counted. Nothing is written to
 //! the disk; the node's log has the same lines, as far as there is a rate for them.
 
+mod call_name;
 mod scribe;
 mod shelf;
 #[cfg(test)]
@@ -15,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rpc_host_protocol::message::OutputStream;
 
+pub use call_name::CallName;
 pub use scribe::{Ear, Scribe};
 use shelf::Shelf;
 pub use shelf::{Journal, Read};
@@ -27,7 +29,7 @@ pub struct Line {
     /// When.
     pub at: Timestamp,
     /// In which call, as the node's log names it.
-    pub call: Arc<str>,
+    pub call: CallName,
     /// Where it said it.
     pub stream: OutputStream,
     /// How much it matters, if it is one of the log.
@@ -72,7 +74,7 @@ impl Journals {
     }
 
     /// Writes down what is said in a call by modules of a tenant. `ear` hears it, too.
-    pub fn scribe(&self, tenant: u64, call: &Arc<str>, ear: Option<Arc<dyn Ear>>) -> Scribe {
+    pub fn scribe(&self, tenant: u64, call: CallName, ear: Option<Arc<dyn Ear>>) -> Scribe {
         Scribe::new(Arc::clone(&self.0.clock), self.shelf(tenant), call, ear)
     }
 

@@ -4,7 +4,7 @@
 //! not the others for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -17,7 +17,7 @@ pub(crate) struct Shares {
     node: Arc<Semaphore>,
     /// The most that one tenant may hold.
     of_tenant: u32,
-    tenants: Mutex<HashMap<Arc<str>, Weak<Semaphore>>>,
+    tenants: Mutex<HashMap<Arc<str>, Arc<Semaphore>>>,
 }
 
 /// Units that are in use. They go back when this is dropped.
@@ -88,14 +88,15 @@ impl Shares {
     fn share(&self, tenant: &Arc<str>) -> Arc<Semaphore> {
         // Nothing panics while it is locked, so poison means nothing here.
         let mut tenants = self.tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = tenants.get(tenant).and_then(Weak::upgrade) {
-            return share;
+        if let Some(share) = tenants.get(tenant) {
+            return Arc::clone(share);
         }
         if tenants.len() >= MANY_TENANTS {
-            tenants.retain(|_, share| share.strong_count() > 0);
+            // Whoever holds units, or waits for some, has a share beside this one.
+            tenants.retain(|_, share| Arc::strong_count(share) > 1);
         }
         let share = Arc::new(Semaphore::new(self.of_tenant as usize));
-        tenants.insert(Arc::clone(tenant), Arc::downgrade(&share));
+        tenants.insert(Arc::clone(tenant), Arc::clone(&share));
         share
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rpc_host_protocol::message::OutputStream;
 
 use super::shelf::Shelf;
-use super::{Line, Room};
+use super::{CallName, Line, Room};
 use crate::clock::WallClock;
 
 /// Hears what is said in a call while it is said. It must not wait: whoever says something would wait with it.
@@ -22,7 +22,7 @@ pub struct Scribe(Option<Arc<Inner>>);
 struct Inner {
     clock: Arc<dyn WallClock>,
     shelf: Arc<Shelf>,
-    call: Arc<str>,
+    call: CallName,
     ear: Option<Arc<dyn Ear>>,
 }
 
@@ -30,13 +30,13 @@ impl Scribe {
     pub(super) fn new(
         clock: Arc<dyn WallClock>,
         shelf: Arc<Shelf>,
-        call: &Arc<str>,
+        call: CallName,
         ear: Option<Arc<dyn Ear>>,
     ) -> Self {
         Scribe(Some(Arc::new(Inner {
             clock,
             shelf,
-            call: Arc::clone(call),
+            call,
             ear,
         })))
     }
@@ -55,7 +55,7 @@ impl Scribe {
         };
         let line = Arc::new(Line {
             at: inner.clock.now(),
-            call: Arc::clone(&inner.call),
+            call: inner.call,
             stream,
             level,
             text: Arc::from(text),

@@ -16,7 +16,7 @@ fn name(name: &str) -> Arc<str> {
 
 /// Says lines, `0`, `1` and so on, of a hundred characters each.
 fn say(journals: &Journals, module: &str, lines: std::ops::Range<usize>, room: Room) {
-    let scribe = journals.scribe(1, &name("call"), None);
+    let scribe = journals.scribe(1, CallName::Session(1), None);
     for number in lines {
         let text = format!("{number:<100}");
         scribe.write(&name(module), room, OutputStream::Stdout, None, &text);
@@ -32,7 +32,7 @@ fn numbers(read: Option<Read>) -> (u64, Vec<usize>) {
 #[test]
 fn lines_are_kept_by_registration_and_read_in_order() {
     let journals = journals();
-    let scribe = journals.scribe(1, &name("session-3"), None);
+    let scribe = journals.scribe(1, CallName::Session(3), None);
     scribe.write(&name("calc"), ROOM, OutputStream::Log, Some("warn"), "text");
     say(&journals, "text", 0..3, ROOM);
     let read = journals.open(1, "calc").read().unwrap();
@@ -40,7 +40,7 @@ fn lines_are_kept_by_registration_and_read_in_order() {
         *read.lines[0],
         Line {
             at: Timestamp::from_unix_ms(7),
-            call: name("session-3"),
+            call: CallName::Session(3),
             stream: OutputStream::Log,
             level: Some("warn"),
             text: name("text"),
@@ -102,7 +102,7 @@ fn a_reader_is_given_so_much_at_once() {
     for expected in [0..64, 64..128, 128..150, 150..150] {
         assert_eq!(numbers(reader.read()), (0, expected.collect()));
     }
-    let scribe = journals.scribe(1, &name("call"), None);
+    let scribe = journals.scribe(1, CallName::Session(1), None);
     let room = Room {
         registration_bytes: 16 << 20,
         tenant_bytes: 16 << 20,
@@ -163,7 +163,7 @@ fn an_ear_hears_what_is_said_in_its_call() {
     }
     let journals = journals();
     let heard = Arc::new(Heard::default());
-    let scribe = journals.scribe(1, &name("call"), Some(heard.clone()));
+    let scribe = journals.scribe(1, CallName::Session(1), Some(heard.clone()));
     scribe.write(&name("a"), ROOM, OutputStream::Stdout, None, "one");
     say(&journals, "a", 0..1, ROOM);
     scribe.write(&name("b"), ROOM, OutputStream::Stdout, None, "two");

@@ -26,7 +26,7 @@ use crate::capability::{Grants, KeyValue, Kind, Policies, Policy};
 use crate::chain::Chain;
 use crate::config::{Limits, count};
 use crate::error::HostError;
-use crate::journal::Room;
+use crate::journal::{CallName, Room};
 use crate::objects::ObjectError;
 use crate::provider::Serving;
 use crate::registry::Registration;
@@ -205,16 +205,16 @@ pub(super) async fn call(
         .timeout_ms
         .unwrap_or(limits.default_call_timeout_ms);
     let timeout = Duration::from_millis(timeout_ms.min(limits.max_call_timeout_ms));
-    let name = Arc::from(format!("{}{}", call.origin.session, call.exchange));
+    let name = CallName::Exchange(call.origin.session.number(), call.exchange);
     let tenant = principal.tenant().number();
     let caller = Caller {
         permit,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        scribe: node.journals().scribe(tenant, &name, call.ear),
+        scribe: node.journals().scribe(tenant, name, call.ear),
         call: name,
         session: call.origin.session,
-        allow: Arc::new(allow),
+        allow,
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     };
     let deadline = call.chain.as_ref().map_or(started + timeout, |chain| {
@@ -582,16 +582,16 @@ pub(super) fn caller_of_session(
     principal: &Principal,
     session: SessionId,
 ) -> Result<Arc<Caller>, HostError> {
-    let name = Arc::from(session.to_string());
+    let name = CallName::Session(session.number());
     let tenant = principal.tenant().number();
     Ok(Arc::new(Caller {
         permit: principal.permit_call()?,
         account: Arc::clone(principal.account()),
         tenant: Arc::clone(principal.account().name()),
-        scribe: node.journals().scribe(tenant, &name, None),
+        scribe: node.journals().scribe(tenant, name, None),
         call: name,
         session,
-        allow: Arc::new(Policy::Any),
+        allow: Policy::Any,
         began_at: Duration::from_millis(node.clock.now().unix_ms()),
     }))
 }
@@ -796,7 +796,7 @@ impl Caller {
             label: CallLabel {
                 tenant: Arc::clone(&self.tenant),
                 module: registration.name.shared(),
-                call: Arc::clone(&self.call),
+                call: self.call,
                 scribe: self.scribe.clone(),
             },
             limits: call_limits(limits, deadline),

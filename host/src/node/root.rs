@@ -24,7 +24,7 @@ use crate::account::{Account, Quantity};
 use crate::capability::{Grants, Policies, Policy};
 use crate::chain::{Chain, ChainError};
 use crate::error::HostError;
-use crate::journal::Scribe;
+use crate::journal::{CallName, Scribe};
 use crate::objects::{Gone, ObjectError};
 use crate::registry::{Registration, RegistryError};
 use crate::sandbox::{
@@ -43,11 +43,11 @@ pub(super) struct Caller {
     /// Its tenant's name.
     pub(super) tenant: Arc<str>,
     /// Names the call in the log.
-    pub(super) call: Arc<str>,
+    pub(super) call: CallName,
     /// The session that the call came in by.
     pub(super) session: SessionId,
     /// What it allows of all that modules are granted.
-    pub(super) allow: Arc<Policy>,
+    pub(super) allow: Policy,
     /// When the call began, since 1970.
     pub(super) began_at: Duration,
     /// Writes down what is said in it.

@@ -16,7 +16,7 @@ use super::{
     CallLabel, CallLimits, Forecast, Instance, InstanceId, Sandbox, Setting, State, StockUse, Terms,
 };
 use crate::budget::Budget;
-use crate::journal::Scribe;
+use crate::journal::{CallName, Scribe};
 
 /// Time that a guest has to start, and processor time, where no call waits for it. Whoever needs longer is started
 /// when its call comes.
@@ -145,7 +145,7 @@ impl Sandbox {
             label: CallLabel {
                 tenant: Arc::clone(account.name()),
                 module: Arc::clone(module),
-                call: Arc::from("ahead"),
+                call: CallName::Ahead,
                 scribe: Scribe::default(),
             },
             limits: CallLimits {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::instance::INNER_PATIENCE;
 use super::{Growth, Sandbox, SandboxError};
-use crate::journal::{Room, Scribe};
+use crate::journal::{CallName, Room, Scribe};
 use crate::share::{Shares, Taken};
 
 /// Memory that the arguments of all calls may take, of one tenant half of it; and as much what clients
@@ -21,8 +21,8 @@ pub struct CallLabel {
     pub tenant: Arc<str>,
     /// The registration.
     pub module: Arc<str>,
-    /// Names the call in the log: session and exchange.
-    pub call: Arc<str>,
+    /// Names the call in the log.
+    pub call: CallName,
     /// Writes down what is said in it.
     pub scribe: Scribe,
 }

@@ -41,6 +41,8 @@ pub(super) struct Demand {
     failures: u32,
     /// How often there was no room since one was made.
     shortages: u32,
+    /// Others of its tenant lack room, or did in the span before.
+    is_short: bool,
     paused_until: Option<Instant>,
 }
 
@@ -69,6 +71,7 @@ impl Demand {
             paid: 0,
             failures: 0,
             shortages: 0,
+            is_short: false,
             paused_until: None,
         }
     }
@@ -79,8 +82,7 @@ impl Demand {
         self.present = self.present.saturating_add(1);
         self.least = self.least.min(ready.saturating_sub(1));
         self.target = self.target.min(most);
-        let is_frequent = self.present.saturating_add(self.previous) >= CALLS;
-        if ready == 0 && is_frequent {
+        if ready == 0 && !self.is_seldom() {
             self.target = self.target.saturating_add(1).min(most);
         }
         self.paid = self.paid.saturating_add(1);
@@ -140,8 +142,16 @@ impl Demand {
         self.paused_until = Some(now + doubled(PAUSE_WITHOUT_ROOM, &mut self.shortages));
     }
 
-    /// A span is over, and so many are ready. Where others of the tenant lacked room in it, nothing is kept for less than two
-    /// calls in a span: calls of it that come one by one do not have them do without.
+    /// Others of its tenant lack room. From now on nothing is kept for less than two calls in a span: calls that come one by
+    /// one do not have those do without that come often.
+    pub(super) fn others_lack_room(&mut self) {
+        self.is_short = true;
+        if self.is_seldom() {
+            self.target = 0;
+        }
+    }
+
+    /// A span is over, and so many are ready. In it, others of its tenant lacked room, or not.
     pub(super) fn look(
         &mut self,
         now: Instant,
@@ -151,8 +161,9 @@ impl Demand {
         if now.saturating_duration_since(self.last_call) >= idle {
             return Outlook::Idle;
         }
-        if is_short && self.present < CALLS {
-            self.target = 0;
+        match is_short {
+            true => self.others_lack_room(),
+            false => self.is_short = false,
         }
         // One is kept as long as there are calls at all, and those for which it is not time yet.
         let unused = self.least.saturating_sub(self.at_a_time() - 1);
@@ -161,6 +172,15 @@ impl Demand {
         self.least = ready.min(self.target);
         (self.previous, self.present) = (self.present, 0);
         Outlook::Keep(self.target)
+    }
+
+    /// Whether too few calls have come for something to be ready.
+    fn is_seldom(&self) -> bool {
+        let lately = match self.is_short {
+            true => self.present.max(self.previous),
+            false => self.present.saturating_add(self.previous),
+        };
+        lately < CALLS
     }
 }
 
@@ -298,7 +318,33 @@ mod tests {
         assert_eq!(calls.burst(2), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(2));
         assert_eq!(calls.burst(1), 1);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+        assert_eq!(calls.burst(1), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(0));
+        // In the span that follows, too.
+        calls.is_short = false;
+        assert_eq!(calls.burst(1), 0);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(0));
+        assert_eq!(calls.burst(1), 0);
+        assert_eq!(calls.end_of_span(), Outlook::Keep(1));
+    }
+
+    #[test]
+    fn where_others_begin_to_lack_room_what_is_called_often_keeps_its_own() {
+        let [mut seldom, mut often] = [Calls::new(), Calls::new()];
+        for _ in 0..2 {
+            seldom.burst(1);
+            often.burst(3);
+            seldom.end_of_span();
+            often.end_of_span();
+        }
+        for calls in [&mut seldom, &mut often] {
+            assert!(calls.demand.is_frequent());
+            calls.demand.others_lack_room();
+        }
+        assert!(!seldom.demand.is_frequent() && often.demand.is_frequent());
+        assert_eq!(seldom.burst(1), 1, "which is given up by whoever holds it");
+        assert_eq!(seldom.ready, 0);
     }
 
     #[test]

@@ -144,6 +144,7 @@ struct Content {
 }
 
 /// What is let go of. Dropped outside of all locks.
+#[derive(Default)]
 #[must_use = "to be dropped where nobody waits for it"]
 pub(super) struct LetGo {
     _ready: Vec<Fresh>,
@@ -255,6 +256,16 @@ impl Stock {
     /// There was no room for one.
     pub(super) fn lacks_room(&self) {
         self.content().demand.lacks_room(Instant::now());
+    }
+
+    /// There was none for another one of its tenant. What is kept for calls that come seldom is let go of.
+    pub(super) fn others_lack_room(&self) -> LetGo {
+        let mut content = self.content();
+        content.demand.others_lack_room();
+        match content.demand.is_frequent() {
+            true => LetGo::default(),
+            false => content.clear(),
+        }
     }
 
     /// One could not be made.

@@ -210,28 +210,36 @@ impl Stocks {
         }
     }
 
-    /// There was no room for an instance of this one. What its tenant keeps for calls that come seldom goes when its
-    /// stocks are looked after next.
+    /// There was no room for an instance of this one. What its tenant keeps for calls that come seldom goes, once in each
+    /// span of time: all that it has is looked through for that.
     pub(super) fn lacks_room(&self, stock: &Stock) {
-        stock.lacks_room();
-        self.short().insert(stock.recipe().account.tenant());
+        let tenant = stock.recipe().account.tenant();
+        if !self.short().insert(tenant) {
+            stock.lacks_room();
+            return;
+        }
+        for other in self.of(tenant) {
+            drop(other.others_lack_room());
+        }
     }
 
     /// Calls of a tenant need what its stocks hold. They give back as much as is too much.
     pub(super) fn give_way(&self, account: &Account) {
-        let stocks: Vec<_> = {
-            let table = self.table();
-            let of_tenant = table.tenants.get(&account.tenant()).into_iter().flatten();
-            of_tenant
-                .filter_map(|(_, known)| known.stock.clone())
-                .collect()
-        };
-        for stock in stocks {
+        for stock in self.of(account.tenant()) {
             if account.has_to_spare(0) {
                 return;
             }
             drop(stock.give_way());
         }
+    }
+
+    /// Those of a tenant.
+    fn of(&self, tenant: u64) -> Vec<Arc<Stock>> {
+        let table = self.table();
+        let of_tenant = table.tenants.get(&tenant).into_iter().flatten();
+        of_tenant
+            .filter_map(|(_, known)| known.stock.clone())
+            .collect()
     }
 
     /// What a registration was is over, or all that a tenant had.

@@ -22,7 +22,7 @@ use super::{
 use crate::account::{Account, Allowance};
 use crate::budget::Budget;
 use crate::capability::Kinds;
-use crate::journal::Scribe;
+use crate::journal::{CallName, Scribe};
 
 /// Longer than any benchmark takes.
 const FOREVER: Duration = Duration::from_secs(1 << 20);
@@ -128,7 +128,7 @@ fn terms(account: &Arc<Account>) -> Terms {
         label: CallLabel {
             tenant: Arc::from("team"),
             module: Arc::from("it"),
-            call: Arc::from("call"),
+            call: CallName::Session(1),
             scribe: Scribe::default(),
         },
         limits: CallLimits {

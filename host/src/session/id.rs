@@ -19,6 +19,11 @@ impl SessionId {
         aws_lc_rs::rand::fill(&mut bytes)?;
         Ok(SessionId(u64::from_be_bytes(bytes)))
     }
+
+    /// Its number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 impl fmt::Display for SessionId {

@@ -1,5 +1,7 @@
 //! Reads CBOR item by item, refusing everything outside of the strict subset.
 
+use std::collections::HashSet;
+
 use ciborium_ll::{Decoder, Header, simple};
 
 use super::{HANDLE_TAG, OBJECT_TAG};
@@ -355,11 +357,12 @@ impl<'a> Reader<'a> {
             }
             Head::Map(length) => {
                 let levels_left = deeper()?;
-                let mut keys = std::collections::HashSet::new();
+                let mut keys = Keys::default();
                 for _ in 0..length {
                     let key = self.position;
                     self.walk(levels_left, max_depth)?;
-                    if !keys.insert(self.bytes.get(key..self.position)) {
+                    let key = self.bytes.get(key..self.position).unwrap_or_default();
+                    if !keys.insert(key) {
                         return Err(SyntaxError::DuplicateKey);
                     }
                     self.walk(levels_left, max_depth)?;
@@ -387,6 +390,32 @@ impl<'a> Reader<'a> {
             return Err(SyntaxError::TooManyItems);
         }
         Ok(length)
+    }
+}
+
+/// The keys of a map so far. Most maps have few, which need no room of their own.
+#[derive(Default)]
+struct Keys<'a> {
+    first: [&'a [u8]; 8],
+    count: usize,
+    others: HashSet<&'a [u8]>,
+}
+
+impl<'a> Keys<'a> {
+    /// False if it was there before.
+    fn insert(&mut self, key: &'a [u8]) -> bool {
+        let first = self.first.iter().take(self.count);
+        if first.clone().any(|known| *known == key) {
+            return false;
+        }
+        match self.first.get_mut(self.count) {
+            Some(free) => {
+                *free = key;
+                self.count += 1;
+                true
+            }
+            None => self.others.insert(key),
+        }
     }
 }
 

@@ -724,3 +724,25 @@ fn wave_errors_name_the_place_too() {
         "a syntax error"
     );
 }
+
+#[test]
+fn a_key_that_comes_twice_is_found_among_few_and_among_many() {
+    for length in [1_u8, 7, 8, 9, 20] {
+        let map = |last: u8| {
+            let keys = (0..length - 1).chain([last]);
+            let pairs = keys.flat_map(|key| [key, 0xf6]);
+            [0xa0 | length].into_iter().chain(pairs).collect::<Vec<_>>()
+        };
+        let whole = map(length - 1);
+        assert_eq!(Reader::new(&whole, 100).item(4), Ok(&*whole));
+        for again in 0..length - 1 {
+            let twice = map(again);
+            let refused = Reader::new(&twice, 100).item(4);
+            assert_eq!(
+                refused,
+                Err(SyntaxError::DuplicateKey),
+                "{again} of {length}"
+            );
+        }
+    }
+}

@@ -5,7 +5,7 @@ use wasmtime::component::{Component, Linker};
 use super::*;
 use crate::account::Allowance;
 use crate::capability::Kinds;
-use crate::journal::Scribe;
+use crate::journal::{CallName, Scribe};
 use crate::sandbox::artifact::{ArtifactKey, Opened};
 use crate::sandbox::docs::Docs;
 use crate::sandbox::{SandboxLimits, State};
@@ -103,7 +103,7 @@ impl Bench {
             label: CallLabel {
                 tenant: Arc::from("team"),
                 module: Arc::from("m"),
-                call: Arc::from("c"),
+                call: CallName::Session(1),
                 scribe: Scribe::default(),
             },
             limits: CallLimits::for_tests(1 << 20),

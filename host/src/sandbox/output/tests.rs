@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::account::Account;
 use crate::clock::ManualClock;
-use crate::journal::{Journal, Journals};
+use crate::journal::{CallName, Journal, Journals};
 
 fn limits(max_output_bytes: u64) -> CallLimits {
     CallLimits {
@@ -23,12 +23,11 @@ fn limits(max_output_bytes: u64) -> CallLimits {
     }
 }
 
-fn label(journals: &Journals, call: &str) -> CallLabel {
-    let call = Arc::from(call);
+fn label(journals: &Journals, call: CallName) -> CallLabel {
     CallLabel {
         tenant: Arc::from("team"),
         module: Arc::from("m"),
-        scribe: journals.scribe(7, &call, None),
+        scribe: journals.scribe(7, call, None),
         call,
     }
 }
@@ -46,7 +45,7 @@ fn lines_are_told_when_they_end_and_the_last_at_the_end_of_the_call() {
     let output = Output::new(
         OutputStream::Stderr,
         &account,
-        &label(&journals, "one"),
+        &label(&journals, CallName::Session(1)),
         &limits(1000),
     );
     let mut stream = output.clone();
@@ -64,13 +63,13 @@ fn lines_are_told_when_they_end_and_the_last_at_the_end_of_the_call() {
     assert_eq!(texts(&mut journal), ["last"]);
     assert!(output.last_words().ends_with("which is cut\nlast"));
     // What is of the next call has its name.
-    output.begin(&label(&journals, "two"), &limits(1000));
+    output.begin(&label(&journals, CallName::Session(2)), &limits(1000));
     assert_eq!(output.last_words(), "");
     print("next\n");
     let lines = journal.read().unwrap().lines;
     assert_eq!(
-        (&*lines[0].call, lines[0].stream),
-        ("two", OutputStream::Stderr)
+        (lines[0].call, lines[0].stream),
+        (CallName::Session(2), OutputStream::Stderr)
     );
 }
 
@@ -79,7 +78,7 @@ fn output_is_capped_and_the_rest_counted() {
     let journals = Journals::new(ManualClock::at(0));
     let mut journal = journals.open(7, "m");
     let account = Account::for_tests(0);
-    let (label, limits) = (label(&journals, "c"), limits(10));
+    let (label, limits) = (label(&journals, CallName::Session(3)), limits(10));
     let output = Output::new(OutputStream::Stdout, &account, &label, &limits);
     let mut stream = output.clone();
     stream
@@ -102,7 +101,7 @@ fn output_is_capped_and_the_rest_counted() {
 fn so_much_of_the_end_is_kept_and_no_more() {
     let journals = Journals::new(ManualClock::at(0));
     let account = Account::for_tests(0);
-    let (label, limits) = (label(&journals, "c"), limits(1 << 20));
+    let (label, limits) = (label(&journals, CallName::Session(3)), limits(1 << 20));
     let output = Output::new(OutputStream::Stderr, &account, &label, &limits);
     let mut stream = output.clone();
     for _ in 0..5 {

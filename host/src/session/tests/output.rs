@@ -117,7 +117,7 @@ async fn kept_lines_come_before_the_answer_and_who_follows_is_no_hindrance_to_a_
             (&*kept.text, kept.at_ms, kept.lost),
             ("kept", Some(5), None)
         );
-        assert_eq!(kept.call.as_deref(), Some("call"));
+        assert_eq!(kept.call.as_deref(), Some("0000000000000001"));
         if !follow {
             assert_eq!(peer.reply(id).await, b"logs");
         }

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::clock::Timestamp;
 use crate::config::Limits;
-use crate::journal::{Ear, Line};
+use crate::journal::{CallName, Ear, Line};
 use crate::session::{
     Backend, CallReply, CallRequest, Connection, Doorstep, Fellows, Origin, Reach, SessionContext,
     SessionEnd, SessionId, Telling, Told, UploadSink, UploadStart, serve,
@@ -67,7 +67,7 @@ pub(super) const FLOOD: u64 = 10_000;
 fn line(text: &str) -> Line {
     Line {
         at: Timestamp::from_unix_ms(5),
-        call: "call".into(),
+        call: CallName::Session(1),
         stream: OutputStream::Stdout,
         level: None,
         text: text.into(),
