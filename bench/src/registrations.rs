@@ -74,11 +74,13 @@ async fn on_one_processor(program: &Path, modules: &Path) -> Result<Row> {
     for round in 0..=ROUNDS {
         let mut times = [const { Vec::new() }; 3];
         let [of_one, of_many, across] = &mut times;
-        for _ in 0..CALLS {
-            of_one.push(add(&alone).await?);
-        }
-        for _ in 0..CALLS {
-            of_many.push(add(&among).await?);
+        // What came before a node's calls can be seen in them, so they take turns at that.
+        let mut both = [(&alone, of_one), (&among, of_many)];
+        both.rotate_left(round % 2);
+        for (module, times) in both {
+            for _ in 0..CALLS {
+                times.push(add(module).await?);
+            }
         }
         for one in in_turn.by_ref().take(CALLS) {
             across.push(add(one).await?);
