@@ -17,7 +17,7 @@ use crate::client::{Client, within};
 use crate::connection::{Arrival, Line, Passed};
 use crate::error::{Error, GuestError};
 use crate::object::Object;
-use crate::object::scope::{Read, Written, reading, writing};
+use crate::object::scope::{Read, Written, reading, reading_owned, writing};
 
 /// The host ends a call that takes too long. So much longer is waited for it to say so.
 const GRACE: Duration = Duration::from_secs(2);
@@ -273,7 +273,7 @@ impl RawReply {
     fn into_value<T: DeserializeOwned>(self, read: Option<Read>) -> Result<T, Error> {
         let read = read.as_ref();
         if !self.is_result {
-            return reading(&self.value, "result", read).map_err(Error::Decode);
+            return reading_owned(self.value, "result", read).map_err(Error::Decode);
         }
         match split_result(&self.value).map_err(Error::Decode)? {
             Ok(payload) => reading(payload, "result.ok", read).map_err(Error::Decode),

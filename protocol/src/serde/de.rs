@@ -1,8 +1,9 @@
 //! CBOR → Rust.
 
 mod parts;
+mod whole;
 
-use serde::de::{self, Deserialize, Expected, Unexpected, Visitor};
+use serde::de::{self, Deserialize, DeserializeOwned, Expected, Unexpected, Visitor};
 
 use super::error::Misfit;
 use super::handle;
@@ -28,6 +29,15 @@ pub fn from_cbor<'de, T: Deserialize<'de>>(bytes: &'de [u8], root: &str) -> Resu
     value
         .and_then(|value| Ok(input.reader.finish().map(|()| value)?))
         .map_err(|misfit| misfit.at_root(root))
+}
+
+/// The same of bytes that whoever has them needs no more: a byte string is not copied, if its type asks for a buffer
+/// (`deserialize_byte_buf`, as `serde_bytes::ByteBuf` does).
+pub fn from_cbor_owned<T: DeserializeOwned>(bytes: Vec<u8>, root: &str) -> Result<T, ValueError> {
+    match whole::take(bytes) {
+        Ok(value) => value.map_err(|misfit: Misfit| misfit.at_root(root)),
+        Err(bytes) => from_cbor(&bytes, root),
+    }
 }
 
 struct Input<'de> {

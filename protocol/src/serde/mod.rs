@@ -34,6 +34,6 @@ mod ser;
 mod tests;
 
 pub use arguments::{ArgumentList, Arguments};
-pub use de::from_cbor;
+pub use de::{from_cbor, from_cbor_owned};
 pub use outcome::{describe, split_result};
 pub use ser::to_cbor;

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{DeserializeOwned, Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{ArgumentList, Arguments, describe, from_cbor, split_result, to_cbor};
+use super::{ArgumentList, Arguments, describe, from_cbor, from_cbor_owned, split_result, to_cbor};
 use crate::cbor::{decode_arguments, decode_value, encode_value};
 use crate::types::{Case, Field, Name, ResultType, Signature, Type};
 use crate::value::{Handle, Value, ValueLimits};
@@ -540,4 +540,102 @@ fn a_handle_is_nothing_else() {
     assert!(from_cbor::<String>(&handle, "result").is_err());
     let object = to_cbor(&BTreeMap::from([("handle", 7)]), "value").unwrap();
     assert!(from_cbor::<Handle>(&object, "result").is_err());
+}
+
+/// A type that asks for a buffer of bytes.
+#[derive(Debug)]
+struct Buffer(Vec<u8>);
+
+impl<'de> Deserialize<'de> for Buffer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OfBytes;
+
+        impl<'de> Visitor<'de> for OfBytes {
+            type Value = Vec<u8>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<u8>, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = seq.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(bytes)
+            }
+        }
+
+        deserializer.deserialize_byte_buf(OfBytes).map(Buffer)
+    }
+}
+
+/// What a type makes of bytes, and of the same that are given away.
+fn both<T: DeserializeOwned + Debug>(bytes: &[u8]) -> [String; 2] {
+    let borrowed = from_cbor::<T>(bytes, "result");
+    let owned = from_cbor_owned::<T>(bytes.to_vec(), "result");
+    [format!("{borrowed:?}"), format!("{owned:?}")]
+}
+
+#[test]
+fn what_is_given_away_is_read_as_what_is_not() {
+    #[derive(Debug, Deserialize)]
+    struct Record {
+        _field: u8,
+    }
+    #[derive(Debug, Deserialize)]
+    struct Wrapper(#[allow(dead_code, reason = "shown")] Buffer);
+    let long = to_cbor(&RawBytes(&[7; 300]), "value").unwrap();
+    let inputs: [&[u8]; 9] = [
+        &long,
+        &[0x43, 1, 2, 3],
+        &[0x40],
+        // One byte too many, one too few, and none at all.
+        &[0x42, 1, 2, 3],
+        &[0x43, 1, 2],
+        &[],
+        &[0x83, 1, 2, 3],
+        &[0x63, b'a', b'b', b'c'],
+        &[0xf6],
+    ];
+    for bytes in inputs {
+        let outcomes = [
+            both::<Buffer>(bytes),
+            both::<Wrapper>(bytes),
+            both::<Vec<u8>>(bytes),
+            both::<[u8; 3]>(bytes),
+            both::<(u8, u8, u8)>(bytes),
+            both::<Option<Buffer>>(bytes),
+            both::<Vec<Buffer>>(bytes),
+            both::<String>(bytes),
+            both::<u8>(bytes),
+            both::<i128>(bytes),
+            both::<f64>(bytes),
+            both::<()>(bytes),
+            both::<Record>(bytes),
+            both::<HashMap<String, u8>>(bytes),
+            both::<Result<u8, u8>>(bytes),
+            both::<serde::de::IgnoredAny>(bytes),
+        ];
+        for [borrowed, owned] in outcomes {
+            assert_eq!(borrowed, owned, "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn bytes_that_are_given_away_stay_where_they_are() {
+    let bytes = to_cbor(&RawBytes(&[7; 300]), "value").unwrap();
+    let place = bytes.as_ptr();
+    let Buffer(buffer) = from_cbor_owned(bytes, "result").unwrap();
+    assert_eq!(buffer, [7; 300]);
+    assert_eq!(buffer.as_ptr(), place);
 }

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use rpc_host_protocol::serde::from_cbor;
+use rpc_host_protocol::serde::{from_cbor, from_cbor_owned};
 use rpc_host_protocol::value::ValueError;
 use serde::de::DeserializeOwned;
 
@@ -80,15 +80,23 @@ pub(crate) fn reading<T: DeserializeOwned>(
     root: &str,
     read: Option<&Read>,
 ) -> Result<T, ValueError> {
-    match read {
-        None => from_cbor(items, root),
-        Some(read) => {
-            let within = Within::enter(&READ, read.clone());
-            let outcome = from_cbor(items, root);
-            drop(within.leave());
-            outcome
-        }
-    }
+    reading_by(read, || from_cbor(items, root))
+}
+
+/// The same, where the bytes are needed no more.
+pub(crate) fn reading_owned<T: DeserializeOwned>(
+    items: Vec<u8>,
+    root: &str,
+    read: Option<&Read>,
+) -> Result<T, ValueError> {
+    reading_by(read, || from_cbor_owned(items, root))
+}
+
+fn reading_by<T>(read: Option<&Read>, value: impl FnOnce() -> T) -> T {
+    let within = read.map(|read| Within::enter(&READ, read.clone()));
+    let outcome = value();
+    drop(within.map(Within::leave));
+    outcome
 }
 
 /// An object of the host's is written.
