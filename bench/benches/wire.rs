@@ -27,7 +27,10 @@ fn call() -> Message {
         output: false,
     };
     let arguments = encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
-    Message::Call { header, arguments }
+    Message::Call {
+        header,
+        arguments: arguments.into(),
+    }
 }
 
 fn reply() -> Message {

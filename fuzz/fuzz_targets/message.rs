@@ -28,7 +28,7 @@ fuzz_target!(|input: (u8, bool, &[u8])| {
         kind,
         flags,
         id,
-        payload: payload.to_vec(),
+        payload: payload.to_vec().into(),
     };
     if let Ok(message) = Message::decode(raw) {
         assert_eq!(message.kind(), kind);

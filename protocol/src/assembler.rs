@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use crate::frame::{ExchangeId, FLAG_MORE, FRAGMENT_BYTES, Header, Kind};
+use crate::payload::Payload;
 
 /// What a peer may make us hold of messages that are not complete yet.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +62,7 @@ pub struct RawMessage {
     /// The exchange it belongs to.
     pub id: ExchangeId,
     /// All of its bytes.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
 }
 
 /// Puts the frames of one direction of one connection together.
@@ -173,7 +174,7 @@ impl Assembler {
             kind: header.kind,
             flags: header.flags,
             id: header.id,
-            payload: bytes,
+            payload: bytes.into(),
         })
     }
 }
@@ -212,7 +213,7 @@ mod tests {
             kind: Kind::Reply,
             flags: 0,
             id: ExchangeId(id),
-            payload: (0..=250).cycle().take(bytes).collect(),
+            payload: (0..=250).cycle().take(bytes).collect::<Vec<_>>().into(),
         }
     }
 
@@ -273,7 +274,7 @@ mod tests {
         }
         let payload = out.unwrap().payload;
         assert_eq!(payload.len(), 70_000);
-        assert!(payload.capacity() <= max_message_bytes);
+        assert!(payload.into_vec().capacity() <= max_message_bytes);
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod holding;
 pub mod json;
 pub mod message;
 pub mod operation;
+pub mod payload;
 pub mod serde;
 pub mod types;
 pub mod value;

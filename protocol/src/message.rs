@@ -7,6 +7,7 @@ use crate::cbor::{EnvelopeError, decode_envelope, encode_envelope, split_envelop
 use crate::error::Failure;
 use crate::frame::{ExchangeId, FLAG_RESULT, Kind};
 use crate::operation::{FunctionDescription, Operation, is_false};
+use crate::payload::Payload;
 
 /// The client's first message. It may be larger than nothing else before it is answered.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,7 +289,7 @@ pub enum Message {
     Call {
         header: CallHeader,
         /// Two CBOR items: an array of positional arguments and a map of named ones.
-        arguments: Vec<u8>,
+        arguments: Payload,
     },
     Reply {
         /// One CBOR item.
@@ -358,8 +359,13 @@ impl Message {
             Message::Welcome(body) => encode_envelope(&body),
             Message::Call { header, arguments } => {
                 let mut payload = arguments;
-                payload.splice(0..0, encode_envelope(&header));
-                payload
+                payload.put_in_front(&encode_envelope(&header));
+                return RawMessage {
+                    kind,
+                    flags,
+                    id,
+                    payload,
+                };
             }
             Message::Reply { value, is_result } => {
                 if is_result {
@@ -386,7 +392,7 @@ impl Message {
             kind,
             flags,
             id,
-            payload,
+            payload: payload.into(),
         }
     }
 
@@ -412,13 +418,12 @@ impl Message {
             Kind::Call => {
                 let (header, arguments) = split_envelope(&payload).map_err(malformed)?;
                 let header_bytes = payload.len() - arguments.len();
-                // Moved where they are: they may be many.
                 let mut arguments = payload;
-                arguments.drain(..header_bytes);
+                arguments.leave_out(header_bytes);
                 Ok(Message::Call { header, arguments })
             }
             Kind::Reply => Ok(Message::Reply {
-                value: payload,
+                value: payload.into_vec(),
                 is_result: flags & FLAG_RESULT != 0,
             }),
             Kind::Failure => envelope!(Failure),
@@ -428,7 +433,7 @@ impl Message {
             ))),
             Kind::Request => envelope!(Request),
             Kind::Upload => envelope!(Upload),
-            Kind::Chunk => Ok(Message::Chunk(payload)),
+            Kind::Chunk => Ok(Message::Chunk(payload.into_vec())),
             Kind::Ack => envelope!(Ack),
             Kind::Provide => envelope!(Provide),
             Kind::Withdraw => envelope!(Withdraw),

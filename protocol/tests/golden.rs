@@ -183,7 +183,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     timeout_ms: Some(5000),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[Value::S64(2)], &[("b".to_owned(), Value::S64(3))]),
+                arguments: encode_arguments(&[Value::S64(2)], &[("b".to_owned(), Value::S64(3))])
+                    .into(),
             },
         ),
         (
@@ -196,7 +197,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     allow: Some(vec!["log".to_owned(), "kv:cache=ro".to_owned()]),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
+                arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]).into(),
             },
         ),
         (
@@ -208,7 +209,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     function: format!("{COUNTERS}.[constructor]counter"),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[Value::U64(10)], &[]),
+                arguments: encode_arguments(&[Value::U64(10)], &[]).into(),
             },
         ),
         ("reply-handle", 1, reply(&host(7))),
@@ -224,7 +225,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     output: true,
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[host(7)], &[]),
+                arguments: encode_arguments(&[host(7)], &[]).into(),
             },
         ),
         (
@@ -252,7 +253,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                 arguments: encode_arguments(
                     &[Value::List(vec![host(7), host(8)])],
                     &[("handler".to_owned(), client(1))],
-                ),
+                )
+                .into(),
             },
         ),
         (
@@ -274,7 +276,8 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     timeout_ms: Some(900),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[client(1), Value::String("hello".to_owned())], &[]),
+                arguments: encode_arguments(&[client(1), Value::String("hello".to_owned())], &[])
+                    .into(),
             },
         ),
         (
@@ -596,7 +599,7 @@ fn messages() -> Vec<(&'static str, u32, Message)> {
                     lease: Some(5),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[Value::String("hello".to_owned())], &[]),
+                arguments: encode_arguments(&[Value::String("hello".to_owned())], &[]).into(),
             },
         ),
         (
@@ -689,7 +692,7 @@ fn a_message_with_anything_unknown_is_refused() {
             kind,
             flags: 0,
             id: ExchangeId(1),
-            payload: payload.to_vec(),
+            payload: payload.to_vec().into(),
         };
         Message::decode(raw).unwrap_err().to_string()
     };

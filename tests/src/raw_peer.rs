@@ -183,7 +183,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
             ..CallHeader::default()
         };
         let arguments = encode_arguments(arguments, &[]);
-        self.send(id, Message::Call { header, arguments }).await;
+        self.send(
+            id,
+            Message::Call {
+                header,
+                arguments: arguments.into(),
+            },
+        )
+        .await;
         id
     }
 
@@ -212,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
     pub async fn called(&mut self) -> (ExchangeId, CallHeader, Vec<u8>) {
         loop {
             if let (id, Message::Call { header, arguments }) = self.message().await {
-                return (id, header, arguments);
+                return (id, header, arguments.into_vec());
             }
         }
     }

@@ -93,7 +93,7 @@ pub(super) async fn leave_unread(target: &Target, module: &str, ready: impl Fn()
                     function: "run".to_owned(),
                     ..CallHeader::default()
                 },
-                arguments: encode_arguments(&[], &[]),
+                arguments: encode_arguments(&[], &[]).into(),
             };
             let call = bytes(ExchangeId(1 + 2 * number), call);
             stream.write_all(&call).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::Message;
 use rpc_host_protocol::message::CallHeader;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::serde::{ArgumentList, Arguments, split_result};
 use rpc_host_protocol::value::ValueError;
 use serde::Serialize;
@@ -186,18 +187,18 @@ impl Call {
     /// [`encode_arguments`](rpc_host_protocol::cbor::encode_arguments) makes them.
     pub async fn call_raw(mut self, arguments: Vec<u8>) -> Result<RawReply, Error> {
         self.written.passed = Passed::default();
-        let (reply, _read) = self.send_encoded(arguments).await?;
+        let (reply, _read) = self.send_encoded(arguments.into()).await?;
         Ok(reply)
     }
 
     async fn send(mut self) -> Result<(RawReply, Option<Read>), Error> {
         let arguments = std::mem::replace(&mut self.arguments, Ok(ArgumentList::new()));
-        let arguments = arguments.map_err(Error::Encode)?.into_bytes();
+        let arguments = arguments.map_err(Error::Encode)?.into_payload();
         self.send_encoded(arguments).await
     }
 
     /// Boxed, so that the futures of those who call, each within another, stay small.
-    fn send_encoded(self, arguments: Vec<u8>) -> Answer {
+    fn send_encoded(self, arguments: Payload) -> Answer {
         let timeout = self.timeout;
         let answer = Box::pin(self.exchange(arguments));
         match timeout {
@@ -206,7 +207,7 @@ impl Call {
         }
     }
 
-    async fn exchange(self, arguments: Vec<u8>) -> Result<(RawReply, Option<Read>), Error> {
+    async fn exchange(self, arguments: Payload) -> Result<(RawReply, Option<Read>), Error> {
         let Call {
             origin,
             mut header,

@@ -206,7 +206,7 @@ async fn failures_and_options_of_a_call_cross_the_wire() {
         assert_eq!(header.timeout_ms, Some(1500));
         assert_eq!(
             arguments,
-            [&[0x81, 1, 0xa1, 0x63][..], b"z-z", &[3]].concat()
+            [&[0x81, 1, 0xa1, 0x63][..], b"z-z", &[3]].concat().into()
         );
         let failure = Failure::new(ErrorCode::Trapped, Fault::Guest, "out of bounds")
             .with_backtrace(["inner".to_owned(), "outer".to_owned()]);
@@ -707,7 +707,7 @@ async fn a_host_that_calls_without_reading_the_answers_is_left() {
                 function: String::new(),
                 ..CallHeader::default()
             },
-            arguments: vec![0x80, 0xa0],
+            arguments: vec![0x80, 0xa0].into(),
         };
         for id in (2..1_000_000).step_by(2) {
             peer.send(ExchangeId(id), call.clone()).await;

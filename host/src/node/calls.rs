@@ -6,6 +6,7 @@ use std::time::Duration;
 use rpc_host_protocol::cbor::{decode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
 use rpc_host_protocol::operation::Instancing;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::types::Name;
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{ErrorCode, Failure, Fault, Type, Value};
@@ -347,7 +348,7 @@ async fn of_module(
     caller: Caller,
     registration: &Arc<Registration>,
     header: &CallHeader,
-    arguments: Vec<u8>,
+    arguments: Payload,
     bounds: &Bounds<'_>,
 ) -> Outcome {
     let deadline = bounds.deadline;
@@ -413,7 +414,7 @@ async fn in_kept(
     caller: &Arc<Caller>,
     (kept, registration, ticket): (Arc<Kept>, Arc<Registration>, Option<Ticket>),
     header: &CallHeader,
-    arguments: Vec<u8>,
+    arguments: Payload,
     bounds: &Bounds<'_>,
 ) -> Outcome {
     let (deadline, late) = (bounds.deadline, || {
@@ -448,7 +449,7 @@ async fn on_object(
     caller: &Arc<Caller>,
     on: On,
     header: &CallHeader,
-    arguments: Vec<u8>,
+    arguments: Payload,
     bounds: &Bounds<'_>,
 ) -> Outcome {
     let On {
@@ -512,7 +513,7 @@ impl InRoot<'_> {
         self,
         (index, function): (usize, &Function),
         header: &CallHeader,
-        arguments: Vec<u8>,
+        arguments: Payload,
         bounds: &Bounds<'_>,
     ) -> Outcome {
         let InRoot {
@@ -608,7 +609,7 @@ struct AtClient<'a> {
 }
 
 impl AtClient<'_> {
-    async fn call(self, header: &CallHeader, arguments: Vec<u8>, bounds: &Bounds<'_>) -> Outcome {
+    async fn call(self, header: &CallHeader, arguments: Payload, bounds: &Bounds<'_>) -> Outcome {
         let AtClient {
             node,
             caller,
@@ -698,7 +699,7 @@ async fn checked(
     node: &Node,
     caller: &Caller,
     function: &Function,
-    bytes: Vec<u8>,
+    bytes: Payload,
     bounds: &Bounds<'_>,
 ) -> Result<(Encoded, ArgumentRoom), HostError> {
     let growth = Growth::of_data(&function.signature);
@@ -713,7 +714,7 @@ async fn decoded(
     node: &Node,
     caller: &Caller,
     function: &Function,
-    bytes: Vec<u8>,
+    bytes: Payload,
     bounds: &Bounds<'_>,
 ) -> Result<(Vec<Value>, ArgumentRoom), HostError> {
     let arriving = (bytes.len(), Growth::of_values());

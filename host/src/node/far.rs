@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::cbor::{check_value, decode_value, encode_arguments, encode_value};
 use rpc_host_protocol::message::CallHeader;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::types::{Name, ResultType, Type};
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use rpc_host_protocol::{Signature, Value};
@@ -81,7 +82,7 @@ impl FarCall<'_> {
                 if let Some(root) = root.filter(|_| signature.holds_handles()) {
                     lent = self.send_out(&mut values, root)?;
                 }
-                encode_arguments(&values, &[])
+                encode_arguments(&values, &[]).into()
             }
         };
         // The client has them now, and nobody here.
@@ -137,7 +138,7 @@ impl FarCall<'_> {
 
     async fn call(
         &self,
-        arguments: Vec<u8>,
+        arguments: Payload,
         deadline: Instant,
     ) -> Result<ClientReply, ProviderError> {
         let (object, interface) = match self.far {

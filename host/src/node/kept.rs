@@ -12,6 +12,7 @@ use std::time::Duration;
 use rpc_host_protocol::cbor::{decode_value, encode_arguments};
 use rpc_host_protocol::error::printable;
 use rpc_host_protocol::operation::Instancing;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::types::{ResultType, Type};
 use rpc_host_protocol::value::{ValueError, ValueLimits};
 use rpc_host_protocol::{Signature, Value};
@@ -180,7 +181,13 @@ impl Kept {
             let limits = caller.permit.settings().limits();
             Instant::now() + Duration::from_millis(limits.default_call_timeout_ms)
         };
-        let given = self.call_state(old, giving, encode_arguments(&[], &[]), caller, until);
+        let given = self.call_state(
+            old,
+            giving,
+            encode_arguments(&[], &[]).into(),
+            caller,
+            until,
+        );
         let given = given.await.and_then(|state| {
             let state = encode_arguments(state.as_slice(), &[]);
             // It is in no instance meanwhile.
@@ -192,7 +199,7 @@ impl Kept {
             Err(why) => Err(why),
             Ok((state, _held)) => {
                 let living = self.make(node, caller, registration, prepared)?;
-                let taken = self.call_state(&living, taking, state, caller, until);
+                let taken = self.call_state(&living, taking, state.into(), caller, until);
                 taken.await.map(|_nothing| living)
             }
         };
@@ -219,7 +226,7 @@ impl Kept {
         &self,
         living: &Living,
         index: usize,
-        arguments: Vec<u8>,
+        arguments: Payload,
         caller: &Arc<Caller>,
         until: Instant,
     ) -> Result<Option<Value>, String> {

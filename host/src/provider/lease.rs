@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::message::{CallHeader, Fallback, Lapse, ProvideScope};
 use rpc_host_protocol::operation::ProviderEntry;
+use rpc_host_protocol::payload::Payload;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
@@ -212,7 +213,7 @@ impl Lease {
     pub async fn call(
         &self,
         function: &Function,
-        arguments: Vec<u8>,
+        arguments: Payload,
         deadline: Instant,
         chain: &Chain,
     ) -> Result<ClientReply, ProviderError> {

@@ -98,7 +98,7 @@ fn call(providers: &Providers, chain: Chain) -> JoinHandle<Result<ClientReply, P
     tokio::spawn(async move {
         let deadline = chain.deadline();
         serving
-            .call(&function(), Vec::new(), deadline, &chain)
+            .call(&function(), Vec::new().into(), deadline, &chain)
             .await
     })
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rpc_host_protocol::cbor::check_arguments;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::value::{ValueError, ValueLimits};
 use rpc_host_protocol::{Signature, Type, Value};
 use tokio::time::Instant;
@@ -73,7 +74,7 @@ impl Given {
 /// gave them for a function of the same types.
 #[derive(Debug)]
 pub struct Encoded {
-    bytes: Vec<u8>,
+    bytes: Payload,
     /// How long it took to know it.
     pub(super) took: Duration,
     /// What its reply may take.
@@ -86,7 +87,7 @@ impl Encoded {
     /// # Errors
     /// When they are not.
     pub fn check(
-        bytes: Vec<u8>,
+        bytes: Payload,
         signature: &Signature,
         max_reply_bytes: u64,
     ) -> Result<Encoded, ValueError> {
@@ -103,14 +104,14 @@ impl Encoded {
     /// what the reply, is bounded by what a guest may hand over.
     pub(super) fn of_guest(bytes: Vec<u8>, took: Duration) -> Encoded {
         Encoded {
-            bytes,
+            bytes: bytes.into(),
             took,
             max_reply_bytes: u64::MAX,
         }
     }
 
     /// As they are on the wire.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Payload {
         self.bytes
     }
 

@@ -97,7 +97,7 @@ impl Guest {
     pub async fn call(&mut self, function: &str, arguments: Vec<u8>) -> Vec<u8> {
         self.instance.begin(terms(&self.account));
         let (index, function) = self.prepared.functions().find(function).unwrap();
-        let data = Encoded::check(arguments, &function.signature, MEMORY_BYTES).unwrap();
+        let data = Encoded::check(arguments.into(), &function.signature, MEMORY_BYTES).unwrap();
         let deadline = Instant::now() + FOREVER;
         let given = self
             .instance

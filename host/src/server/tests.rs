@@ -68,7 +68,7 @@ impl Backend for Open {
         if call.header.function != "echo" {
             self.gate.notified().await;
         }
-        Ok(CallReply::new(call.arguments, false))
+        Ok(CallReply::new(call.arguments.into_vec(), false))
     }
     fn session_began(&self, _: &Principal, _: Origin, _: Reach) {}
     fn begin_call(&self, _: &Principal, call: CallRequest) -> CallRequest {
@@ -229,7 +229,7 @@ impl Client {
             id,
             Message::Call {
                 header,
-                arguments: b"12345678".to_vec(),
+                arguments: b"12345678".to_vec().into(),
             },
         )
         .await;
@@ -241,7 +241,7 @@ impl Client {
             kind: header.kind,
             flags: header.flags,
             id: header.id,
-            payload,
+            payload: payload.into(),
         };
         Some((header.id.0, Message::decode(raw).unwrap()))
     }

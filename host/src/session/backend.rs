@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::message::{CallHeader, Leased, Provide, Release, UploadHeader, Withdraw};
 use rpc_host_protocol::operation::ModuleEntry;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::{ExchangeId, Failure, Operation};
 
 use super::{Outlet, Reach, SessionId, Told};
@@ -172,7 +173,7 @@ pub struct CallRequest {
     /// Module, function, time left.
     pub header: CallHeader,
     /// Two CBOR items: an array of positional arguments and a map of named ones.
-    pub arguments: Vec<u8>,
+    pub arguments: Payload,
     /// What it is part of, if the client makes it for a call of the host's.
     pub chain: Option<Chain>,
     /// Hears what its guests say, if the client wants that.

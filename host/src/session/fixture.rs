@@ -57,7 +57,9 @@ impl FarEnd {
         loop {
             match self.receive().await {
                 (_, Message::Ping(_)) => {}
-                (id, Message::Call { header, arguments }) => return (id, header, arguments),
+                (id, Message::Call { header, arguments }) => {
+                    return (id, header, arguments.into_vec());
+                }
                 other => panic!("expected a call, got {other:?}"),
             }
         }

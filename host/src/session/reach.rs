@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rpc_host_protocol::frame::FRAGMENT_BYTES;
 use rpc_host_protocol::message::{Beat, CallHeader, Lapse, MAX_RELEASED_HANDLES, Message, Release};
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::{ExchangeId, Failure};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::time::Instant;
@@ -147,7 +148,7 @@ impl Reach {
     pub async fn call(
         &self,
         header: CallHeader,
-        arguments: Vec<u8>,
+        arguments: Payload,
         chain: Chain,
     ) -> Result<ClientReply, ReachError> {
         let (mut asked, answer) = self.begin(chain)?;

@@ -11,6 +11,9 @@ pub const MAX_ENVELOPE_DEPTH: u32 = 128;
 /// How many items an envelope may have: a listing of all registrations is the largest.
 const MAX_ITEMS: u32 = 1 << 20;
 
+/// What most of them take, which are of a call.
+const FEW_BYTES: usize = 64;
+
 /// Why bytes are not the message that their kind says.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EnvelopeError {
@@ -24,7 +27,7 @@ pub enum EnvelopeError {
 
 /// The bytes of a message.
 pub fn encode_envelope<T: Serialize>(message: &T) -> Vec<u8> {
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(FEW_BYTES);
     // Our own plain structs into a Vec: neither side can fail.
     let _infallible = ciborium::into_writer(message, &mut bytes);
     bytes

@@ -6,12 +6,19 @@ use super::error::Misfit;
 use super::name::kebab;
 use super::ser::Output;
 use crate::cbor::Writer;
+use crate::payload::Payload;
 use crate::value::ValueError;
+
+/// Room for the envelope of a call, which is known after its arguments, and for the head of their array. One that is
+/// longer moves them.
+const ROOM_BYTES: usize = 256;
+/// What the arguments of most calls need.
+const FEW_BYTES: usize = 64;
 
 /// The arguments of a call while they are put together: positional ones, then named ones.
 #[derive(Debug, Default)]
 pub struct ArgumentList {
-    /// Behind a byte that is kept for the head of their array.
+    /// Behind room for what comes before them.
     positional: Output,
     positional_count: usize,
     named: Output,
@@ -28,7 +35,7 @@ impl ArgumentList {
     pub fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ValueError> {
         let index = self.positional_count;
         if index == 0 {
-            self.positional.writer().raw(&[0]);
+            self.leave_room();
         }
         self.positional_count += 1;
         self.positional
@@ -50,18 +57,25 @@ impl ArgumentList {
             .map_err(|misfit: Misfit| misfit.in_field(&name).at_root("args"))
     }
 
-    /// The two CBOR items that follow the envelope of a call.
-    pub fn into_bytes(self) -> Vec<u8> {
-        let (mut array, mut map) = (Writer::new(), Writer::new());
+    fn leave_room(&mut self) {
+        let writer = self.positional.writer();
+        writer.reserve(ROOM_BYTES + FEW_BYTES);
+        writer.raw(&[0; ROOM_BYTES]);
+    }
+
+    /// The two CBOR items that follow the envelope of a call, with room for that.
+    pub fn into_payload(mut self) -> Payload {
+        let mut array = Writer::new();
         array.array(self.positional_count);
-        map.map(self.named_count);
-        map.raw(&self.named.into_bytes());
-        // Where they are: they may be many.
-        let mut bytes = self.positional.into_bytes();
-        let kept = bytes.len().min(1);
-        bytes.splice(..kept, array.into_bytes());
-        bytes.append(&mut map.into_bytes());
-        bytes
+        if self.positional_count == 0 {
+            self.leave_room();
+        }
+        let writer = self.positional.writer();
+        writer.map(self.named_count);
+        writer.raw(&self.named.into_bytes());
+        let mut payload = Payload::behind(ROOM_BYTES, self.positional.into_bytes());
+        payload.put_in_front(&array.into_bytes());
+        payload
     }
 }
 

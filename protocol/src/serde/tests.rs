@@ -313,7 +313,11 @@ fn arguments_are_positional_and_named() {
     let mut arguments = ArgumentList::new();
     (2, vec![1u8]).push_to(&mut arguments).unwrap();
     arguments.insert("line_width", &1.5).unwrap();
-    let seen = decode_arguments(&arguments.into_bytes(), &signature, ValueLimits::default());
+    let seen = decode_arguments(
+        &arguments.into_payload(),
+        &signature,
+        ValueLimits::default(),
+    );
     let width = Value::Option(Some(Box::new(Value::F64(1.5))));
     assert_eq!(seen.unwrap(), [Value::S64(2), Value::Bytes(vec![1]), width]);
     let error = ((1, [0i128]),)

@@ -86,7 +86,13 @@ impl Holder {
         let id = self.peer.fresh_id();
         let arguments = encode_arguments(arguments, &[]);
         self.peer
-            .send(id, Message::Call { header, arguments })
+            .send(
+                id,
+                Message::Call {
+                    header,
+                    arguments: arguments.into(),
+                },
+            )
             .await;
         id
     }

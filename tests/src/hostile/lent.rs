@@ -142,7 +142,7 @@ async fn odd_releases(mut scene: Scene) -> Step<End> {
             kind: Kind::Release,
             flags: 0,
             id,
-            payload: payload.clone(),
+            payload: payload.clone().into(),
         };
         let id = it.peer.fresh_id();
         it.peer.send_raw(&release(id)).await;

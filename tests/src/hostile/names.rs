@@ -188,7 +188,14 @@ async fn goes_round(mut scene: Scene) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
-    peer.send(inner, Message::Call { header, arguments }).await;
+    peer.send(
+        inner,
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        },
+    )
+    .await;
     let end = ended(peer.outcome(inner).await);
     peer.answer(called, &Value::U32(1)).await;
     match peer.outcome(outer).await {
@@ -207,7 +214,14 @@ async fn never_answers(mut scene: Scene) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
-    peer.send(id, Message::Call { header, arguments }).await;
+    peer.send(
+        id,
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        },
+    )
+    .await;
     ended(peer.outcome(id).await)
 }
 
@@ -428,7 +442,14 @@ async fn call_allowing(mut scene: Scene, name: &str, allow: &[&str]) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[], &[]);
-    peer.send(id, Message::Call { header, arguments }).await;
+    peer.send(
+        id,
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        },
+    )
+    .await;
     ended(peer.outcome(id).await)
 }
 

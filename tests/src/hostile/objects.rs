@@ -79,7 +79,14 @@ async fn begin(
         on,
         ..CallHeader::default()
     };
-    peer.send(id, Message::Call { header, arguments }).await;
+    peer.send(
+        id,
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        },
+    )
+    .await;
     id
 }
 

@@ -224,7 +224,7 @@ async fn random_messages(mut scene: Scene) -> End {
             kind,
             flags: 0,
             id,
-            payload,
+            payload: payload.into(),
         })
         .await;
         match peer.outcome(id).await {
@@ -243,7 +243,7 @@ async fn all_malformed(mut peer: RawPeer, bad: &[(Kind, Vec<u8>)]) -> End {
             kind,
             flags: 0,
             id,
-            payload,
+            payload: payload.into(),
         })
         .await;
         match peer.outcome(id).await {
@@ -281,7 +281,7 @@ async fn deep_envelope(mut scene: Scene) -> End {
         kind: Kind::Request,
         flags: 0,
         id,
-        payload,
+        payload: payload.into(),
     })
     .await;
     ended(peer.outcome(id).await)
@@ -302,7 +302,7 @@ fn call_of(module: &str, function: &str, arguments: Vec<u8>) -> Message {
             function: function.to_owned(),
             ..CallHeader::default()
         },
-        arguments,
+        arguments: arguments.into(),
     }
 }
 
@@ -379,7 +379,7 @@ async fn reset_in_mid_frame(mut scene: Scene) -> End {
     let id = peer.fresh_id();
     let message = call_of("sum", "add", encode_arguments(&[Value::S64(2)], &[])).encode(id);
     let length = u32::try_from(message.payload.len()).unwrap_or(u32::MAX);
-    let whole = [header(length, 3, 0, id.0), message.payload].concat();
+    let whole = [header(length, 3, 0, id.0), message.payload.into_vec()].concat();
     let cut = scene.seed.index(whole.len());
     peer.send_bytes(&whole[..cut]).await;
     match scene.seed.below(3) {
@@ -414,7 +414,7 @@ async fn never_reads(mut scene: Scene) -> End {
     // It goes on to speak, so that it finds out when nobody listens any more.
     let ping = Message::Ping(Beat { nonce: 1 }).encode(CONNECTION);
     let length = u32::try_from(ping.payload.len()).unwrap_or(u32::MAX);
-    let ping = [header(length, 15, 0, 0), ping.payload].concat();
+    let ping = [header(length, 15, 0, 0), ping.payload.into_vec()].concat();
     let until_it_ends = async {
         while peer.try_send_bytes(&ping).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -528,7 +528,7 @@ async fn pings(mut scene: Scene) -> End {
         let ping = Message::Ping(Beat { nonce }).encode(CONNECTION);
         let length = u32::try_from(ping.payload.len()).unwrap_or(u32::MAX);
         all.extend(header(length, 15, 0, 0));
-        all.extend(ping.payload);
+        all.extend(ping.payload.into_vec());
     }
     peer.send_bytes(&all).await;
     for nonce in 0..count {

@@ -40,7 +40,15 @@ impl Holder {
     pub(crate) async fn begin(&mut self, header: CallHeader, arguments: &[Value]) -> ExchangeId {
         let id = self.0.fresh_id();
         let arguments = encode_arguments(arguments, &[]);
-        self.0.send(id, Message::Call { header, arguments }).await;
+        self.0
+            .send(
+                id,
+                Message::Call {
+                    header,
+                    arguments: arguments.into(),
+                },
+            )
+            .await;
         id
     }
 

@@ -180,14 +180,14 @@ fn asked(kind: Kind, names: &Names) -> Vec<Message> {
             lease,
             ..CallHeader::default()
         },
-        arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]),
+        arguments: encode_arguments(&[Value::S64(2), Value::S64(3)], &[]).into(),
     };
     let on_object = |module: &str, function: &str, on, arguments: &[Value]| Message::Call {
         header: CallHeader {
             on,
             ..header_of(module, function)
         },
-        arguments: encode_arguments(arguments, &[]),
+        arguments: encode_arguments(arguments, &[]).into(),
     };
     let object = [Value::Handle(Handle::Host(names.object))];
     let withdraw = |lease, steal| {
@@ -568,7 +568,14 @@ async fn unharmed(victim: Victim) {
             ..header_of(OBJECTS, "counter.increment")
         };
         let arguments = encode_arguments(&[Value::Handle(Handle::Host(number))], &[]);
-        let value = answer(&mut holds, Message::Call { header, arguments }).await;
+        let value = answer(
+            &mut holds,
+            Message::Call {
+                header,
+                arguments: arguments.into(),
+            },
+        )
+        .await;
         assert_eq!(value.unwrap(), [6]);
     }
     serves

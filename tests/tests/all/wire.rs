@@ -114,7 +114,7 @@ async fn nothing_comes_before_a_hello_and_nothing_large_as_one() {
                     function: "add".into(),
                     ..CallHeader::default()
                 },
-                arguments: vec![0x80, 0xa0],
+                arguments: vec![0x80, 0xa0].into(),
             },
         ),
     ];
@@ -158,7 +158,7 @@ async fn nothing_comes_before_a_hello_and_nothing_large_as_one() {
             kind: Kind::Hello,
             flags: 0,
             id: CONNECTION,
-            payload,
+            payload: payload.into(),
         })
         .await;
         dismissed(
@@ -235,7 +235,11 @@ async fn an_id_means_one_thing_for_ever() {
         };
         let arguments =
             rpc_host_protocol::cbor::encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
-        Message::Call { header, arguments }.encode(ExchangeId(id))
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        }
+        .encode(ExchangeId(id))
     };
     for (ids, part) in [
         (vec![1, 1], "exchange #1 cannot begin after #1"),
@@ -369,7 +373,7 @@ async fn a_malformed_message_fails_its_exchange_and_no_other() {
             kind,
             flags: 0,
             id,
-            payload,
+            payload: payload.into(),
         })
         .await;
         let failure = peer.outcome(id).await.unwrap_err();
@@ -413,7 +417,14 @@ async fn malformed_arguments_are_named() {
             function: "add".into(),
             ..CallHeader::default()
         };
-        peer.send(id, Message::Call { header, arguments }).await;
+        peer.send(
+            id,
+            Message::Call {
+                header,
+                arguments: arguments.into(),
+            },
+        )
+        .await;
         let failure = peer.outcome(id).await.unwrap_err();
         assert_eq!(
             (failure.code, failure.fault),
@@ -439,7 +450,11 @@ async fn long_and_short_messages_are_interleaved() {
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[bytes], &[]);
     let long = peer.fresh_id();
-    let raw = Message::Call { header, arguments }.encode(long);
+    let raw = Message::Call {
+        header,
+        arguments: arguments.into(),
+    }
+    .encode(long);
     let frames: Vec<Vec<u8>> = rpc_host_protocol::assembler::fragments(&raw)
         .map(|(header, part)| [&header.encode()[..], part].concat())
         .collect();

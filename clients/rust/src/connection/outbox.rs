@@ -181,7 +181,7 @@ mod tests {
             kind,
             flags: 0,
             id: ExchangeId(id),
-            payload: vec![7; bytes],
+            payload: vec![7; bytes].into(),
         }
     }
 

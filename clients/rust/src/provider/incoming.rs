@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rpc_host_protocol::ErrorCode;
 use rpc_host_protocol::cbor::{Head, Reader, Writer};
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::types::Signature;
 use rpc_host_protocol::value::{Handle, ValueLimits};
 use serde::de::DeserializeOwned;
@@ -23,7 +24,7 @@ const METHOD: &str = "[method]";
 
 /// Of a call of a method of one of this program's objects: the number of the object, which is the first of the
 /// positional arguments, and all arguments without it.
-pub(crate) fn without_self(function: &str, arguments: &[u8]) -> Option<(u64, Vec<u8>)> {
+pub(crate) fn without_self(function: &str, arguments: &[u8]) -> Option<(u64, Payload)> {
     if !function.contains(METHOD) {
         return None;
     }
@@ -38,7 +39,7 @@ pub(crate) fn without_self(function: &str, arguments: &[u8]) -> Option<(u64, Vec
     let mut writer = Writer::new();
     writer.array(others);
     writer.raw(reader.rest());
-    Some((number, writer.into_bytes()))
+    Some((number, writer.into_bytes().into()))
 }
 
 /// A call that the host makes into this program.
@@ -47,7 +48,7 @@ pub struct Incoming {
     name: Arc<str>,
     path: String,
     functions: Arc<Functions>,
-    arguments: Vec<u8>,
+    arguments: Payload,
     /// Objects that are among the arguments stay as long as this does.
     read: Option<Read>,
     deadline: Option<Instant>,
@@ -58,7 +59,7 @@ impl Incoming {
         name: Arc<str>,
         path: String,
         functions: Arc<Functions>,
-        arguments: Vec<u8>,
+        arguments: Payload,
         read: Option<Read>,
         deadline: Option<Instant>,
     ) -> Self {
@@ -204,7 +205,7 @@ mod tests {
             "acme:log/logger".into(),
             path.to_owned(),
             Arc::default(),
-            arguments.to_owned(),
+            arguments.to_owned().into(),
             None,
             None,
         )
@@ -247,7 +248,7 @@ mod tests {
         let called = [0x82, 0xd9, 0x72, 0x71, 7, 0x61, b'a', 0xa0];
         let rest = vec![0x81, 0x61, b'a', 0xa0];
         let method = "a:b/c@0.1.0.[method]handler.call";
-        assert_eq!(without_self(method, &called), Some((7, rest)));
+        assert_eq!(without_self(method, &called), Some((7, rest.into())));
         assert_eq!(
             without_self("a:b/c@0.1.0.[static]handler.merge", &called),
             None

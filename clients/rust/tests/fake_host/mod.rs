@@ -197,7 +197,7 @@ impl Peer {
         loop {
             match self.receive().await? {
                 (id, Message::Call { header, arguments }) => {
-                    return Some((id, header.function, arguments));
+                    return Some((id, header.function, arguments.into_vec()));
                 }
                 (id, Message::Ping(beat)) => self.send(id, Message::Pong(beat)).await,
                 (_, Message::Pong(_)) => {}

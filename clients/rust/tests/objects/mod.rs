@@ -49,7 +49,7 @@ where
 impl Peer {
     async fn header(&mut self) -> (ExchangeId, CallHeader, Vec<u8>) {
         match self.receive().await.unwrap() {
-            (id, Message::Call { header, arguments }) => (id, header, arguments),
+            (id, Message::Call { header, arguments }) => (id, header, arguments.into_vec()),
             (_, other) => panic!("{other:?} instead of a call"),
         }
     }

@@ -96,7 +96,7 @@ impl Peer {
         bytes.push(0xa0);
         let call = Message::Call {
             header,
-            arguments: bytes,
+            arguments: bytes.into(),
         };
         self.send(ExchangeId(id), call).await;
     }

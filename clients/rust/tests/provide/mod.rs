@@ -83,8 +83,14 @@ impl Peer {
         };
         let mut arguments = cbor(arguments);
         arguments.push(0xa0);
-        self.send(ExchangeId(id), Message::Call { header, arguments })
-            .await;
+        self.send(
+            ExchangeId(id),
+            Message::Call {
+                header,
+                arguments: arguments.into(),
+            },
+        )
+        .await;
     }
 
     /// The answer to a call, whichever comes next.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::error::printable;
 use rpc_host_protocol::message::{CallHeader, Message, Release, UploadHeader};
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Kind, Operation};
 use tracing::{Span, debug_span};
 
@@ -119,7 +120,7 @@ impl<B: Backend> Session<B> {
         &mut self,
         id: ExchangeId,
         header: CallHeader,
-        arguments: Vec<u8>,
+        arguments: Payload,
     ) -> Result<(), SessionEnd> {
         let span = self.span(debug_span!(
             "call",

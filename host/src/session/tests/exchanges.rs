@@ -204,7 +204,7 @@ async fn a_malformed_message_is_a_failure_of_its_exchange_alone() {
         kind,
         flags: 0,
         id: ExchangeId(id),
-        payload: vec![0xff, 0x00],
+        payload: vec![0xff, 0x00].into(),
     };
     for (kind, id, answered) in [
         (Kind::Call, 3, 3),

@@ -17,7 +17,7 @@ fn on_object(function: &str, arguments: &[u8]) -> Message {
     };
     Message::Call {
         header,
-        arguments: arguments.to_vec(),
+        arguments: arguments.to_vec().into(),
     }
 }
 

@@ -17,7 +17,7 @@ fn heard(function: &str) -> Message {
     };
     Message::Call {
         header,
-        arguments: b"arguments".to_vec(),
+        arguments: b"arguments".to_vec().into(),
     }
 }
 

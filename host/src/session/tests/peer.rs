@@ -157,11 +157,11 @@ impl Backend for Arc<FakeNode> {
             })
         };
         match call.header.function.as_str() {
-            "echo" => reply(call.arguments),
+            "echo" => reply(call.arguments.into_vec()),
             "large" => reply(vec![7; 1 << 20]),
             "wait" => {
                 self.gate.notified().await;
-                reply(call.arguments)
+                reply(call.arguments.into_vec())
             }
             "hang" => std::future::pending().await,
             "say" => {
@@ -171,13 +171,13 @@ impl Backend for Arc<FakeNode> {
                 self.gate.notified().await;
                 self.say(call.ear.as_ref(), "three");
                 *self.ear.lock().unwrap() = call.ear;
-                reply(call.arguments)
+                reply(call.arguments.into_vec())
             }
             "flood" => {
                 for number in 0..FLOOD {
                     self.say(call.ear.as_ref(), &format!("{number:<100}"));
                 }
-                reply(call.arguments)
+                reply(call.arguments.into_vec())
             }
             "panic" => panic!("a fault of the host, as the test wants it"),
             other => Err(Failure::new(ErrorCode::NotFound, Fault::Tenant, other)),
@@ -424,7 +424,7 @@ impl Peer {
     /// The next message, which has to be a call of the host's.
     pub(super) async fn called(&mut self) -> (u32, CallHeader, Vec<u8>) {
         match self.receive().await.unwrap() {
-            (id, Message::Call { header, arguments }) => (id, header, arguments),
+            (id, Message::Call { header, arguments }) => (id, header, arguments.into_vec()),
             other => panic!("expected a call, got {other:?}"),
         }
     }
@@ -531,6 +531,6 @@ pub(super) fn call(function: &str, arguments: &[u8]) -> Message {
     };
     Message::Call {
         header,
-        arguments: arguments.to_vec(),
+        arguments: arguments.to_vec().into(),
     }
 }

@@ -35,7 +35,9 @@ fn chain(name: &str) -> Chain {
 fn reach_out(reach: &Reach, arguments: &[u8]) -> JoinHandle<Result<Vec<u8>, ReachError>> {
     let (reach, arguments) = (reach.clone(), arguments.to_vec());
     tokio::spawn(async move {
-        let reply = reach.call(header("f"), arguments, chain("app")).await;
+        let reply = reach
+            .call(header("f"), arguments.into(), chain("app"))
+            .await;
         reply.map(|reply| reply.value)
     })
 }
@@ -80,7 +82,7 @@ async fn a_client_may_fail_and_what_is_no_failure_is_one() {
         kind: Kind::Failure,
         flags: 0,
         id: ExchangeId(id),
-        payload: vec![0xff],
+        payload: vec![0xff].into(),
     })
     .await;
     let error = malformed.await.unwrap().unwrap_err();
@@ -148,8 +150,11 @@ async fn answers_that_nobody_has_dropped_carry_so_many_bytes_and_no_more() {
     let mut held = Vec::new();
     for number in 0..6 {
         let reach = reach.clone();
-        let call =
-            tokio::spawn(async move { reach.call(header("f"), Vec::new(), chain("app")).await });
+        let call = tokio::spawn(async move {
+            reach
+                .call(header("f"), Vec::new().into(), chain("app"))
+                .await
+        });
         let (id, ..) = peer.called().await;
         peer.answer(id, &[7; 90_000]).await;
         let reply = call.await.unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::message::CallHeader;
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -52,7 +53,7 @@ pub(super) struct Call {
     pub(super) id: ExchangeId,
     pub(super) target: Target,
     pub(super) header: CallHeader,
-    pub(super) arguments: Vec<u8>,
+    pub(super) arguments: Payload,
     pub(super) arrival: Option<Arc<Arrival>>,
     pub(super) arrived: Instant,
 }

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use rpc_host_protocol::assembler::RawMessage;
 use rpc_host_protocol::cbor::decode_envelope;
 use rpc_host_protocol::message::{CallHeader, Lapse, Leased, Withdraw};
+use rpc_host_protocol::payload::Payload;
 use rpc_host_protocol::{ErrorCode, ExchangeId, Failure, Fault, Message};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -164,7 +165,7 @@ impl Shared {
         self: &Arc<Self>,
         id: ExchangeId,
         header: CallHeader,
-        arguments: Vec<u8>,
+        arguments: Payload,
     ) -> Result<(), String> {
         // Also where the call is refused: what it brings is counted, and let go of.
         let arrival = self.arrived(&arguments);

@@ -530,7 +530,7 @@ impl Outside for Echo {
     fn call<'a>(&'a self, _: &'a Imported, arguments: Brought) -> Answer<'a, Given> {
         let (seen, given) = match arguments {
             Brought::Encoded(data) => {
-                let bytes = data.into_bytes();
+                let bytes = data.into_bytes().into_vec();
                 let mut reader = Reader::new(&bytes, u32::MAX);
                 reader.head().unwrap();
                 let first = reader.item(u32::MAX).unwrap().to_vec();
@@ -693,7 +693,7 @@ async fn by_values(instance: &mut Instance, index: usize, bytes: &[u8]) -> Ended
 async fn as_data(instance: &mut Instance, index: usize, bytes: &[u8]) -> Ended {
     let prepared = Arc::clone(&instance.prepared);
     let function = prepared.functions().get(index).unwrap();
-    let data = Encoded::check(bytes.to_vec(), &function.signature, 16 << 20);
+    let data = Encoded::check(bytes.to_vec().into(), &function.signature, 16 << 20);
     let data = data.map_err(|error| SandboxError::from(error).to_string())?;
     let deadline = Instant::now() + Duration::from_secs(60);
     match instance.call(index, Brought::Encoded(data), deadline).await {
@@ -1055,7 +1055,7 @@ fn a_reply_that_would_be_too_long_is_not_made_and_the_instance_lives_on() {
         let mut instance = pair.bench.instance_of(&prepared).await;
         instance.store.set_hostcall_fuel(64 << 20);
         let mut call = async |length: usize| {
-            let data = Encoded::check(of(length), &function.signature, 100).unwrap();
+            let data = Encoded::check(of(length).into(), &function.signature, 100).unwrap();
             let given = instance.call(index, Brought::Encoded(data), deadline);
             given.await.unwrap()
         };
