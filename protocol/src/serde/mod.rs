@@ -7,7 +7,7 @@
 //! | Rust | WIT |
 //! |---|---|
 //! | `bool`, integers, floats, `char`, `String` | the same |
-//! | `Vec<u8>` (with or without `serde_bytes`) | `list<u8>` |
+//! | `Vec<u8>` (with `serde_bytes` or without, which takes much longer) | `list<u8>` |
 //! | `Vec<T>`, `HashSet<T>`, `[T; N]` | `list<T>` |
 //! | tuple, tuple struct | `tuple` |
 //! | `HashMap<K, V>`, `BTreeMap<K, V>` | `map<K, V>` |
