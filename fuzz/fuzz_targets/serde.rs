@@ -3,11 +3,14 @@
 #![no_main]
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use rpc_host_protocol::cbor::{Reader, handles};
-use rpc_host_protocol::serde::{describe, from_cbor, split_result, to_cbor};
+use rpc_host_protocol::serde::{describe, from_cbor, from_cbor_owned, split_result, to_cbor};
 use rpc_host_protocol::value::Handle;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Every shape that the mapping knows, within itself.
@@ -36,7 +39,17 @@ enum Shape {
 const MAX_DESCRIPTION_BYTES: usize = 100;
 const MAX_LEVELS: u32 = 64;
 
+/// Bytes that are given away come to the same as those that are not.
+fn same<T: DeserializeOwned + Debug>(bytes: &[u8]) {
+    let given_away = from_cbor_owned::<T>(bytes.to_vec(), "value");
+    let borrowed = from_cbor::<T>(bytes, "value");
+    assert_eq!(format!("{given_away:?}"), format!("{borrowed:?}"));
+}
+
 fuzz_target!(|bytes: &[u8]| {
+    // The first asks for a buffer.
+    same::<CString>(bytes);
+    same::<Shape>(bytes);
     // A handle takes four bytes or more.
     assert!(handles(bytes).count() <= bytes.len() / 4);
     if let Ok(item) = Reader::new(bytes, u32::MAX).item(MAX_LEVELS) {

@@ -103,6 +103,9 @@ impl Shares {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::task::Poll;
     use std::time::Duration;
 
     use tokio::time::timeout;
@@ -154,8 +157,29 @@ mod tests {
         assert!(take(&shares, "one", 1).await.is_some());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_units_or_waits_for_some_is_not_forgotten() {
+        let shares = Shares::with_share(1000, 2);
+        let _held = [
+            take(&shares, "holds", 1).await.unwrap(),
+            take(&shares, "holds", 1).await.unwrap(),
+        ];
+        let all = take(&shares, "waits", 2).await.unwrap();
+        let waiting: Arc<str> = "waits".into();
+        let mut waiting = pin!(shares.take(&waiting, 2));
+        let once = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending()));
+        assert!(once.await);
+        drop(all);
+        for number in 0..2 * MANY_TENANTS {
+            drop(take(&shares, &format!("t{number}"), 1).await);
+        }
+        assert!(take(&shares, "holds", 1).await.is_none());
+        assert!(take(&shares, "waits", 1).await.is_none());
+        let _all = waiting.await.unwrap();
+    }
+
     #[tokio::test]
-    async fn nothing_is_remembered_of_tenants_that_hold_nothing() {
+    async fn few_are_remembered_of_tenants_that_hold_nothing() {
         let shares = Shares::new(1);
         for number in 0..10 * MANY_TENANTS {
             drop(take(&shares, &format!("t{number}"), 1).await);

@@ -84,6 +84,10 @@ impl fmt::Debug for Payload {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::assembler::RawMessage;
+    use crate::message::CallHeader;
+    use crate::serde::ArgumentList;
+    use crate::{ExchangeId, Message};
 
     #[test]
     fn what_is_put_in_front_uses_the_room_there_is() {
@@ -113,6 +117,42 @@ mod tests {
         payload.leave_out(9);
         assert!(payload.is_empty() && payload.into_vec().is_empty());
         assert!(Payload::behind(3, vec![1]).is_empty());
+    }
+
+    #[test]
+    fn a_call_has_the_header_it_was_given_last() {
+        let header = |length| CallHeader {
+            module: "m".repeat(length),
+            ..CallHeader::default()
+        };
+        let id = ExchangeId(1);
+        // Each in the room that the one before left, with room to spare, and without.
+        let mut list = ArgumentList::new();
+        list.push("text").unwrap();
+        let mut arguments = list.into_payload();
+        let expected = arguments.clone();
+        for length in [10, 1000, 20, 30, 2000, 0] {
+            let call = Message::Call {
+                header: header(length),
+                arguments,
+            };
+            let whole = call.clone().encode(id);
+            let again = Message::decode(whole.clone()).unwrap();
+            assert_eq!(again, call, "{length}");
+            let moved = RawMessage {
+                payload: whole.payload.to_vec().into(),
+                ..whole
+            };
+            assert_eq!(Message::decode(moved).unwrap(), call);
+            let Message::Call {
+                arguments: left, ..
+            } = again
+            else {
+                panic!("{again:?}");
+            };
+            arguments = left;
+            assert_eq!(arguments, expected);
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use rpc_host_protocol::ExchangeId;
+
 use super::*;
 use crate::clock::ManualClock;
 
@@ -169,4 +171,15 @@ fn an_ear_hears_what_is_said_in_its_call() {
     scribe.write(&name("b"), ROOM, OutputStream::Stdout, None, "two");
     assert_eq!(*heard.0.lock().unwrap(), ["one", "two"]);
     Scribe::default().write(&name("a"), ROOM, OutputStream::Stdout, None, "nowhere");
+}
+
+#[test]
+fn a_call_is_called_by_its_session_and_exchange() {
+    let names = [
+        CallName::Ahead,
+        CallName::Session(0xab),
+        CallName::Exchange(0xab, ExchangeId(7)),
+    ];
+    let names = names.map(|name| name.to_string());
+    assert_eq!(names, ["ahead", "00000000000000ab", "00000000000000ab#7"]);
 }

@@ -12,6 +12,10 @@ use tokio::time::Instant;
 
 /// So many calls within two spans are a reason to have something ready.
 const CALLS: u32 = 2;
+/// Where a tenant lacks room, those give way that are called so many times more seldom than the one that lacks it;
+const MORE_OFTEN: u32 = 8;
+/// nobody does that is called so often in a span.
+const OFTEN: u32 = 16;
 /// So many calls in a span for each that is ready are a reason to have twice as many.
 const CALLS_FOR_EACH: u32 = 64;
 /// From so many on, half of them are made, and cleared away, at a time.
@@ -41,8 +45,8 @@ pub(super) struct Demand {
     failures: u32,
     /// How often there was no room since one was made.
     shortages: u32,
-    /// Others of its tenant lack room, or did in the span before.
-    is_short: bool,
+    /// Calls in a span that are asked for, as others of its tenant lack room, or did in the span before.
+    asked: Option<u32>,
     paused_until: Option<Instant>,
 }
 
@@ -71,7 +75,7 @@ impl Demand {
             paid: 0,
             failures: 0,
             shortages: 0,
-            is_short: false,
+            asked: None,
             paused_until: None,
         }
     }
@@ -137,33 +141,36 @@ impl Demand {
         self.paused_until = Some(now + doubled(FIRST_PAUSE, &mut self.failures));
     }
 
-    /// There is no room for one.
-    pub(super) fn lacks_room(&mut self, now: Instant) {
+    /// There is no room for one. Tells how many calls in a span are to be asked of others; nothing if it is called seldom
+    /// itself.
+    pub(super) fn lacks_room(&mut self, now: Instant) -> Option<u32> {
         self.paused_until = Some(now + doubled(PAUSE_WITHOUT_ROOM, &mut self.shortages));
+        let calls = self.present.max(self.previous);
+        (calls >= CALLS).then(|| (calls / MORE_OFTEN).clamp(CALLS, OFTEN))
     }
 
-    /// Others of its tenant lack room. From now on nothing is kept for less than two calls in a span: calls that come one by
-    /// one do not have those do without that come often.
-    pub(super) fn others_lack_room(&mut self) {
-        self.is_short = true;
+    /// Others of its tenant lack room. From now on nothing is kept for less calls in a span, this one and the one before:
+    /// calls that come one by one do not have those do without that come often.
+    pub(super) fn others_lack_room(&mut self, asked: u32) {
+        self.asked = Some(asked);
         if self.is_seldom() {
             self.target = 0;
         }
     }
 
-    /// A span is over, and so many are ready. In it, others of its tenant lacked room, or not.
+    /// A span is over, and so many are ready. As others of its tenant lacked room in it, so many calls are asked for.
     pub(super) fn look(
         &mut self,
         now: Instant,
         ready: u32,
-        (idle, is_short): (Duration, bool),
+        (idle, asked): (Duration, Option<u32>),
     ) -> Outlook {
         if now.saturating_duration_since(self.last_call) >= idle {
             return Outlook::Idle;
         }
-        match is_short {
-            true => self.others_lack_room(),
-            false => self.is_short = false,
+        match asked {
+            Some(asked) => self.others_lack_room(asked),
+            None => self.asked = None,
         }
         // One is kept as long as there are calls at all, and those for which it is not time yet.
         let unused = self.least.saturating_sub(self.at_a_time() - 1);
@@ -176,11 +183,10 @@ impl Demand {
 
     /// Whether too few calls have come for something to be ready.
     fn is_seldom(&self) -> bool {
-        let lately = match self.is_short {
-            true => self.present.max(self.previous),
-            false => self.present.saturating_add(self.previous),
-        };
-        lately < CALLS
+        match self.asked {
+            Some(asked) => self.present.max(self.previous) < asked,
+            None => self.present.saturating_add(self.previous) < CALLS,
+        }
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
         ready: u32,
         calls: u32,
         made: u32,
-        is_short: bool,
+        asked: Option<u32>,
     }
 
     impl Calls {
@@ -217,7 +223,7 @@ mod tests {
                 ready: 0,
                 calls: 0,
                 made: 0,
-                is_short: false,
+                asked: None,
             }
         }
 
@@ -246,9 +252,7 @@ mod tests {
 
         fn end_of_span(&mut self) -> Outlook {
             self.now += span(IDLE);
-            let outlook = self
-                .demand
-                .look(self.now, self.ready, (IDLE, self.is_short));
+            let outlook = self.demand.look(self.now, self.ready, (IDLE, self.asked));
             match outlook {
                 Outlook::Keep(most) => self.ready = self.ready.min(most),
                 Outlook::Idle => self.ready = 0,
@@ -314,7 +318,7 @@ mod tests {
         assert_eq!(calls.end_of_span(), Outlook::Keep(1));
         assert_eq!(calls.burst(1), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(1));
-        calls.is_short = true;
+        calls.asked = Some(2);
         assert_eq!(calls.burst(2), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(2));
         assert_eq!(calls.burst(1), 1);
@@ -322,7 +326,7 @@ mod tests {
         assert_eq!(calls.burst(1), 1);
         assert_eq!(calls.end_of_span(), Outlook::Keep(0));
         // In the span that follows, too.
-        calls.is_short = false;
+        calls.asked = None;
         assert_eq!(calls.burst(1), 0);
         assert_eq!(calls.end_of_span(), Outlook::Keep(0));
         assert_eq!(calls.burst(1), 0);
@@ -340,11 +344,26 @@ mod tests {
         }
         for calls in [&mut seldom, &mut often] {
             assert!(calls.demand.is_frequent());
-            calls.demand.others_lack_room();
+            calls.demand.others_lack_room(2);
         }
         assert!(!seldom.demand.is_frequent() && often.demand.is_frequent());
         assert_eq!(seldom.burst(1), 1, "which is given up by whoever holds it");
         assert_eq!(seldom.ready, 0);
+    }
+
+    #[test]
+    fn who_lacks_room_asks_others_for_an_eighth_of_its_own_calls_within_bounds() {
+        let now = Instant::now();
+        let mut demand = Demand::new(now);
+        let mut asked = Vec::new();
+        for calls in 1..400 {
+            demand.call(now, 0, MOST);
+            if [1, 2, 17, 40, 127, 399].contains(&calls) {
+                asked.push(demand.lacks_room(now));
+            }
+        }
+        let expected = [None, Some(2), Some(2), Some(5), Some(15), Some(16)];
+        assert_eq!(asked, expected);
     }
 
     #[test]
@@ -413,7 +432,7 @@ mod tests {
             let later = now + span(IDLE);
             demand.call(later, ready, MANY_AT_MOST);
             ready = ready.saturating_sub(1);
-            if let Outlook::Keep(most) = demand.look(later, ready, (IDLE, false)) {
+            if let Outlook::Keep(most) = demand.look(later, ready, (IDLE, None)) {
                 ready = ready.min(most);
             }
         }

@@ -144,7 +144,6 @@ struct Content {
 }
 
 /// What is let go of. Dropped outside of all locks.
-#[derive(Default)]
 #[must_use = "to be dropped where nobody waits for it"]
 pub(super) struct LetGo {
     _ready: Vec<Fresh>,
@@ -253,19 +252,18 @@ impl Stock {
         drop(ready);
     }
 
-    /// There was no room for one.
-    pub(super) fn lacks_room(&self) {
-        self.content().demand.lacks_room(Instant::now());
+    /// There was no room for one. Tells how many calls in a span are to be asked of others of its tenant, if any.
+    pub(super) fn lacks_room(&self) -> Option<u32> {
+        self.content().demand.lacks_room(Instant::now())
     }
 
-    /// There was none for another one of its tenant. What is kept for calls that come seldom is let go of.
-    pub(super) fn others_lack_room(&self) -> LetGo {
+    /// There was none for another one of its tenant. What is kept for less calls in a span is let go of, if anything.
+    pub(super) fn others_lack_room(&self, asked: u32) -> Option<LetGo> {
         let mut content = self.content();
-        content.demand.others_lack_room();
-        match content.demand.is_frequent() {
-            true => LetGo::default(),
-            false => content.clear(),
-        }
+        content.demand.others_lack_room(asked);
+        let is_held = !content.ready.is_empty() || !content.used.is_empty();
+        let is_seldom = !content.demand.is_frequent();
+        (is_held && is_seldom).then(|| content.clear())
     }
 
     /// One could not be made.
@@ -273,12 +271,12 @@ impl Stock {
         self.content().demand.failed(Instant::now());
     }
 
-    /// A span of time is over, in which its tenant was short of room, or not. What is too much is let go of; `None` beside
-    /// it: nobody called for so long.
-    pub(super) fn look(&self, idle: Duration, is_short: bool) -> (LetGo, Option<()>) {
+    /// A span of time is over, in which so many calls are asked for, if its tenant was short of room. What is too much is let
+    /// go of; `None` beside it: nobody called for so long.
+    pub(super) fn look(&self, idle: Duration, asked: Option<u32>) -> (LetGo, Option<()>) {
         let mut content = self.content();
         let ready = count(&content.ready);
-        match content.demand.look(Instant::now(), ready, (idle, is_short)) {
+        match content.demand.look(Instant::now(), ready, (idle, asked)) {
             Outlook::Idle => (content.end(), None),
             Outlook::Keep(most) => {
                 let most = usize::try_from(most).unwrap_or(usize::MAX);

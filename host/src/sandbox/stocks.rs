@@ -4,8 +4,8 @@
 //! that no call ever waits for them or is refused because of them; what comes to be too much by what calls
 //! take goes at once.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
 };
@@ -35,8 +35,8 @@ pub(super) struct Stocks {
     pub(super) places: Shares,
     /// Bytes that all of them may take.
     pub(super) memory: Arc<Quantity>,
-    /// The tenants that had no room for one since they were last looked after.
-    short: Mutex<HashSet<u64>>,
+    /// The tenants that had no room for one since they were last looked after: how many calls in a span they ask for.
+    short: Mutex<HashMap<u64, u32>>,
     most_of_registration: u32,
     idle: Duration,
 }
@@ -149,6 +149,10 @@ impl Stocks {
         }
         let recipe = Recipe::of(ahead, prepared, setting);
         let stock = Arc::new(Stock::new(recipe, Arc::clone(&known.counts)));
+        if let Some(asked) = self.short().get(&tenant).copied() {
+            // It holds nothing yet.
+            drop(stock.others_lack_room(asked));
+        }
         if let Some(before) = known.stock.replace(Arc::clone(&stock)) {
             _over = before.end();
         }
@@ -185,7 +189,10 @@ impl Stocks {
         let short = std::mem::take(&mut *self.short());
         for some in stocks.chunks(LOOKED_AT_ONCE) {
             for stock in some {
-                self.look_at(stock, short.contains(&stock.recipe().account.tenant()));
+                let tenant = stock.recipe().account.tenant();
+                // Since this look began, too.
+                let asked = short.get(&tenant).max(self.short().get(&tenant)).copied();
+                self.look_at(stock, asked);
             }
             tokio::task::yield_now().await;
         }
@@ -196,8 +203,8 @@ impl Stocks {
         is_needed
     }
 
-    fn look_at(&self, stock: &Arc<Stock>, is_short: bool) {
-        let (let_go, is_called) = stock.look(self.idle, is_short);
+    fn look_at(&self, stock: &Arc<Stock>, asked: Option<u32>) {
+        let (let_go, is_called) = stock.look(self.idle, asked);
         drop(let_go);
         let account = &stock.recipe().account;
         if !account.has_to_spare(0) {
@@ -210,16 +217,43 @@ impl Stocks {
         }
     }
 
-    /// There was no room for an instance of this one. What its tenant keeps for calls that come seldom goes, once in each
-    /// span of time: all that it has is looked through for that.
-    pub(super) fn lacks_room(&self, stock: &Stock) {
+    /// There was no room for an instance of this one. What its tenant keeps for calls that come much more seldom goes: all that
+    /// it has is looked through for that, in each span of time once, and again for one that is called more often still.
+    pub(super) fn lacks_room(self: &Arc<Self>, stock: &Stock) {
         let tenant = stock.recipe().account.tenant();
-        if !self.short().insert(tenant) {
-            stock.lacks_room();
+        let Some(asked) = stock.lacks_room() else {
+            return;
+        };
+        if !self.asks_for(tenant, asked) {
             return;
         }
-        for other in self.of(tenant) {
-            drop(other.others_lack_room());
+        if let Ok(runtime) = Handle::try_current() {
+            let stocks = Arc::clone(self);
+            runtime.spawn(async move { stocks.make_room(tenant, asked).await });
+        }
+    }
+
+    /// Whether it is much more than is asked for already.
+    fn asks_for(&self, tenant: u64, asked: u32) -> bool {
+        let mut short = self.short();
+        let present = short.entry(tenant).or_default();
+        let is_more = asked >= present.saturating_mul(2).max(1);
+        if is_more {
+            *present = asked;
+        }
+        is_more
+    }
+
+    /// To clear away what somebody's guests left may take long: others have their turns between.
+    async fn make_room(&self, tenant: u64, asked: u32) {
+        for some in self.of(tenant).chunks(LOOKED_AT_ONCE) {
+            for stock in some {
+                if let Some(let_go) = stock.others_lack_room(asked) {
+                    drop(let_go);
+                    tokio::task::yield_now().await;
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 
@@ -302,7 +336,7 @@ impl Stocks {
     }
 
     /// Nothing panics while it is locked, so poison means nothing here.
-    fn short(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn short(&self) -> MutexGuard<'_, HashMap<u64, u32>> {
         self.short.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -76,6 +76,10 @@ pub enum SyntaxError {
     /// A map has the same key twice.
     #[error("a map has the same key twice")]
     DuplicateKey,
+    /// A map that is part of a key has an array or a map as a key. Each level of such keys would have to be compared as a
+    /// whole.
+    #[error("a map within a key has an array or a map as a key")]
+    KeyWithinKey,
 }
 
 /// A cursor over CBOR bytes with a budget of items.
@@ -330,7 +334,7 @@ impl<'a> Reader<'a> {
     /// Reads one whole item, checking all of it, and gives its bytes.
     pub fn item(&mut self, max_depth: u32) -> Result<&'a [u8], SyntaxError> {
         let start = self.position;
-        self.walk(max_depth, max_depth)?;
+        self.walk(max_depth, max_depth, false)?;
         Ok(self.bytes.get(start..self.position).unwrap_or_default())
     }
 
@@ -342,7 +346,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn walk(&mut self, levels_left: u32, max_depth: u32) -> Result<(), SyntaxError> {
+    fn walk(&mut self, levels_left: u32, max_depth: u32, in_key: bool) -> Result<(), SyntaxError> {
         let deeper = || {
             levels_left
                 .checked_sub(1)
@@ -352,20 +356,23 @@ impl<'a> Reader<'a> {
             Head::Array(length) => {
                 let levels_left = deeper()?;
                 for _ in 0..length {
-                    self.walk(levels_left, max_depth)?;
+                    self.walk(levels_left, max_depth, in_key)?;
                 }
             }
             Head::Map(length) => {
                 let levels_left = deeper()?;
                 let mut keys = Keys::default();
                 for _ in 0..length {
+                    if in_key && matches!(self.peek()?, Head::Array(_) | Head::Map(_)) {
+                        return Err(SyntaxError::KeyWithinKey);
+                    }
                     let key = self.position;
-                    self.walk(levels_left, max_depth)?;
+                    self.walk(levels_left, max_depth, true)?;
                     let key = self.bytes.get(key..self.position).unwrap_or_default();
                     if !keys.insert(key) {
                         return Err(SyntaxError::DuplicateKey);
                     }
-                    self.walk(levels_left, max_depth)?;
+                    self.walk(levels_left, max_depth, in_key)?;
                 }
             }
             _ => {}

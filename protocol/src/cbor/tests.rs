@@ -746,3 +746,17 @@ fn a_key_that_comes_twice_is_found_among_few_and_among_many() {
         }
     }
 }
+
+#[test]
+fn keys_are_not_nested_in_keys() {
+    let item = |text: &str| Reader::new(&hex(text), 1000).item(32).map(<[u8]>::len);
+    // {[1]: 0}, {{1: 0}: 0}, {[{1: [{[1]: 0}]}]: 0} but for its innermost key, which is refused.
+    assert_eq!(item("a1 81 01 00"), Ok(4));
+    assert_eq!(item("a1 a1 01 00 00"), Ok(5));
+    assert_eq!(item("a1 81 a1 01 81 a1 02 00 00"), Ok(9));
+    let within = Err(SyntaxError::KeyWithinKey);
+    assert_eq!(item("a1 81 a1 01 81 a1 81 02 00 00"), within);
+    assert_eq!(item("a1 a1 a1 01 00 00 00"), within);
+    // What is no key is not within one.
+    assert_eq!(item("a1 00 a1 81 01 00"), Ok(6));
+}

@@ -31,7 +31,7 @@ pub fn from_cbor<'de, T: Deserialize<'de>>(bytes: &'de [u8], root: &str) -> Resu
         .map_err(|misfit| misfit.at_root(root))
 }
 
-/// The same of bytes that whoever has them needs no more: a byte string is not copied, if its type asks for a buffer
+/// The same of bytes that whoever has them needs no more: a single byte string keeps their buffer, if its type asks for one
 /// (`deserialize_byte_buf`, as `serde_bytes::ByteBuf` does).
 pub fn from_cbor_owned<T: DeserializeOwned>(bytes: Vec<u8>, root: &str) -> Result<T, ValueError> {
     match whole::take(bytes) {

@@ -48,7 +48,7 @@ impl<B: Backend> Session<B> {
             }
         };
         match message {
-            Message::Call { header, arguments } => self.on_call(id, header, arguments).await,
+            Message::Call { header, arguments } => self.on_call(id, header, arguments, bytes).await,
             Message::Request(operation) => self.on_request(id, operation, bytes).await,
             Message::Upload(header) => self.on_upload(id, header).await,
             Message::Chunk(chunk) => {
@@ -121,6 +121,7 @@ impl<B: Backend> Session<B> {
         id: ExchangeId,
         header: CallHeader,
         arguments: Payload,
+        bytes: usize,
     ) -> Result<(), SessionEnd> {
         let span = self.span(debug_span!(
             "call",
@@ -140,7 +141,7 @@ impl<B: Backend> Session<B> {
             token.fail(too_fast).await;
             return Ok(());
         }
-        let Some((mut token, slot)) = self.take_slot(token, arguments.len()).await else {
+        let Some((mut token, slot)) = self.take_slot(token, bytes).await else {
             return Ok(());
         };
         let ear = header.output.then(|| token.tap() as Arc<dyn Ear>);

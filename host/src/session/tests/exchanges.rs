@@ -158,19 +158,30 @@ async fn calls_in_flight_carry_no_more_than_so_many_bytes() {
     };
     let mut peer = Peer::welcome(limits).await;
     let bytes = [0; 90_000];
-    for id in [1, 3, 5, 7] {
+    // Wherever in a message they are.
+    let with_long_header = |function| {
+        let mut call = call(function, &[]);
+        if let Message::Call { header, .. } = &mut call {
+            header.module = "m".repeat(bytes.len());
+        }
+        call
+    };
+    for id in [1, 5] {
         peer.send(id, call("hang", &bytes)).await;
+        peer.send(id + 2, with_long_header("hang")).await;
     }
     peer.running(4).await;
     peer.send(9, call("echo", &bytes)).await;
     assert!(peer.failure(9).await.message.contains("too many bytes"));
-    peer.call(11, "echo").await;
-    peer.reply(11).await;
-    peer.send(1, Message::Cancel).await;
-    peer.failure(1).await;
+    peer.send(11, with_long_header("echo")).await;
+    assert!(peer.failure(11).await.message.contains("too many bytes"));
+    peer.call(13, "echo").await;
+    peer.reply(13).await;
+    peer.send(5, Message::Cancel).await;
+    peer.failure(5).await;
     peer.running(3).await;
-    peer.send(13, call("echo", &bytes)).await;
-    assert_eq!(peer.reply(13).await.len(), bytes.len());
+    peer.send(15, call("echo", &bytes)).await;
+    assert_eq!(peer.reply(15).await.len(), bytes.len());
 }
 
 #[tokio::test]
