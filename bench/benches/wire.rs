@@ -27,10 +27,7 @@ fn call() -> Message {
         output: false,
     };
     let arguments = encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
-    Message::Call {
-        header,
-        arguments: arguments.into(),
-    }
+    Message::call(header, arguments)
 }
 
 fn reply() -> Message {

@@ -350,6 +350,14 @@ impl Message {
         }
     }
 
+    /// A call with these arguments: two CBOR items, an array of positional ones and a map of named ones.
+    pub fn call(header: CallHeader, arguments: impl Into<Payload>) -> Message {
+        Message::Call {
+            header,
+            arguments: arguments.into(),
+        }
+    }
+
     /// Its bytes, as a message of exchange `id`.
     pub fn encode(self, id: ExchangeId) -> RawMessage {
         let kind = self.kind();

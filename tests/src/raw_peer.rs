@@ -183,14 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> RawPeer<S> {
             ..CallHeader::default()
         };
         let arguments = encode_arguments(arguments, &[]);
-        self.send(
-            id,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        self.send(id, Message::call(header, arguments)).await;
         id
     }
 

@@ -12,9 +12,9 @@ use tokio::time::Instant;
 
 /// So many calls within two spans are a reason to have something ready.
 const CALLS: u32 = 2;
-/// Where a tenant lacks room, those give way that are called so many times more seldom than the one that lacks it;
+/// Whoever lacks room has that of others of its tenant that are called so many times more seldom.
 const MORE_OFTEN: u32 = 8;
-/// nobody does that is called so often in a span.
+/// So many calls in a span are the most that are asked for: nobody who is called as often gives way.
 const OFTEN: u32 = 16;
 /// So many calls in a span for each that is ready are a reason to have twice as many.
 const CALLS_FOR_EACH: u32 = 64;
@@ -149,7 +149,7 @@ impl Demand {
         (calls >= CALLS).then(|| (calls / MORE_OFTEN).clamp(CALLS, OFTEN))
     }
 
-    /// Others of its tenant lack room. From now on nothing is kept for less calls in a span, this one and the one before:
+    /// Others of its tenant lack room. From now on nothing is kept for fewer calls in a span, this one and the one before:
     /// calls that come one by one do not have those do without that come often.
     pub(super) fn others_lack_room(&mut self, asked: u32) {
         self.asked = Some(asked);

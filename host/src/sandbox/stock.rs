@@ -257,7 +257,7 @@ impl Stock {
         self.content().demand.lacks_room(Instant::now())
     }
 
-    /// There was none for another one of its tenant. What is kept for less calls in a span is let go of, if anything.
+    /// There was none for another one of its tenant. What is kept for fewer calls in a span is let go of, if anything.
     pub(super) fn others_lack_room(&self, asked: u32) -> Option<LetGo> {
         let mut content = self.content();
         content.demand.others_lack_room(asked);

@@ -185,14 +185,7 @@ impl Client {
             let arguments = encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
             let id = ExchangeId(self.next);
             self.next += 2;
-            self.send(
-                id,
-                Message::Call {
-                    header,
-                    arguments: arguments.into(),
-                },
-            )
-            .await;
+            self.send(id, Message::call(header, arguments)).await;
             loop {
                 let (header, payload) = self.receive().await;
                 if header.kind == Kind::Reply {

@@ -85,15 +85,7 @@ impl Holder {
     pub(super) async fn begin(&mut self, header: CallHeader, arguments: &[Value]) -> ExchangeId {
         let id = self.peer.fresh_id();
         let arguments = encode_arguments(arguments, &[]);
-        self.peer
-            .send(
-                id,
-                Message::Call {
-                    header,
-                    arguments: arguments.into(),
-                },
-            )
-            .await;
+        self.peer.send(id, Message::call(header, arguments)).await;
         id
     }
 

@@ -188,14 +188,7 @@ async fn goes_round(mut scene: Scene) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
-    peer.send(
-        inner,
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        },
-    )
-    .await;
+    peer.send(inner, Message::call(header, arguments)).await;
     let end = ended(peer.outcome(inner).await);
     peer.answer(called, &Value::U32(1)).await;
     match peer.outcome(outer).await {
@@ -214,14 +207,7 @@ async fn never_answers(mut scene: Scene) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[Value::U32(1)], &[]);
-    peer.send(
-        id,
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        },
-    )
-    .await;
+    peer.send(id, Message::call(header, arguments)).await;
     ended(peer.outcome(id).await)
 }
 
@@ -442,14 +428,7 @@ async fn call_allowing(mut scene: Scene, name: &str, allow: &[&str]) -> End {
         ..CallHeader::default()
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[], &[]);
-    peer.send(
-        id,
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        },
-    )
-    .await;
+    peer.send(id, Message::call(header, arguments)).await;
     ended(peer.outcome(id).await)
 }
 

@@ -79,14 +79,7 @@ async fn begin(
         on,
         ..CallHeader::default()
     };
-    peer.send(
-        id,
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        },
-    )
-    .await;
+    peer.send(id, Message::call(header, arguments)).await;
     id
 }
 

@@ -647,14 +647,7 @@ async fn a_call_that_is_late_before_it_began_does_nothing() {
         };
         let text = |text: &str| Value::String(text.to_owned());
         let arguments = encode_arguments(&[text("own"), text("n"), Value::U64(1)], &[]);
-        peer.send(
-            id,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        peer.send(id, Message::call(header, arguments)).await;
         let ended = peer
             .outcome(id)
             .await

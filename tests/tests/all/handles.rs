@@ -40,15 +40,7 @@ impl Holder {
     pub(crate) async fn begin(&mut self, header: CallHeader, arguments: &[Value]) -> ExchangeId {
         let id = self.0.fresh_id();
         let arguments = encode_arguments(arguments, &[]);
-        self.0
-            .send(
-                id,
-                Message::Call {
-                    header,
-                    arguments: arguments.into(),
-                },
-            )
-            .await;
+        self.0.send(id, Message::call(header, arguments)).await;
         id
     }
 

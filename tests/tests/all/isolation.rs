@@ -568,14 +568,7 @@ async fn unharmed(victim: Victim) {
             ..header_of(OBJECTS, "counter.increment")
         };
         let arguments = encode_arguments(&[Value::Handle(Handle::Host(number))], &[]);
-        let value = answer(
-            &mut holds,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        let value = answer(&mut holds, Message::call(header, arguments)).await;
         assert_eq!(value.unwrap(), [6]);
     }
     serves

@@ -714,14 +714,7 @@ async fn a_client_calls_back_while_it_serves_and_a_cycle_is_told_at_once() {
         };
         let arguments = encode_arguments(arguments, &[]);
         let exchange = peer.fresh_id();
-        peer.send(
-            exchange,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        peer.send(exchange, Message::call(header, arguments)).await;
         peer.outcome(exchange).await
     };
     let numbers = [Value::S64(2), Value::S64(3)];
@@ -767,14 +760,7 @@ async fn a_call_within_another_has_its_own_time_too() {
         ..header
     };
     let inner = peer.fresh_id();
-    peer.send(
-        inner,
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        },
-    )
-    .await;
+    peer.send(inner, Message::call(header, arguments)).await;
     // It comes back to this client, which does not answer.
     let (_, header, _) = peer.called().await;
     assert!(header.timeout_ms.unwrap() <= 200, "{header:?}");

@@ -353,15 +353,7 @@ async fn who_does_not_read_holds_up_nobody_and_is_told_what_was_lost() {
     };
     let arguments = [Value::U32(lines), Value::U32(0)];
     let arguments = rpc_host_protocol::cbor::encode_arguments(&arguments, &[]);
-    caller
-        .send(
-            calling,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+    caller.send(calling, Message::call(header, arguments)).await;
     // Neither of the two reads, and the guest ends all the same: its last line is kept.
     let last = format!("line {}", lines - 1);
     loop {

@@ -235,11 +235,7 @@ async fn an_id_means_one_thing_for_ever() {
         };
         let arguments =
             rpc_host_protocol::cbor::encode_arguments(&[Value::S64(2), Value::S64(3)], &[]);
-        Message::Call {
-            header,
-            arguments: arguments.into(),
-        }
-        .encode(ExchangeId(id))
+        Message::call(header, arguments).encode(ExchangeId(id))
     };
     for (ids, part) in [
         (vec![1, 1], "exchange #1 cannot begin after #1"),
@@ -417,14 +413,7 @@ async fn malformed_arguments_are_named() {
             function: "add".into(),
             ..CallHeader::default()
         };
-        peer.send(
-            id,
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        peer.send(id, Message::call(header, arguments)).await;
         let failure = peer.outcome(id).await.unwrap_err();
         assert_eq!(
             (failure.code, failure.fault),
@@ -450,11 +439,7 @@ async fn long_and_short_messages_are_interleaved() {
     };
     let arguments = rpc_host_protocol::cbor::encode_arguments(&[bytes], &[]);
     let long = peer.fresh_id();
-    let raw = Message::Call {
-        header,
-        arguments: arguments.into(),
-    }
-    .encode(long);
+    let raw = Message::call(header, arguments).encode(long);
     let frames: Vec<Vec<u8>> = rpc_host_protocol::assembler::fragments(&raw)
         .map(|(header, part)| [&header.encode()[..], part].concat())
         .collect();

@@ -83,14 +83,8 @@ impl Peer {
         };
         let mut arguments = cbor(arguments);
         arguments.push(0xa0);
-        self.send(
-            ExchangeId(id),
-            Message::Call {
-                header,
-                arguments: arguments.into(),
-            },
-        )
-        .await;
+        self.send(ExchangeId(id), Message::call(header, arguments))
+            .await;
     }
 
     /// The answer to a call, whichever comes next.
